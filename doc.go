@@ -1,0 +1,26 @@
+// Package deakit is a library of composable parts for building a platform node, with thin reference binaries in
+// examples/ that wire the parts into working systems. The parts speak the wire protocols of Cloud Foundry v2 and BOSH.
+//
+// # Map
+//
+// Ground, importable for itself:
+//
+//   - [github.com/deakit/deakit/messaging]: protocol types, subjects, codec and connection for NATS
+//   - [github.com/deakit/deakit/container]: Backend, Container, Process, and back ends below it
+//   - [github.com/deakit/deakit/droplet]: the droplet archive and a store of droplets by digest
+//
+// Engines:
+//
+//   - [github.com/deakit/deakit/staging]: source to droplet with buildpacks, in any container
+//   - [github.com/deakit/deakit/droplet/instance]: one running copy of a droplet and its life
+//   - [github.com/deakit/deakit/directory]: files of instances by signed URL
+//   - [github.com/deakit/deakit/heartbeat]: who is alive, and what is missing
+//
+// Services, each built from a config and its collaborators, with one Run(ctx) error:
+//
+//   - [github.com/deakit/deakit/droplet/dea]: the droplet execution agent
+//   - [github.com/deakit/deakit/staging/stager]: the stager
+//   - [github.com/deakit/deakit/agent]: the BOSH agent
+//
+// Imports run downwards only: examples, services, engines, ground.
+package deakit

@@ -1,0 +1,3 @@
+module github.com/deakit/deakit
+
+go 1.26
