@@ -58,12 +58,12 @@ func Extract(ctx context.Context, root *os.Root, dir string, r io.Reader, opts E
 	}
 	defer base.Close()
 
-	limits := opts.Limits.withDefaults()
+	limits := opts.Limits.WithDefaults()
 	x := &extractor{
 		base:    base,
 		budget:  budget{limits: limits},
 		opts:    opts,
-		in:      &boundedReader{ctx: ctx, r: r, left: limits.MaxBytes, max: limits.MaxBytes},
+		in:      Bound(ctx, r, limits),
 		buf:     make([]byte, chunkBytes),
 		pending: map[string]fs.FileMode{},
 	}
