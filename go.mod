@@ -30,6 +30,3 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 )
-)
-
-require go.yaml.in/yaml/v3 v3.0.5 // indirect
