@@ -31,7 +31,8 @@ sub answer {
     my $head = '';
     while (length $head < 16384 && $head !~ /\r?\n\r?\n/) {
         my $count = sysread $client, $head, 4096, length $head;
-        return unless $count || $!{EINTR};
+        next if !defined $count && $!{EINTR};
+        return unless $count;
     }
     my ($method, $path) = $head =~ m{^([A-Z]+) ([^ ?]+)} or return;
     my %pages = (
