@@ -1,15 +1,14 @@
 package instance
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
 	"path"
 	"strconv"
-	"strings"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/appenv"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -21,11 +20,11 @@ func systemEnv(i *Instance, s Status) []string {
 	port := strconv.Itoa(int(s.Port))
 	env := []string{
 		"VCAP_APPLICATION=" + vcapApplication(i, s),
-		"VCAP_SERVICES=" + VCAPServices(m.Services),
+		"VCAP_SERVICES=" + appenv.VCAPServices(m.Services),
 		fmt.Sprintf("MEMORY_LIMIT=%dm", m.Limits.Mem),
 	}
 	if len(m.Services) > 0 {
-		env = append(env, "DATABASE_URL="+DatabaseURL(m.Services))
+		env = append(env, "DATABASE_URL="+appenv.DatabaseURL(m.Services))
 	}
 	return append(env,
 		"HOME="+path.Join(home, "app"),
@@ -67,47 +66,5 @@ func vcapApplication(i *Instance, s Status) string {
 		"started_at": started, "started_at_timestamp": s.StartedAt.Unix(), "start": started,
 		"state_timestamp": s.StartedAt.Unix(),
 	})
-	return mustJSON(app)
-}
-
-// VCAPServices returns the JSON of VCAP_SERVICES: bindings by label, in the order of the message.
-func VCAPServices(services messaging.Services) string {
-	byLabel := map[string]messaging.Services{}
-	for _, service := range services {
-		byLabel[service.Label] = append(byLabel[service.Label], service)
-	}
-	return mustJSON(byLabel)
-}
-
-// databaseSchemes maps the scheme of a service's URI to that of DATABASE_URL.
-var databaseSchemes = map[string]string{
-	"mysql": "mysql2", "mysql2": "mysql2", "postgres": "postgres", "postgresql": "postgres", "db2": "ibmdb", "informix": "ibmdb",
-}
-
-// DatabaseURL returns the URI of the first service that is a database, its scheme replaced and the rest kept byte for
-// byte; empty when there is none.
-func DatabaseURL(services messaging.Services) string {
-	for _, service := range services {
-		var credentials struct {
-			URI string `json:"uri"`
-		}
-		if json.Unmarshal(service.Credentials, &credentials) != nil {
-			continue // credentials are anything that a service likes to send
-		}
-		scheme, rest, _ := strings.Cut(credentials.URI, ":")
-		if to, ok := databaseSchemes[scheme]; ok {
-			return to + ":" + rest
-		}
-	}
-	return ""
-}
-
-func mustJSON(value any) string {
-	var text strings.Builder
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil {
-		panic(err) // strings, numbers and JSON that was read before: always encodable
-	}
-	return strings.TrimSuffix(text.String(), "\n")
+	return appenv.JSON(app)
 }

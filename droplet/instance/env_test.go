@@ -22,34 +22,6 @@ func decodeServices(t *testing.T, wire string) messaging.Services {
 	return services
 }
 
-func TestVCAPServices(t *testing.T) {
-	assert.Equal(t, "{}", VCAPServices(nil))
-	got := VCAPServices(decodeServices(t, `[
-		{"label":"mysql-5.1","name":"b","tags":["x"],"plan":"100","plan_option":null,"credentials":{"password":"$a'\"\\<&>"},"syslog_drain_url":false,"vendor":"v","type":"t","options":{}},
-		{"label":"redis","name":"r","credentials":null},
-		null,
-		{"label":"mysql-5.1","name":"a","tags":{},"plan_option":"po","syslog_drain_url":"syslog://h"}]`))
-	assert.Equal(t, `{"mysql-5.1":[{"name":"b","label":"mysql-5.1","tags":["x"],"plan":"100","credentials":{"password":"$a'\"\\<&>"}},`+
-		`{"name":"a","label":"mysql-5.1","tags":{},"plan_option":"po","syslog_drain_url":"syslog://h"}],`+
-		`"redis":[{"name":"r","label":"redis"}]}`, got)
-}
-
-func TestDatabaseURL(t *testing.T) {
-	for _, tc := range []struct{ services, want string }{
-		{`[]`, ""},
-		{`[{"name":"a","label":"l","credentials":{"uri":"mysql://u:p@h/d?x=%20y"}}]`, "mysql2://u:p@h/d?x=%20y"},
-		{`[{"name":"a","label":"l","credentials":{"uri":"mysql2://h"}}]`, "mysql2://h"},
-		{`[{"name":"a","label":"l","credentials":{"uri":"postgres://h"}}]`, "postgres://h"},
-		{`[{"name":"a","label":"l","credentials":{"uri":"postgresql://h"}}]`, "postgres://h"},
-		{`[{"name":"a","label":"l","credentials":{"uri":"db2://h"}}]`, "ibmdb://h"},
-		{`[{"name":"a","label":"l","credentials":{"uri":"informix://h"}}]`, "ibmdb://h"},
-		{`[{"name":"a","label":"l","credentials":{"uri":"redis://h"}},{"name":"b","label":"l","credentials":{"uri":"postgres://[bad%%"}}]`, "postgres://[bad%%"},
-		{`[{"name":"a","label":"l","credentials":"text"},{"name":"b","label":"l","credentials":{"uri":7}},{"name":"c","label":"l"}]`, ""},
-	} {
-		assert.Equal(t, tc.want, DatabaseURL(decodeServices(t, tc.services)), tc.services)
-	}
-}
-
 func env(t *testing.T, m messaging.StartMessage) map[string]string {
 	t.Helper()
 	i, err := New(m, Config{}, Parts{
@@ -111,28 +83,6 @@ func TestVCAPApplicationOfTheCloudController(t *testing.T) {
 	assert.NotContains(t, app, "application_name")
 	assert.Contains(t, vars, "DATABASE_URL", "exported, empty, whenever there are services")
 	assert.Empty(t, vars["DATABASE_URL"])
-}
-
-func TestEgressRules(t *testing.T) {
-	code := 3
-	rules, err := EgressRules([]messaging.EgressRule{
-		{Protocol: "tcp", Destination: "10.0.0.0/8", Ports: "443", Log: true},
-		{Protocol: "tcp", Destination: "10.0.0.0/8", Ports: "80, 8000-8010"},
-		{Protocol: "icmp", Type: &code, Code: &code, Ports: "ignored"},
-		{Protocol: "all", Destination: "1.2.3.4-5.6.7.8"},
-		{Protocol: "udp"},
-	})
-	require.NoError(t, err)
-	assert.Equal(t, []container.EgressRule{
-		{Protocol: container.TCP, Network: "10.0.0.0/8", Ports: "80"},
-		{Protocol: container.TCP, Network: "10.0.0.0/8", Ports: "8000:8010"},
-		{Protocol: container.ICMP, ICMPType: &code, ICMPCode: &code},
-		{Protocol: container.AllProtocols, Network: "1.2.3.4-5.6.7.8"},
-		{Protocol: container.UDP},
-		{Protocol: container.TCP, Network: "10.0.0.0/8", Ports: "443", Log: true},
-	}, rules)
-	_, err = EgressRules([]messaging.EgressRule{{Protocol: "sctp"}})
-	assert.EqualError(t, err, "Invalid protocol in egress rule: sctp")
 }
 
 func TestTransitionTable(t *testing.T) {

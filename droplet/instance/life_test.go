@@ -7,10 +7,8 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,49 +21,13 @@ import (
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/droplet/instance"
+	"github.com/deakit/deakit/internal/testapp"
 	"github.com/deakit/deakit/messaging"
 )
 
-// TestMain lets the test binary be the app of the instances under test.
 func TestMain(m *testing.M) {
-	if os.Getenv("TEST_APP") != "" {
-		testApp(os.Getenv("TEST_APP"))
-	}
+	testapp.Main()
 	goleak.VerifyTestMain(m)
-}
-
-// testApp listens on $PORT and does what its mode says.
-func testApp(mode string) {
-	fmt.Println("app in mode", mode)
-	switch mode {
-	case "never listens":
-		select {}
-	case "exits at once":
-		os.Exit(4)
-	case "eats memory":
-		var hoard [][]byte
-		for len(hoard) < 64 {
-			block := make([]byte, 4<<20)
-			for i := range block {
-				block[i] = byte(i)
-			}
-			hoard = append(hoard, block)
-			time.Sleep(10 * time.Millisecond)
-		}
-		select {}
-	case "tells by file":
-		time.Sleep(50 * time.Millisecond)
-		if err := os.WriteFile("../state.json", []byte(`{"state":"RUNNING"}`), 0o600); err != nil {
-			panic(err)
-		}
-		select {}
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
-	term := make(chan os.Signal, 1)
-	signal.Notify(term, syscall.SIGTERM)
-	go func() { <-term; fmt.Println("told to end"); os.Exit(0) }()
-	panic(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), mux))
 }
 
 // node is what instances run on.
@@ -75,15 +37,14 @@ type node struct {
 	store   *droplet.Store
 	ledger  *resources.Ledger
 	cfg     instance.Config
-	archive string // path of a droplet
-	sha1    string
+	app     testapp.Droplet
 
 	mu      sync.Mutex
 	changes []instance.Change
 	changed chan struct{}
 }
 
-func newNode(t *testing.T, files map[string]string) *node {
+func newNode(t *testing.T, app testapp.Droplet) *node {
 	t.Helper()
 	dir := t.TempDir()
 	backend, err := process.New(process.Options{
@@ -93,11 +54,10 @@ func newNode(t *testing.T, files map[string]string) *node {
 	store, err := droplet.NewStore(filepath.Join(dir, "droplets"), droplet.StoreOptions{})
 	require.NoError(t, err)
 	n := &node{
-		t: t, backend: backend, store: store, changed: make(chan struct{}, 1000), archive: filepath.Join(dir, "droplet.tgz"),
+		t: t, backend: backend, store: store, changed: make(chan struct{}, 1000), app: app,
 		ledger: resources.NewLedger(resources.Capacity{MemoryBytes: 1 << 30, DiskBytes: 10 << 30}),
 		cfg:    instance.Config{CrashDir: filepath.Join(dir, "crashes"), SampleInterval: 50 * time.Millisecond},
 	}
-	n.pack(filepath.Join(dir, "source"), files)
 	t.Cleanup(func() {
 		assert.Equal(t, resources.Amount{}, n.ledger.Reserved(), "everything reserved is given back")
 		left, err := backend.List(context.Background())
@@ -112,36 +72,10 @@ func newNode(t *testing.T, files map[string]string) *node {
 	return n
 }
 
-// pack makes the droplet. Without files it is one that runs the test app.
-func (n *node) pack(dir string, files map[string]string) {
-	n.t.Helper()
-	if files == nil {
-		self, err := os.Executable()
-		require.NoError(n.t, err)
-		info, err := droplet.StagingInfo{StartCommand: "exec " + instance.ShellQuote(self)}.Marshal()
-		require.NoError(n.t, err)
-		files = map[string]string{droplet.InfoName: string(info), "app/hello.txt": "hello"}
-	}
-	for name, content := range files {
-		path := filepath.Join(dir, name)
-		require.NoError(n.t, os.MkdirAll(filepath.Dir(path), 0o755))
-		require.NoError(n.t, os.WriteFile(path, []byte(content), 0o755))
-	}
-	root, err := os.OpenRoot(dir)
-	require.NoError(n.t, err)
-	defer root.Close()
-	file, err := os.Create(n.archive)
-	require.NoError(n.t, err)
-	defer file.Close()
-	digest, err := droplet.Pack(context.Background(), file, root, ".", droplet.PackOptions{})
-	require.NoError(n.t, err)
-	n.sha1 = digest.SHA1
-}
-
 func (n *node) message(mode string) messaging.StartMessage {
 	return messaging.StartMessage{
 		Droplet: "app", Name: "app", Version: "v", CCPartition: "default", URIs: []string{"app.example.com"},
-		Services: messaging.Services{}, SHA1: n.sha1, ExecutableURI: "http://store/droplet", Env: []string{"TEST_APP=" + mode},
+		Services: messaging.Services{}, SHA1: n.app.SHA1, ExecutableURI: "http://store/droplet", Env: []string{testapp.Env(mode)},
 		Limits: messaging.Limits{Mem: 256, Disk: 256, FDs: 1024},
 	}
 }
@@ -150,7 +84,7 @@ func (n *node) parts() instance.Parts {
 	return instance.Parts{
 		Backend: n.backend, Droplets: n.store, Ledger: n.ledger,
 		Download: func(_ context.Context, _ string, w io.Writer) error {
-			data, err := os.ReadFile(n.archive)
+			data, err := os.ReadFile(n.app.Path)
 			if err != nil {
 				return err
 			}
@@ -212,8 +146,8 @@ func wait(t *testing.T, over <-chan struct{}) {
 }
 
 func TestStartAndStop(t *testing.T) {
-	n := newNode(t, nil)
-	i, over := n.run(t.Context(), n.message("serves"))
+	n := newNode(t, testapp.NewDroplet(t, nil))
+	i, over := n.run(t.Context(), n.message(testapp.Serves))
 	s := n.await(i, messaging.Running)
 	assert.Len(t, s.ID, 32)
 	assert.Len(t, i.PrivateID(), 64)
@@ -233,8 +167,8 @@ func TestStartAndStop(t *testing.T) {
 }
 
 func TestCrash(t *testing.T) {
-	n := newNode(t, nil)
-	i, over := n.run(t.Context(), n.message("serves"))
+	n := newNode(t, testapp.NewDroplet(t, nil))
+	i, over := n.run(t.Context(), n.message(testapp.Serves))
 	s := n.await(i, messaging.Running)
 	_, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/exit", s.HostPort))
 	require.Error(t, err, "the app ends before it answers")
@@ -252,15 +186,15 @@ func TestCrash(t *testing.T) {
 }
 
 func TestEndsWhileStarting(t *testing.T) {
-	n := newNode(t, nil)
+	n := newNode(t, testapp.NewDroplet(t, nil))
 	for _, tc := range []struct {
 		name        string
 		edit        func(*messaging.StartMessage)
 		status      int
 		description string
 	}{
-		{"exits at once", nil, 4, "app instance exited"},
-		{"never listens", func(m *messaging.StartMessage) { m.HealthCheckTimeout = 1 }, -1, "failed to accept connections within health check timeout"},
+		{testapp.ExitsAtOnce, nil, 4, "app instance exited"},
+		{testapp.NeverListens, func(m *messaging.StartMessage) { m.HealthCheckTimeout = 1 }, -1, "failed to accept connections within health check timeout"},
 		{"wrong digest", func(m *messaging.StartMessage) { m.SHA1 = "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12" }, -1, "failed to start"},
 		{"no digest", func(m *messaging.StartMessage) { m.SHA1 = "" }, -1, "failed to start"},
 	} {
@@ -283,7 +217,7 @@ func TestEndsWhileStarting(t *testing.T) {
 }
 
 func TestNoStartCommand(t *testing.T) {
-	n := newNode(t, map[string]string{droplet.InfoName: "start_command: null\n", "app/x": ""})
+	n := newNode(t, testapp.PackDroplet(t, map[string]string{droplet.InfoName: "start_command: null\n", "app/x": ""}))
 	i, over := n.run(t.Context(), n.message("x"))
 	wait(t, over)
 	assert.Equal(t, "missing start command", i.Status().ExitDescription)
@@ -295,7 +229,7 @@ func TestNoStartCommand(t *testing.T) {
 }
 
 func TestDropletOfTheOldKind(t *testing.T) {
-	n := newNode(t, map[string]string{"startup": "#!/bin/sh\necho started >logs/mark\nexec sleep 60\n"})
+	n := newNode(t, testapp.PackDroplet(t, map[string]string{"startup": "#!/bin/sh\necho started >logs/mark\nexec sleep 60\n"}))
 	m := n.message("x")
 	m.URIs = nil
 	i, _ := n.run(t.Context(), m)
@@ -308,20 +242,16 @@ func TestDropletOfTheOldKind(t *testing.T) {
 }
 
 func TestStateFile(t *testing.T) {
-	self, err := os.Executable()
-	require.NoError(t, err)
-	n := newNode(t, map[string]string{
-		droplet.InfoName: "start_command: " + self + "\n", "droplet.yaml": "state_file: state.json\n", "app/x": "",
-	})
-	i, _ := n.run(t.Context(), n.message("tells by file"))
+	n := newNode(t, testapp.NewDroplet(t, map[string]string{"droplet.yaml": "state_file: state.json\n"}))
+	i, _ := n.run(t.Context(), n.message(testapp.TellsByFile))
 	s := n.await(i, messaging.Running)
 	home, _ := s.Container.OnHost(container.AppHome)
 	assert.FileExists(t, filepath.Join(home, "state.json"))
 }
 
 func TestStopWhileStarting(t *testing.T) {
-	n := newNode(t, nil)
-	i, over := n.run(t.Context(), n.message("never listens"))
+	n := newNode(t, testapp.NewDroplet(t, nil))
+	i, over := n.run(t.Context(), n.message(testapp.NeverListens))
 	require.Eventually(t, func() bool { return i.Status().ProcessID != 0 }, 10*time.Second, time.Millisecond)
 	i.Stop()
 	wait(t, over)
@@ -330,9 +260,9 @@ func TestStopWhileStarting(t *testing.T) {
 
 // Stops at any moment leave nothing and end in STOPPED; newNode's cleanup looks at what is left.
 func TestStopAtAnyMoment(t *testing.T) {
-	n := newNode(t, nil)
+	n := newNode(t, testapp.NewDroplet(t, nil))
 	for pause := time.Duration(0); pause < 30*time.Millisecond; pause += 1500 * time.Microsecond {
-		i, over := n.run(t.Context(), n.message("never listens"))
+		i, over := n.run(t.Context(), n.message(testapp.NeverListens))
 		time.Sleep(pause) // the moment is the point of the test
 		i.Stop()
 		wait(t, over)
@@ -344,8 +274,8 @@ func TestStopAtAnyMoment(t *testing.T) {
 }
 
 func TestEvacuateWhileStarting(t *testing.T) {
-	n := newNode(t, nil)
-	i, over := n.run(t.Context(), n.message("serves"))
+	n := newNode(t, testapp.NewDroplet(t, nil))
+	i, over := n.run(t.Context(), n.message(testapp.Serves))
 	n.await(i, messaging.Starting)
 	require.True(t, i.Evacuate())
 	require.Eventually(t, func() bool { return i.Status().Usage.MemoryBytes > 0 }, 10*time.Second, time.Millisecond, "it comes up")
@@ -356,8 +286,8 @@ func TestEvacuateWhileStarting(t *testing.T) {
 }
 
 func TestOutOfMemory(t *testing.T) {
-	n := newNode(t, nil)
-	m := n.message("eats memory")
+	n := newNode(t, testapp.NewDroplet(t, nil))
+	m := n.message(testapp.EatsMemory)
 	m.Limits.Mem, m.URIs = 64, nil
 	i, over := n.run(t.Context(), m)
 	wait(t, over)
@@ -367,9 +297,9 @@ func TestOutOfMemory(t *testing.T) {
 }
 
 func TestCutOff(t *testing.T) {
-	n := newNode(t, nil)
+	n := newNode(t, testapp.NewDroplet(t, nil))
 	ctx, cancel := context.WithCancel(t.Context())
-	i, over := n.run(ctx, n.message("serves"))
+	i, over := n.run(ctx, n.message(testapp.Serves))
 	n.await(i, messaging.Running)
 	cancel()
 	wait(t, over)
@@ -377,8 +307,8 @@ func TestCutOff(t *testing.T) {
 }
 
 func TestNoRoom(t *testing.T) {
-	n := newNode(t, nil)
-	m := n.message("serves")
+	n := newNode(t, testapp.NewDroplet(t, nil))
+	m := n.message(testapp.Serves)
 	m.Limits.Disk = 1 << 20
 	_, err := instance.New(m, n.cfg, n.parts())
 	var short *resources.InsufficientError
@@ -388,8 +318,8 @@ func TestNoRoom(t *testing.T) {
 }
 
 func TestUpdate(t *testing.T) {
-	n := newNode(t, nil)
-	m := n.message("serves")
+	n := newNode(t, testapp.NewDroplet(t, nil))
+	m := n.message(testapp.Serves)
 	m.URIs = nil
 	i, _ := n.run(t.Context(), m)
 	n.await(i, messaging.Running)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/deakit/deakit/internal/appenv"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -36,7 +37,7 @@ DROPLET_BASE_DIR=$PWD
 		b.WriteString("echo \"$$\" >>run.pid\nexec ./startup </dev/null\n")
 		return b.String()
 	}
-	fmt.Fprintf(&b, "cd app\necho \"$$\" >>\"$DROPLET_BASE_DIR/run.pid\"\nexec bash -c %s </dev/null\n", ShellQuote(command))
+	fmt.Fprintf(&b, "cd app\necho \"$$\" >>\"$DROPLET_BASE_DIR/run.pid\"\nexec bash -c %s </dev/null\n", appenv.ShellQuote(command))
 	return b.String()
 }
 
@@ -48,7 +49,7 @@ func exportLine(v messaging.EnvVar) string {
 	if !isName(v.Name) {
 		return ""
 	}
-	literal := "export " + v.Name + "=" + ShellQuote(v.Value)
+	literal := "export " + v.Name + "=" + appenv.ShellQuote(v.Value)
 	switch v.Name {
 	case "VCAP_APPLICATION", "VCAP_SERVICES", "DATABASE_URL":
 		return literal + "\n"
@@ -57,7 +58,7 @@ func exportLine(v messaging.EnvVar) string {
 		return literal + "\n"
 	}
 	expanded := fmt.Sprintf("export %s=\"%s\"", v.Name, strings.ReplaceAll(v.Value, `"`, `\"`))
-	return fmt.Sprintf("eval %s </dev/null 2>/dev/null || %s\n", ShellQuote(expanded), literal)
+	return fmt.Sprintf("eval %s </dev/null 2>/dev/null || %s\n", appenv.ShellQuote(expanded), literal)
 }
 
 func isName(s string) bool {
@@ -69,6 +70,3 @@ func isName(s string) bool {
 	}
 	return s != ""
 }
-
-// ShellQuote returns s as one word of a POSIX shell, with no byte of it having a meaning.
-func ShellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -97,11 +97,3 @@ func TestOldDropletRunsItsStartupScript(t *testing.T) {
 	})
 	assert.Contains(t, out, "on 61001")
 }
-
-func TestShellQuote(t *testing.T) {
-	for _, s := range []string{"", "a", "it's", "''", "$x `y` \\ \"z\"", "a\nb", "*?[", "-n"} {
-		out, err := exec.Command("/bin/sh", "-c", "printf %s "+ShellQuote(s)).Output()
-		require.NoError(t, err)
-		assert.Equal(t, s, string(out))
-	}
-}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/internal/egress"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -88,7 +89,7 @@ func (l *life) createContainer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rules, err := EgressRules(m.EgressNetworkRules)
+	rules, err := egress.Rules(m.EgressNetworkRules)
 	if err != nil {
 		return err
 	}
@@ -203,32 +204,4 @@ func (l *life) running() error {
 	}
 	l.log.Info("droplet.healthy")
 	return nil
-}
-
-// EgressRules turns the rules of a message into those of a container: one for each port or range of ports, those that
-// log last (dea_ng). It fails on a protocol that it does not know.
-func EgressRules(rules []messaging.EgressRule) ([]container.EgressRule, error) {
-	var plain, logged []container.EgressRule
-	for _, r := range rules {
-		rule := container.EgressRule{Protocol: container.Protocol(r.Protocol), Network: r.Destination, Log: r.Log}
-		if rule.Validate() != nil {
-			return nil, fmt.Errorf("Invalid protocol in egress rule: %s", r.Protocol) //nolint:staticcheck // the text of dea_ng
-		}
-		list := &plain
-		if r.Log {
-			list = &logged
-		}
-		switch {
-		case rule.Protocol == container.ICMP:
-			rule.ICMPType, rule.ICMPCode = r.Type, r.Code
-		case (rule.Protocol == container.TCP || rule.Protocol == container.UDP) && r.Ports != "":
-			for ports := range strings.SplitSeq(r.Ports, ",") {
-				rule.Ports = strings.ReplaceAll(strings.TrimSpace(ports), "-", ":")
-				*list = append(*list, rule)
-			}
-			continue
-		}
-		*list = append(*list, rule)
-	}
-	return append(plain, logged...), nil
 }

@@ -50,10 +50,10 @@ type DownloadOptions struct {
 	FollowRedirects bool
 }
 
-// Download writes what a GET of the URL answers to dst. Only status 200 is success; the user info of the URL becomes basic
-// authentication. The content is not decompressed, whatever its encoding. Every error is a [*DownloadError]; after
-// one, dst may have received a part. A nil client is replaced by one without proxy; the redirect policy and the timeout
-// of a client do not apply.
+// Download writes what a GET of the URL answers to dst. Only status 200 is success; the user info of the URL becomes
+// basic authentication. The content is not decompressed, whatever its encoding. Every error is a [*DownloadError];
+// after one, dst may have received a part. A nil client is replaced by one without proxy; the redirect policy and the
+// timeout of a client do not apply.
 func Download(ctx context.Context, client *http.Client, rawURL string, dst io.Writer, opts DownloadOptions) error {
 	u, err := parse(rawURL)
 	if err != nil {

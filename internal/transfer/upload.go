@@ -63,10 +63,10 @@ type UploadOptions struct {
 // Content-Length, and with async=true in front of the query (dea_ng). The user info of the URL becomes basic
 // authentication. Redirects are not followed.
 //
-// A status below 300 is success. If the answer names a job, that is polled, the first time at once, until it has finished or
-// failed; polls that time out count as unfinished. Every error is an [*UploadError]. Nobody reads content any more when Upload
-// has returned. A nil client is replaced by one without proxy; the redirect policy and the timeout of a client do not
-// apply.
+// A status below 300 is success. If the answer names a job, that is polled, the first time at once, until it has
+// finished or failed; polls that time out count as unfinished. Every error is an [*UploadError]. Nobody reads content
+// any more when Upload has returned. A nil client is replaced by one without proxy; the redirect policy and the timeout
+// of a client do not apply.
 func Upload(ctx context.Context, client *http.Client, rawURL string, content io.ReaderAt, size int64, opts UploadOptions) error {
 	u, err := parse(rawURL)
 	if err != nil {

@@ -21,8 +21,8 @@ const (
 // ErrTimeout: no connection, or no data, within the time allowed.
 var ErrTimeout = errors.New("timed out")
 
-// A watch ends a context when a connection takes too long or nothing moves on it. Only time spent on the network counts:
-// the watch sleeps while data is worked on here.
+// A watch ends a context when a connection takes too long or nothing moves on it. Only time spent on the network
+// counts: the watch sleeps while data is worked on here.
 type watch struct {
 	connect, inactivity time.Duration
 	ctx                 context.Context
