@@ -19,6 +19,6 @@
 // What a back end promises not to do is data in its Capabilities, and what one cannot do although the interface asks
 // for it is data in [Tolerances]: in both cases the suite then checks what happens instead. It skips nothing.
 //
-// Containers need sh, env, cat, head, sleep, ln, mkdir, mv and wc. The suite is for tests on Linux; it depends on
+// Containers need sh, env, cat, chmod, find, head, ln, mkdir, mv, rm, sleep and wc. The suite is for tests on Linux; it depends on
 // nothing but the standard library.
 package containertest

@@ -56,6 +56,9 @@ func Run(t *testing.T, cfg Config) {
 	if cfg.New == nil {
 		t.Fatal("containertest: Config.New is missing")
 	}
+	if cfg.StopGrace <= 0 {
+		t.Fatal("containertest: Config.StopGrace is missing")
+	}
 	if cfg.Patience == 0 {
 		cfg.Patience = 30 * time.Second
 	}

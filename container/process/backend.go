@@ -51,16 +51,16 @@ type Options struct {
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Depot == "" {
-		return o, fmt.Errorf("Depot is missing: %w", container.ErrInvalid)
+		return o, fmt.Errorf("option Depot is missing: %w", container.ErrInvalid)
 	}
 	if o.StopGrace < 0 || o.WatchInterval < 0 {
-		return o, fmt.Errorf("StopGrace or WatchInterval is negative: %w", container.ErrInvalid)
+		return o, fmt.Errorf("option StopGrace or WatchInterval is negative: %w", container.ErrInvalid)
 	}
 	if o.Ports == (PortRange{}) {
 		o.Ports = defaultPorts()
 	}
 	if o.Ports.First == 0 || o.Ports.First > o.Ports.Last {
-		return o, fmt.Errorf("Ports from %d to %d: %w", o.Ports.First, o.Ports.Last, container.ErrInvalid)
+		return o, fmt.Errorf("option Ports from %d to %d: %w", o.Ports.First, o.Ports.Last, container.ErrInvalid)
 	}
 	o.StopGrace = cmp.Or(o.StopGrace, 10*time.Second)
 	o.HostIP = cmp.Or(o.HostIP, "127.0.0.1")
