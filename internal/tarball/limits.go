@@ -68,7 +68,8 @@ type Limits struct {
 	MaxPath int
 }
 
-func (l Limits) withDefaults() Limits {
+// WithDefaults returns the limits with the defaults in place of zeros.
+func (l Limits) WithDefaults() Limits {
 	l.MaxBytes = cmp.Or(l.MaxBytes, 4<<30)
 	l.MaxMembers = cmp.Or(l.MaxMembers, 500_000)
 	l.MaxPath = cmp.Or(l.MaxPath, 4096)
@@ -95,6 +96,13 @@ func (b *budget) member(name, link string, size int64) error {
 	}
 	b.content += size
 	return nil
+}
+
+// Bound returns a reader that fails with ErrLimit once more than limits.MaxBytes were read from r, and with the error of
+// ctx once that has ended.
+func Bound(ctx context.Context, r io.Reader, limits Limits) io.Reader {
+	most := limits.WithDefaults().MaxBytes
+	return &boundedReader{ctx: ctx, r: r, left: most, max: most}
 }
 
 // boundedReader fails once more than left bytes were read or ctx has ended.

@@ -65,7 +65,7 @@ func write(ctx context.Context, w io.Writer, root *os.Root, p string, opts Optio
 		ctx:    ctx,
 		tar:    tar.NewWriter(out),
 		opts:   opts,
-		budget: budget{limits: opts.Limits.withDefaults()},
+		budget: budget{limits: opts.Limits.WithDefaults()},
 		buf:    make([]byte, chunkBytes),
 		linked: map[inode]string{},
 	}
