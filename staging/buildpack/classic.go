@@ -121,6 +121,11 @@ func (c *Classic) run(ctx context.Context, b Build, name string, stdout, stderr 
 		spec.Args = append(spec.Args, b.Info.Inside(arg))
 	}
 	process, err := b.Container.Run(ctx, spec, container.IO{Stdout: stdout, Stderr: stderr})
+	for tries := 0; errors.Is(err, syscall.ETXTBSY) && tries < 100 && ctx.Err() == nil; tries++ {
+		// A program that we have just unpacked: another process that we are starting has not closed it yet.
+		time.Sleep(5 * time.Millisecond)
+		process, err = b.Container.Run(ctx, spec, container.IO{Stdout: stdout, Stderr: stderr})
+	}
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
