@@ -28,8 +28,8 @@ type Limits struct {
 	MaxPath int
 }
 
-// A MemberError tells which member of a droplet was refused (field Name, empty for the archive as a whole) and why (field
-// Reason, one of the Err variables below it, for errors.Is).
+// A MemberError tells which member of a droplet was refused (field Name, empty for the archive as a whole) and why
+// (field Reason, one of the Err variables below it, for errors.Is).
 type MemberError = tarball.MemberError
 
 // The reasons for which a droplet is refused.
@@ -99,9 +99,9 @@ type PackOptions struct {
 	Skipped func(name string)
 }
 
-// Pack writes the content of the directory dir below root as a droplet to w and returns the digest of the droplet. The same
-// content gives the same bytes, on any number of processors: members are sorted, owners left out, modes reduced
-// to the permission bits. A leading slash of dir means root. ctx is looked at between chunks; after an error, w has
+// Pack writes the content of the directory dir below root as a droplet to w and returns the digest of the droplet. The
+// same content gives the same bytes, on any number of processors: members are sorted, owners left out, modes reduced to
+// the permission bits. A leading slash of dir means root. ctx is looked at between chunks; after an error, w has
 // received a part.
 func Pack(ctx context.Context, w io.Writer, root *os.Root, dir string, opts PackOptions) (Digest, error) {
 	return pack(w, opts.Level, func(z io.Writer) error {
@@ -113,8 +113,8 @@ func Pack(ctx context.Context, w io.Writer, root *os.Root, dir string, opts Pack
 	})
 }
 
-// Compress makes a droplet of a plain tar stream as [Pack] makes it of a directory, without a look at the members: it is for
-// streams out of a container. Level is that of PackOptions. ctx is looked at between chunks.
+// Compress makes a droplet of a plain tar stream as [Pack] makes it of a directory, without a look at the members: it
+// is for streams out of a container. Level is that of PackOptions. ctx is looked at between chunks.
 func Compress(ctx context.Context, w io.Writer, tar io.Reader, level int) (Digest, error) {
 	return pack(w, level, func(z io.Writer) error {
 		_, err := io.CopyBuffer(onlyWriter{z}, contextReader{ctx, tar}, make([]byte, chunkBytes))
@@ -167,12 +167,12 @@ type UnpackOptions struct {
 	AbsoluteLinks bool
 }
 
-// Unpack extracts the droplet r below the directory dir of root, which it makes if need be (mode 0755); a leading slash means
-// root. It refuses hostile members with a [*MemberError]; what came before them stays. Existing files are
+// Unpack extracts the droplet r below the directory dir of root, which it makes if need be (mode 0755); a leading slash
+// means root. It refuses hostile members with a [*MemberError]; what came before them stays. Existing files are
 // replaced, never written through. Owners in the droplet are ignored; all belongs to the user of this process.
 //
-// r is read ahead; when Unpack returns nobody reads it any more. Where reading r may block, close r to interrupt Unpack:
-// ctx is looked at between chunks.
+// r is read ahead; when Unpack returns nobody reads it any more. Where reading r may block, close r to interrupt
+// Unpack: ctx is looked at between chunks.
 func Unpack(ctx context.Context, r io.Reader, root *os.Root, dir string, opts UnpackOptions) error {
 	plain, err := NewReader(contextReader{ctx, r}, opts.Limits)
 	if err != nil {
@@ -189,10 +189,10 @@ func Unpack(ctx context.Context, r io.Reader, root *os.Root, dir string, opts Un
 	return nil
 }
 
-// NewReader returns the plain tar stream of the droplet r, for Container.StreamIn for example, which checks the members. A
-// stream of more than Limits.MaxBytes ends with ErrLimit; the other limits are not applied here. The caller closes the
-// stream, also early; it does not close r. r is read ahead until Close returns. Close waits for a read of r that
-// blocks.
+// NewReader returns the plain tar stream of the droplet r, for Container.StreamIn for example, which checks the
+// members. A stream of more than Limits.MaxBytes ends with ErrLimit; the other limits are not applied here. The caller
+// closes the stream, also early; it does not close r. r is read ahead until Close returns. Close waits for a read of r
+// that blocks.
 func NewReader(r io.Reader, limits Limits) (io.ReadCloser, error) {
 	z, err := gzip.NewReader(bufio.NewReaderSize(r, chunkBytes))
 	if err != nil {

@@ -54,9 +54,9 @@ func (s *Store) inUse(sha1 string) bool {
 	return e != nil && e.refs > 0
 }
 
-// Evict removes the droplets that no Ref holds and that were last used StoreOptions.KeepFor ago or earlier, and returns how
-// many it removed. A directory is renamed out of the way first, so that a start that comes meanwhile finds a droplet or
-// none, and never half of one; what an interruption leaves under such a name, the next NewStore removes.
+// Evict removes the droplets that no Ref holds and that were last used StoreOptions.KeepFor ago or earlier, and returns
+// how many it removed. A directory is renamed out of the way first, so that a start that comes meanwhile finds a
+// droplet or none, and never half of one; what an interruption leaves under such a name, the next NewStore removes.
 func (s *Store) Evict(ctx context.Context) (removed int, err error) {
 	if err := s.begin(); err != nil {
 		return 0, err
@@ -96,8 +96,8 @@ func (s *Store) Evict(ctx context.Context) (removed int, err error) {
 	return removed, nil
 }
 
-// retire renames the directory of a droplet that is not in use and returns its new name, or "" if it is to stay. It holds the
-// lock meanwhile: whoever pins the digest later finds it missing.
+// retire renames the directory of a droplet that is not in use and returns its new name, or "" if it is to stay. It
+// holds the lock meanwhile: whoever pins the digest later finds it missing.
 func (s *Store) retire(sha1 string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

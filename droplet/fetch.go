@@ -16,15 +16,15 @@ import (
 	"github.com/deakit/deakit/internal/atomicfile"
 )
 
-// Fetch returns the droplet with the given SHA-1, 40 hexadecimal digits. If it is there and its digest is right, fetch is not
-// called; a damaged file counts as missing. Otherwise fetch writes the droplet to the writer it gets; what it
+// Fetch returns the droplet with the given SHA-1, 40 hexadecimal digits. If it is there and its digest is right, fetch
+// is not called; a damaged file counts as missing. Otherwise fetch writes the droplet to the writer it gets; what it
 // wrote is checked (ErrDigestMismatch) and put in place. An error of fetch is returned as it is.
 //
-// Calls for the same digest share one check and one download, that of the first call, and all get its result.
-// The context that fetch gets ends when all calls that wait have ended theirs, not with the first one's.
+// Calls for the same digest share one check and one download, that of the first call, and all get its result. The
+// context that fetch gets ends when all calls that wait have ended theirs, not with the first one's.
 //
-// The digest of a file is taken once in the life of the Store, and again when its size, times or inode have
-// changed. The caller releases the Ref.
+// The digest of a file is taken once in the life of the Store, and again when its size, times or inode have changed.
+// The caller releases the Ref.
 func (s *Store) Fetch(ctx context.Context, sha1 string, fetch func(context.Context, io.Writer) error) (*Ref, error) {
 	sha1 = strings.ToLower(sha1)
 	if !digestPattern.MatchString(sha1) {
@@ -188,8 +188,8 @@ func (s *Store) place(f *atomicfile.File, sha1 string) error {
 	return nil
 }
 
-// Put stores a droplet that was just made and returns its digest. It reads r to its end; ctx is looked at between chunks. The
-// caller releases the Ref.
+// Put stores a droplet that was just made and returns its digest. It reads r to its end; ctx is looked at between
+// chunks. The caller releases the Ref.
 func (s *Store) Put(ctx context.Context, r io.Reader) (Digest, *Ref, error) {
 	digest, ref, err := s.put(ctx, r)
 	if err != nil {

@@ -114,9 +114,9 @@ func ReadInfo(ctx context.Context, r io.Reader, limits Limits) (StagingInfo, err
 	}
 }
 
-// ParseInfo reads the content of staging_info.yml, at most MaxInfoBytes of YAML or JSON. Unknown keys and tags, nulls, missing
-// keys and an empty file are accepted, and so is a path as the tagged object that the original writes for custom
-// buildpacks.
+// ParseInfo reads the content of staging_info.yml, at most MaxInfoBytes of YAML or JSON. Unknown keys and tags, nulls,
+// missing keys and an empty file are accepted, and so is a path as the tagged object that the original writes for
+// custom buildpacks.
 func ParseInfo(data []byte) (StagingInfo, error) {
 	if len(data) > MaxInfoBytes {
 		return StagingInfo{}, fmt.Errorf("read %s: more than %d bytes", InfoName, MaxInfoBytes)
@@ -185,8 +185,8 @@ func parseDocument(data []byte) (map[string]any, error) {
 	return doc, nil
 }
 
-// fromNode turns a node into a string or a map of strings, without regard to tags. The nodes are read one by one because
-// decoding into Go types fails on tags that it does not know. Aliases can lead in circles; depth ends that.
+// fromNode turns a node into a string or a map of strings, without regard to tags. The nodes are read one by one
+// because decoding into Go types fails on tags that it does not know. Aliases can lead in circles; depth ends that.
 func fromNode(node *yaml.Node, depth int) any {
 	if depth == 0 {
 		return nil

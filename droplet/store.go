@@ -47,12 +47,12 @@ type StoreOptions struct {
 	Logger *slog.Logger
 }
 
-// A Store keeps droplets in a directory, as <SHA-1>/droplet.tgz with mode 0744 (dea_ng). Each is downloaded once, however
-// many ask for it, and not removed while a [Ref] to it is held. Its methods may be called from several goroutines at
-// once.
+// A Store keeps droplets in a directory, as <SHA-1>/droplet.tgz with mode 0744 (dea_ng). Each is downloaded once,
+// however many ask for it, and not removed while a [Ref] to it is held. Its methods may be called from several
+// goroutines at once.
 //
-// A directory belongs to one Store at a time, which a lock on the file .lock in it ensures also between processes:
-// a DEA and a stager that want to share droplets share the Store. Nobody else may write into it.
+// A directory belongs to one Store at a time, which a lock on the file .lock in it ensures also between processes: a
+// DEA and a stager that want to share droplets share the Store. Nobody else may write into it.
 type Store struct {
 	dir     string // absolute
 	root    *os.Root
@@ -92,8 +92,8 @@ type fileID struct {
 	changed     int64 // status change time, which a program cannot set at will
 }
 
-// NewStore opens the directory dir as a store, makes it if need be, and removes what earlier processes left half-made. The
-// caller closes the store.
+// NewStore opens the directory dir as a store, makes it if need be, and removes what earlier processes left half-made.
+// The caller closes the store.
 func NewStore(dir string, opts StoreOptions) (*Store, error) {
 	s, err := newStore(dir, opts)
 	if err != nil {

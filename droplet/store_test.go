@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -320,13 +321,29 @@ func TestEvict(t *testing.T) {
 }
 
 func TestEvictSparesWhatWasUsedLately(t *testing.T) {
-	store := newStore(t, t.TempDir(), droplet.StoreOptions{KeepFor: time.Hour})
-	_, ref, err := store.Put(t.Context(), strings.NewReader("fresh"))
-	require.NoError(t, err)
-	ref.Release()
-	removed, err := store.Evict(t.Context())
-	require.NoError(t, err)
-	assert.Zero(t, removed)
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		evict := func(store *droplet.Store, want int) {
+			t.Helper()
+			removed, err := store.Evict(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, want, removed)
+		}
+		store := newStore(t, dir, droplet.StoreOptions{KeepFor: time.Hour})
+		_, ref, err := store.Put(t.Context(), strings.NewReader("fresh"))
+		require.NoError(t, err)
+		time.Sleep(2 * time.Hour)
+		ref.Release()
+		evict(store, 0)
+		time.Sleep(time.Hour - 1)
+		evict(store, 0)
+		require.NoError(t, store.Close())
+
+		store = newStore(t, dir, droplet.StoreOptions{KeepFor: time.Hour})
+		evict(store, 0)
+		time.Sleep(time.Hour)
+		evict(store, 1)
+	})
 }
 
 // Many goroutines fetch, put and evict a few droplets; whoever holds a Ref must find his droplet.

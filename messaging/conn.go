@@ -33,9 +33,6 @@ type Config struct {
 	// PingInterval is how often the link is tested (default 30 s); it is given up after 2 unanswered pings.
 	PingInterval time.Duration
 
-	// OnReconnect, when set, runs after each reconnection, on a goroutine of the connection: return soon.
-	OnReconnect func()
-
 	Logger *slog.Logger // nil discards
 }
 
@@ -89,9 +86,6 @@ func Connect(cfg Config) (*nats.Conn, error) {
 		}),
 		nats.ReconnectHandler(func(c *nats.Conn) {
 			log.Info("nats.reconnected", "server", c.ConnectedUrlRedacted())
-			if cfg.OnReconnect != nil {
-				cfg.OnReconnect()
-			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { log.Debug("nats.reconnect.failed", "error", err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {

@@ -54,7 +54,7 @@ func Post[T any](o *Outbox, subject Subject[T], message T) error {
 	return nil
 }
 
-// Flush sends what waits. Call it when the connection is back ([Config].OnReconnect) and from time to time.
+// Flush sends what waits. Call it when the connection is back (nats.Conn.StatusChanged) or from time to time.
 func (o *Outbox) Flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

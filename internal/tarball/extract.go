@@ -41,14 +41,14 @@ type Owner struct{ UID, GID int }
 // Extract unpacks the plain tar stream r below the directory dir of root. dir is made if need be (mode 0755); a leading
 // slash means root, symbolic links in dir itself are followed within root. An existing dir keeps its mode and owner.
 //
-// Members may be named "x" or "./x". Files and links that exist are replaced, never written through; existing directories
-// stay and get the mode of the member. Modes are those of the archive without setgid and sticky of directories,
-// whatever the umask; modification times of files are kept; owners in the archive are ignored. A hard link must name an
-// earlier member or an existing file below dir.
+// Members may be named "x" or "./x". Files and links that exist are replaced, never written through; existing
+// directories stay and get the mode of the member. Modes are those of the archive without setgid and sticky of
+// directories, whatever the umask; modification times of files are kept; owners in the archive are ignored. A hard link
+// must name an earlier member or an existing file below dir.
 //
-// A member that has no place there (see the Err variables) ends the work with a [*MemberError]; what came before it stays. The
-// stream is read to its end, also past the end of the archive, unless an error comes first. ctx is looked at between
-// chunks: whoever hands in a reader that may block must close it to interrupt Extract.
+// A member that has no place there (see the Err variables) ends the work with a [*MemberError]; what came before it
+// stays. The stream is read to its end, also past the end of the archive, unless an error comes first. ctx is looked at
+// between chunks: whoever hands in a reader that may block must close it to interrupt Extract.
 //
 // Memory does not depend on the size of the archive.
 func Extract(ctx context.Context, root *os.Root, dir string, r io.Reader, opts ExtractOptions) error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -245,4 +246,38 @@ func TestExtractReadsToTheEnd(t *testing.T) {
 	assert.Zero(t, r.Len())
 	err := newSandbox(t).extract(data[:300], tarball.ExtractOptions{})
 	assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
+}
+
+// A process in the directory that swaps directories for links all the time must not lead an extraction out of it.
+func TestExtractAgainstAProcessThatSwapsLinks(t *testing.T) {
+	s := newSandbox(t)
+	require.NoError(t, os.Mkdir(s.path("d"), 0o755))
+	stop := make(chan struct{})
+	var swapper sync.WaitGroup
+	swapper.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = os.Rename(s.path("d"), s.path("aside"))
+				_ = os.Symlink("..", s.path("d"))
+				_ = os.Remove(s.path("d"))
+				_ = os.RemoveAll(s.path("d"))
+				_ = os.Rename(s.path("aside"), s.path("d"))
+			}
+		}
+	})
+	data := archive(t, dir("d", 0o755), file("d/outside", "x", 0o644), dir("d/sub", 0o500), file("d/sub/new", "x", 0o644),
+		link(tar.TypeLink, "e", "d/outside"), link(tar.TypeSymlink, "d/l", "../e"))
+	for range 300 {
+		_ = s.extract(data, tarball.ExtractOptions{}) // which may fail: something is always in the way
+	}
+	close(stop)
+	swapper.Wait()
+	_ = os.Remove(s.path("d/l"))
+	entries, err := os.ReadDir(s.outer)
+	require.NoError(t, err)
+	require.Len(t, entries, 2)
+	s.checkConfined(t)
 }

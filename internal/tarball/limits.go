@@ -98,8 +98,8 @@ func (b *budget) member(name, link string, size int64) error {
 	return nil
 }
 
-// Bound returns a reader that fails with ErrLimit once more than limits.MaxBytes were read from r, and with the error of
-// ctx once that has ended.
+// Bound returns a reader that fails with ErrLimit once more than limits.MaxBytes were read from r, and with the error
+// of ctx once that has ended.
 func Bound(ctx context.Context, r io.Reader, limits Limits) io.Reader {
 	most := limits.WithDefaults().MaxBytes
 	return &boundedReader{ctx: ctx, r: r, left: most, max: most}

@@ -34,14 +34,14 @@ type Options struct {
 	Skipped func(name string)
 }
 
-// Write writes what stands at p below root, a directory with all below it, a file or a link, as a plain tar stream to w.
-// A leading slash of p means root; symbolic links in p are followed within root, except the last component unless p
+// Write writes what stands at p below root, a directory with all below it, a file or a link, as a plain tar stream to
+// w. A leading slash of p means root; symbolic links in p are followed within root, except the last component unless p
 // ends in a slash.
 //
 // The same tree gives the same bytes: members are sorted by name within their directory, owners are 0 without names,
-// modes are reduced to the nine permission bits. Hard links among the members are kept. All but files, directories and links is
-// left out. A file that shrinks meanwhile is an error, one that grows is written as long as it was. An error leaves a
-// stream without end mark. ctx is looked at between chunks.
+// modes are reduced to the nine permission bits. Hard links among the members are kept. All but files, directories and
+// links is left out. A file that shrinks meanwhile is an error, one that grows is written as long as it was. An error
+// leaves a stream without end mark. ctx is looked at between chunks.
 func Write(ctx context.Context, w io.Writer, root *os.Root, p string, opts Options) error {
 	if err := write(ctx, w, root, p, opts); err != nil {
 		return fmt.Errorf("write archive: %w", err)

@@ -1,0 +1,142 @@
+package directory
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// RemoteConfig sets up a Remote.
+type RemoteConfig struct {
+	// URL is where the file API listens: "http://127.0.0.1:<file_api_port>". Required.
+	URL string
+
+	// Under is the directory of the host that all files are below; paths elsewhere are refused. Default "/".
+	Under string
+
+	// Timeout bounds one question to the file API; default 5 s.
+	Timeout time.Duration
+}
+
+// Remote resolves requests by asking the file API of a DEA, an original one or FileAPI, over HTTP.
+type Remote struct {
+	base   url.URL
+	under  string
+	client http.Client
+}
+
+// maxAnswer bounds the answer of a file API, in bytes.
+const maxAnswer = 1 << 20
+
+// NewRemote returns an error when the URL names no host. The caller closes the Remote.
+func NewRemote(cfg RemoteConfig) (*Remote, error) {
+	base, err := url.Parse(cfg.URL)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, errors.New("file API: URL is not of the form http://host:port")
+	}
+	if cfg.Timeout < 0 {
+		return nil, fmt.Errorf("file API: Timeout is %v; give a positive duration, or 0 for 5 s", cfg.Timeout)
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 5 * time.Second
+	}
+	if cfg.Under == "" {
+		cfg.Under = "/"
+	}
+	under, err := filepath.Abs(cfg.Under)
+	if err != nil {
+		return nil, fmt.Errorf("file API: Under: %w", err)
+	}
+	return &Remote{
+		base:  url.URL{Scheme: base.Scheme, Host: base.Host},
+		under: under,
+		client: http.Client{
+			Timeout: cfg.Timeout,
+			// No proxy: this is a conversation within one machine. Idle connections for a burst of requests, or else
+			// each request takes a port that TIME_WAIT keeps.
+			Transport:     &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, DisableCompression: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// Close closes idle connections. Resolve still works afterwards.
+func (m *Remote) Close() { m.client.CloseIdleConnections() }
+
+// Resolve sends path and query of r, and nothing else of it, to the file API. An answer other than 200 is returned as an
+// *Answer; redirects are not followed. When there is no answer, or one of more than 1 MiB, the error is ErrUnreachable or
+// ErrInvalidJSON. The location refuses all links, since the path of an honest file API has none.
+func (m *Remote) Resolve(ctx context.Context, r *http.Request) (Location, error) {
+	answer, err := m.ask(ctx, r.URL)
+	if err != nil {
+		return Location{}, err
+	}
+	if answer.Status != http.StatusOK {
+		return Location{}, answer
+	}
+	var fields map[string]json.RawMessage // not a struct: its keys would match in any case
+	var path *string
+	if json.Unmarshal(answer.Body, &fields) != nil || json.Unmarshal(fields["instance_path"], &path) != nil ||
+		path == nil || !filepath.IsAbs(*path) {
+		return Location{}, ErrInvalidJSON
+	}
+	below, err := filepath.Rel(m.under, *path)
+	if err != nil || !filepath.IsLocal(below) {
+		return Location{}, ErrNotAccessible
+	}
+	return Location{Tree: Tree{Dir: m.under, NoLinks: true}, Path: below}, nil
+}
+
+func (m *Remote) ask(ctx context.Context, from *url.URL) (*Answer, error) {
+	// Host and scheme are always those of the configuration, never those of a request in absolute form.
+	target := m.base
+	target.Path, target.RawPath = from.Path, from.RawPath
+	target.RawQuery, target.ForceQuery = from.RawQuery, from.ForceQuery
+	if !strings.HasPrefix(target.Path, "/") {
+		target.Path, target.RawPath = "/"+target.Path, ""
+	}
+	req := (&http.Request{Method: http.MethodGet, URL: &target, Header: http.Header{}}).WithContext(ctx)
+	resp, err := m.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, withoutURL(err))
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, withoutURL(err))
+	}
+	if len(body) > maxAnswer {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrInvalidJSON, maxAnswer)
+	}
+	return &Answer{Status: resp.StatusCode, Header: endToEnd(resp.Header), Body: body}, nil
+}
+
+// withoutURL drops the URL from an error of http.Client: its query is what lets a person read the file.
+func withoutURL(err error) error {
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
+// endToEnd removes the header fields that concern one connection only (RFC 9110, 7.6.1).
+func endToEnd(h http.Header) http.Header {
+	for _, list := range h.Values("Connection") {
+		for name := range strings.SplitSeq(list, ",") {
+			h.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding",
+		"Upgrade", "Content-Length"} {
+		h.Del(name)
+	}
+	return h
+}
