@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/deakit/deakit/internal/rmtree"
 )
 
 // GitOptions say how repositories are cloned. The zero value is useful.
@@ -190,7 +192,7 @@ func (g *Git) empty() error {
 		return err
 	}
 	for _, name := range names {
-		if err := removeAll(root, name); err != nil {
+		if err := rmtree.In(root, name); err != nil {
 			return err
 		}
 	}

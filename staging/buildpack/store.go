@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/deakit/deakit/internal/atomicfile"
+	"github.com/deakit/deakit/internal/rmtree"
 )
 
 // Errors of a [Store].
@@ -134,7 +135,7 @@ func (s *Store) sweep() error {
 	}
 	for _, name := range names {
 		if strings.HasPrefix(name, atomicfile.TempPrefix) {
-			if err := removeAll(s.root, name); err != nil {
+			if err := rmtree.In(s.root, name); err != nil {
 				return err
 			}
 		}
@@ -319,7 +320,7 @@ func (s *Store) Prune(ctx context.Context, keep []string) (removed int, err erro
 		gone, err := s.retire(name)
 		if err == nil && gone != "" {
 			removed++
-			err = removeAll(s.root, gone)
+			err = rmtree.In(s.root, gone)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			failed = append(failed, err)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/internal/atomicfile"
+	"github.com/deakit/deakit/internal/rmtree"
 	"github.com/deakit/deakit/internal/tarball"
 	"github.com/deakit/deakit/internal/ziptar"
 )
@@ -41,7 +42,7 @@ func (s *Store) ensure(ctx context.Context, key string, download func(context.Co
 		err = s.place(made, key)
 	}
 	if err != nil {
-		return errors.Join(err, removeAll(s.root, made))
+		return errors.Join(err, rmtree.In(s.root, made))
 	}
 	return nil
 }
@@ -124,27 +125,4 @@ func (s *Store) retire(key string) (string, error) {
 	}
 	gone := atomicfile.TempPrefix + rand.Text()
 	return gone, s.root.Rename(key, gone)
-}
-
-// removeAll removes what is below name, also directories that deny their owner access.
-func removeAll(root *os.Root, name string) error {
-	err := root.RemoveAll(name)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	below, err := root.OpenRoot(name)
-	if err != nil {
-		return err
-	}
-	defer below.Close()
-	err = fs.WalkDir(below.FS(), ".", func(p string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			err = below.Chmod(p, 0o700) // before it is read
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return root.RemoveAll(name)
 }
