@@ -54,6 +54,14 @@ func Post[T any](o *Outbox, subject Subject[T], message T) error {
 	return nil
 }
 
+// PostAnswer is Post for an answer to a request. Without a requester who waits it does nothing.
+func PostAnswer[A any](o *Outbox, to Reply, answer A) error {
+	if !to.Wanted() {
+		return nil
+	}
+	return Post(o, Subject[A](to.subject), answer)
+}
+
 // Flush sends what waits. Call it when the connection is back (nats.Conn.StatusChanged) or from time to time.
 func (o *Outbox) Flush() {
 	o.mu.Lock()
