@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -38,26 +37,22 @@ func startOffset(text *string) (int64, error) {
 	return n, nil
 }
 
-// tail sends what is written to the file, of which it takes possession.
-func (s *Server) tail(w http.ResponseWriter, r *http.Request, f *os.File, offset *string) {
+// tail sends what is written to the file, and closes it.
+func (s *Server) tail(w http.ResponseWriter, r *http.Request, h *handle, offset *string) {
 	start, err := startOffset(offset)
 	if err != nil {
-		_ = f.Close()
+		h.close()
 		cannotServe(w, err.Error())
 		return
 	}
 	if !s.beginTail() {
-		_ = f.Close()
+		h.close()
 		s.log.Error("tail refused", "path", r.URL.Path, "error", ErrClosed)
 		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 		return
 	}
 	defer s.tails.Done()
-	follower, err := s.watcher.follow(f)
-	if err != nil {
-		s.refuse(w, r, err)
-		return
-	}
+	follower := s.watcher.follow(h)
 	defer s.watcher.leave(follower)
 
 	t := stream{file: follower.src.file, pos: start, w: w, control: http.NewResponseController(w), patience: s.idle}
@@ -140,8 +135,6 @@ func (t *stream) begin() error {
 	return t.flush()
 }
 
-var chunks = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-
 // copyNew sends what stands between the position and the present end of the file, and reports whether that was anything.
 // It does not run after a writer: what is written meanwhile is left to the next call.
 func (t *stream) copyNew(ctx context.Context) (sent bool, err error) {
@@ -156,7 +149,7 @@ func (t *stream) copyNew(ctx context.Context) (sent bool, err error) {
 	if t.pos >= t.size {
 		return false, nil
 	}
-	buf := chunks.Get().(*[32 << 10]byte)
+	buf := chunks.Get().(*[smallFile]byte)
 	defer chunks.Put(buf)
 	for t.pos < t.size {
 		n, err := t.file.ReadAt(buf[:min(int64(len(buf)), t.size-t.pos)], t.pos)
