@@ -12,8 +12,8 @@ import (
 
 // Staging takes at least this much, as the Cloud Controller reckons.
 const (
-	minStagingMemoryMB = 256
-	minStagingDiskMB   = 512
+	minStagingMemoryMB = 1024
+	minStagingDiskMB   = 2048
 )
 
 // A StagingFailure is what a stager says of an app that could not be staged.

@@ -20,7 +20,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/deakit/deakit/examples/paas/blobs"
 	"github.com/deakit/deakit/examples/paas/controller"
 	"github.com/deakit/deakit/examples/paas/router"
 	"github.com/deakit/deakit/messaging"
@@ -289,5 +288,3 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 func (p *Platform) path(parts ...string) string {
 	return filepath.Join(append([]string{p.opts.Dir}, parts...)...)
 }
-
-var _ = blobs.New

@@ -42,7 +42,7 @@ func (p *Platform) openStager() error {
 		return err
 	}
 	p.onClose(closeBackend)
-	packs, err := buildpack.NewStore(p.path(name, "admin_buildpacks"), buildpack.StoreOptions{Logger: log})
+	packs, err := buildpack.OpenStore(p.path(name, "admin_buildpacks"), buildpack.StoreOptions{Logger: log})
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (p *Platform) openStager() error {
 	}
 	host := directory.NewToken() + "." + p.opts.Domain
 	s, err := stager.New(stager.Config{
-		ID: "stager-" + directory.NewToken(), BaseDir: p.path(name), MemoryMB: 256, DiskMB: 512,
+		ID: "stager-" + directory.NewToken(), BaseDir: p.path(name),
 		LogURL: func(task, path string) string {
 			return signer.StagingURL("http://"+host, task, &path)
 		},
