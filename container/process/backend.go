@@ -1,0 +1,218 @@
+package process
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/deakit/deakit/container"
+)
+
+var (
+	// ErrDepotInUse: another back end, of this or another process, works in the depot.
+	ErrDepotInUse = errors.New("depot is in use")
+	// ErrNotDepot: the directory holds something and was not made by this package. All that a depot holds is removed
+	// when its back end is gone, so it must be a directory of its own.
+	ErrNotDepot = errors.New("directory is not empty and not a depot")
+	// ErrClosed: Close was called.
+	ErrClosed = errors.New("back end is closed")
+)
+
+// Options are the options of [New]. Depot is required; zero takes the default of the others.
+type Options struct {
+	// Depot is the directory for the files of the containers. It is made if need be. It must be empty or have been a
+	// depot before, as what is in it is removed.
+	Depot string
+
+	// StopGrace is how long processes have to act on SIGTERM. Default 10 s (Warden).
+	StopGrace time.Duration
+
+	// Ports are those that NetIn draws from. The default is what lies behind the kernel's range for outgoing
+	// connections, 61000 to 65535 on most machines.
+	Ports PortRange
+
+	// HostIP is the address at which apps are reached. Default 127.0.0.1; a node tells its own.
+	HostIP string
+
+	// WatchInterval is how often the memory of containers with a limit is measured. Default 1 s.
+	WatchInterval time.Duration
+
+	// Logger may be nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Depot == "" {
+		return o, fmt.Errorf("option Depot is missing: %w", container.ErrInvalid)
+	}
+	if o.StopGrace < 0 || o.WatchInterval < 0 {
+		return o, fmt.Errorf("option StopGrace or WatchInterval is negative: %w", container.ErrInvalid)
+	}
+	if o.Ports == (PortRange{}) {
+		o.Ports = defaultPorts()
+	}
+	if o.Ports.First == 0 || o.Ports.First > o.Ports.Last {
+		return o, fmt.Errorf("option Ports from %d to %d: %w", o.Ports.First, o.Ports.Last, container.ErrInvalid)
+	}
+	o.StopGrace = cmp.Or(o.StopGrace, 10*time.Second)
+	o.HostIP = cmp.Or(o.HostIP, "127.0.0.1")
+	o.WatchInterval = cmp.Or(o.WatchInterval, time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o, nil
+}
+
+// Backend makes containers of plain child processes. It implements container.Backend.
+type Backend struct {
+	depot  *os.Root
+	lock   *os.File // holds the depot
+	prefix string   // of the markers of all its containers
+	grace  time.Duration
+	hostIP string
+	ports  *portPool
+	log    *slog.Logger
+
+	stopWatch context.CancelFunc
+	creating  sync.WaitGroup // calls of Create
+	work      sync.WaitGroup // all goroutines but those that read a caller's input
+
+	mu     sync.Mutex
+	boxes  map[string]*box // nil while Create is at work
+	closed bool
+
+	closing sync.Mutex // held by Close
+	free    bool       // Close gave the depot back
+}
+
+var _ container.Backend = (*Backend)(nil)
+
+// New opens a depot. What a back end that did not come to Close left there is ended and removed first. The caller calls
+// Close.
+//
+// Errors are ErrDepotInUse, ErrNotDepot, container.ErrInvalid, and those of the file system.
+func New(opts Options) (*Backend, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("open process back end: %w", err)
+	}
+	depot, lock, err := openDepot(opts.Depot)
+	if err != nil {
+		return nil, fmt.Errorf("open depot %s: %w", opts.Depot, err)
+	}
+	b := &Backend{
+		depot:  depot,
+		lock:   lock,
+		grace:  opts.StopGrace,
+		hostIP: opts.HostIP,
+		ports:  newPortPool(opts.Ports),
+		log:    opts.Logger,
+		boxes:  map[string]*box{},
+	}
+	if err := b.takeOver(); err != nil {
+		lock.Close()
+		depot.Close()
+		return nil, fmt.Errorf("clean depot %s: %w", opts.Depot, err)
+	}
+	b.log.Info("containers are plain processes", "not_enforced", strings.Join(b.Capabilities().Unenforced(), ", "))
+	ctx, cancel := context.WithCancel(context.Background())
+	b.stopWatch = cancel
+	b.work.Go(func() { b.watch(ctx, opts.WatchInterval) })
+	return b, nil
+}
+
+// Capabilities tells that next to nothing is enforced.
+func (b *Backend) Capabilities() container.Capabilities {
+	return container.Capabilities{Name: "process", Memory: container.Watched}
+}
+
+// Lookup finds a container that this back end made.
+func (b *Backend) Lookup(ctx context.Context, handle string) (container.Container, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("look up container %q: %w", handle, err)
+	}
+	b.mu.Lock()
+	c := b.boxes[handle]
+	b.mu.Unlock()
+	if c == nil || c.usable(ctx) != nil {
+		return nil, fmt.Errorf("look up container %q: %w", handle, container.ErrNotFound)
+	}
+	return c, nil
+}
+
+// List returns the handles of all containers, but of those that are being made or destroyed.
+func (b *Backend) List(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var handles []string
+	for _, c := range b.all() {
+		if c.usable(ctx) == nil {
+			handles = append(handles, c.handle)
+		}
+	}
+	return handles, nil
+}
+
+func (b *Backend) all() []*box {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.DeleteFunc(slices.Collect(maps.Values(b.boxes)), func(c *box) bool { return c == nil })
+}
+
+// Close destroys all containers and gives the depot free. It returns when all goroutines have ended, but for those that
+// wait for a caller's input; when ctx ends first, or a container cannot be removed, Close may be called again. Create
+// fails with ErrClosed from the first call on. Once it succeeded, a further Close does nothing.
+func (b *Backend) Close(ctx context.Context) error {
+	b.closing.Lock()
+	defer b.closing.Unlock()
+	if b.free {
+		return nil
+	}
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	if err := wait(ctx, &b.creating); err != nil {
+		return fmt.Errorf("close process back end: %w", err)
+	}
+	removals := map[*box]*removal{}
+	for _, c := range b.all() {
+		removals[c], _ = c.destroy()
+	}
+	var errs []error
+	for c, r := range removals {
+		errs = append(errs, c.await(ctx, r))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close process back end: %w", err)
+	}
+	b.stopWatch()
+	if err := wait(ctx, &b.work); err != nil {
+		return fmt.Errorf("close process back end: %w", err)
+	}
+	b.free = true
+	return errors.Join(b.depot.Close(), b.lock.Close())
+}
+
+// wait waits for wg or the end of ctx.
+func wait(ctx context.Context, wg *sync.WaitGroup) error {
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,129 @@
+package process
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// An ending is the work of ending all processes of a container. It is begun once and may be hurried.
+type ending struct {
+	hurry func()        // KILL now; may be called any number of times
+	now   chan struct{} // closed by hurry
+	done  chan struct{} // closed when no process is left
+}
+
+func newEnding() *ending {
+	now := make(chan struct{})
+	return &ending{hurry: sync.OnceFunc(func() { close(now) }), now: now, done: make(chan struct{})}
+}
+
+const (
+	pollMillis    = 20                     // how soon a hurry is noticed; the end of a process is, at once
+	rescanAfter   = 200 * time.Millisecond // processes that had KILL and are still there: look for new ones meanwhile
+	complainAfter = 5 * time.Second
+)
+
+// endAll ends the processes that find returns: SIGTERM, and when grace has passed or now is closed SIGKILL, until there
+// are none. A process that the kernel does not let go of keeps it waiting.
+func endAll(find func(*snapshot) []proc, grace time.Duration, now <-chan struct{}, log *slog.Logger) {
+	if !terminate(find, grace, now, log) {
+		kill(find, log)
+	}
+}
+
+// look calls use with a fresh process table and the living processes that find returns; it reports false when the
+// table could not be read, after a pause: there is nothing better to do than to try again.
+func look(find func(*snapshot) []proc, log *slog.Logger, use func(*snapshot, []proc)) bool {
+	s, err := takeSnapshot()
+	if err != nil {
+		log.Warn("cannot look for processes to end", "error", err)
+		time.Sleep(rescanAfter)
+		return false
+	}
+	defer s.close()
+	use(s, living(find(s)))
+	return true
+}
+
+// terminate sends SIGTERM to each process once and tells whether all were gone in time.
+func terminate(find func(*snapshot) []proc, grace time.Duration, now <-chan struct{}, log *slog.Logger) bool {
+	type identity struct {
+		pid   int
+		start uint64
+	}
+	deadline := time.NewTimer(grace)
+	defer deadline.Stop()
+	told := map[identity]bool{}
+	for {
+		select {
+		case <-now:
+			return false
+		default:
+		}
+		none, expired := false, false
+		look(find, log, func(s *snapshot, found []proc) {
+			none = len(found) == 0
+			var targets []*target
+			for _, p := range found {
+				t, there := s.aim(p)
+				if !there {
+					continue
+				}
+				targets = append(targets, t)
+				if id := (identity{p.pid, p.start}); !told[id] {
+					told[id] = true
+					t.signal(s.fs, unix.SIGTERM)
+					t.signal(s.fs, unix.SIGCONT) // a stopped process could not act on it
+				}
+			}
+			for len(targets) > 0 && !expired {
+				targets = awaitGone(s.fs, targets, pollMillis)
+				select {
+				case <-now:
+					expired = true
+				case <-deadline.C:
+					expired = true
+				default:
+				}
+			}
+			closeAll(targets)
+		})
+		if none || expired {
+			return none
+		}
+	}
+}
+
+// kill sends SIGKILL to all processes, and to those that they made meanwhile, until there are none.
+func kill(find func(*snapshot) []proc, log *slog.Logger) {
+	began, complained := time.Now(), false
+	for none := false; !none; {
+		look(find, log, func(s *snapshot, found []proc) {
+			none = len(found) == 0
+			var targets []*target
+			for _, p := range found {
+				if t, there := s.aim(p); there {
+					t.signal(s.fs, unix.SIGKILL)
+					targets = append(targets, t)
+				}
+			}
+			if !complained && time.Since(began) > complainAfter && len(targets) > 0 {
+				complained = true
+				log.Warn("a process does not end although it was killed", "pid", targets[0].pid)
+			}
+			for again := time.Now().Add(rescanAfter); len(targets) > 0 && time.Now().Before(again); {
+				targets = awaitGone(s.fs, targets, pollMillis)
+			}
+			closeAll(targets)
+		})
+	}
+}
+
+func closeAll(targets []*target) {
+	for _, t := range targets {
+		t.close()
+	}
+}

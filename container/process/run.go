@@ -1,0 +1,268 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deakit/deakit/container"
+)
+
+const (
+	defaultPath = "/usr/local/bin:/usr/bin:/bin"
+	defaultLang = "en_US.UTF-8"
+)
+
+// Run starts a process as a child in a session of its own. The program is a path of the host.
+func (c *box) Run(ctx context.Context, spec container.ProcessSpec, pio container.IO) (container.Process, error) {
+	p, err := c.run(ctx, spec, pio)
+	if err != nil {
+		return nil, fmt.Errorf("run %q in container %s: %w", spec.Path, c.handle, err)
+	}
+	return p, nil
+}
+
+func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container.IO) (*process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	env, err := c.environment(spec)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Path == "" || strings.ContainsRune(spec.Path, 0) {
+		return nil, fmt.Errorf("program %q: %w", spec.Path, container.ErrInvalid)
+	}
+	c.gate.RLock() // Stop waits for us, and then finds what we started
+	defer c.gate.RUnlock()
+	if err := c.active(); err != nil {
+		return nil, err
+	}
+	dir, err := c.openDir(spec.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	p, theirs, err := c.newProcess(pio)
+	if err != nil {
+		return nil, err
+	}
+	defer closeFiles(theirs)
+	attr := &os.ProcAttr{
+		// By descriptor, which no one can swap for a link on the way; the child resolves it before it runs the program.
+		Dir:   "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())),
+		Env:   env,
+		Files: theirs,
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	}
+	if err := p.launch(spec, attr); err != nil {
+		p.abandon()
+		return nil, err
+	}
+	c.adopt(p)
+	c.b.work.Go(p.follow)
+	if pio.Stdin != nil {
+		go p.feed(pio.Stdin)
+	}
+	return p, nil
+}
+
+// newProcess makes the pipes of a process, and returns it with the ends that are the child's.
+func (c *box) newProcess(pio container.IO) (p *process, theirs []*os.File, err error) {
+	p = &process{box: c, exited: make(chan struct{}), done: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			p.abandon()
+			closeFiles(theirs)
+			theirs = nil
+		}
+	}()
+	var in *os.File
+	if pio.Stdin == nil {
+		in, err = os.Open(os.DevNull)
+	} else {
+		in, p.stdin, err = os.Pipe()
+	}
+	if err != nil {
+		return p, nil, err
+	}
+	theirs = append(theirs, in)
+	var out *os.File
+	if p.out, out, err = newStream(pio.Stdout); err != nil {
+		return p, theirs, err
+	}
+	theirs = append(theirs, out)
+	if sameWriter(pio.Stdout, pio.Stderr) {
+		p.errOut = p.out // one pipe keeps the order in which things were written
+		theirs = append(theirs, out)
+		return p, theirs, nil
+	}
+	if p.errOut, out, err = newStream(pio.Stderr); err != nil {
+		return p, theirs, err
+	}
+	theirs = append(theirs, out)
+	return p, theirs, nil
+}
+
+func newStream(w io.Writer) (*stream, *os.File, error) {
+	ours, theirs, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &stream{pipe: ours}
+	s.attach(w)
+	return s, theirs, nil
+}
+
+// abandon closes our ends of the pipes of a process that never started.
+func (p *process) abandon() {
+	if p.stdin != nil {
+		p.stdin.Close()
+	}
+	for _, s := range []*stream{p.out, p.errOut} {
+		if s != nil {
+			s.pipe.Close()
+		}
+	}
+}
+
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		f.Close() // standard output and error may be one file: the second Close does nothing
+	}
+}
+
+func (p *process) launch(spec container.ProcessSpec, attr *os.ProcAttr) (err error) {
+	path, err := findProgram(spec.Path, attr.Env)
+	if err != nil {
+		return err
+	}
+	argv := append([]string{spec.Path}, spec.Args...)
+	if limits := listRlimits(spec.Rlimits); len(limits) > 0 {
+		p.child, err = startLimited(path, argv, attr, limits)
+	} else {
+		p.child, err = os.StartProcess(path, argv, attr)
+	}
+	if err != nil {
+		return err
+	}
+	p.pid = p.child.Pid
+	if p.start, err = startOf(p.pid); err != nil { // /proc is not mounted, or not for us
+		_ = p.child.Kill()
+		_, _ = p.child.Wait()
+		return fmt.Errorf("look at the new process: %w", err)
+	}
+	return nil
+}
+
+// findProgram resolves a bare name in the PATH of env. Relative directories in it are passed over: they would mean a
+// directory that the container's processes write to.
+func findProgram(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil // the kernel resolves a relative one from the working directory
+	}
+	search := ""
+	for _, entry := range env {
+		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
+			search = value
+		}
+	}
+	for _, dir := range filepath.SplitList(search) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && !info.IsDir() && unix.Access(path, unix.X_OK) == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("program not found in PATH %q: %w", search, os.ErrNotExist)
+}
+
+// environment composes the environment of a process: what the back end adds, then Spec.Env, then ProcessSpec.Env, later
+// entries replacing earlier ones; nothing of our own.
+func (c *box) environment(spec container.ProcessSpec) ([]string, error) {
+	user := spec.User
+	if user == "" {
+		user = container.AppUser
+	}
+	env := []string{
+		"HOME=" + c.inside(container.AppHome),
+		"USER=" + user,
+		"PATH=" + defaultPath,
+		"LANG=" + defaultLang,
+	}
+	at := map[string]int{"HOME": 0, "USER": 1, "PATH": 2, "LANG": 3}
+	for _, list := range [][]string{c.env, spec.Env} {
+		for n, entry := range list {
+			name, _, found := strings.Cut(entry, "=")
+			if !found || name == "" || strings.ContainsRune(entry, 0) {
+				// Not its text, which may be a secret.
+				return nil, fmt.Errorf("entry %d of the environment is not of the form NAME=value: %w", n, container.ErrInvalid)
+			}
+			if i, known := at[name]; known {
+				env[i] = entry
+				continue
+			}
+			at[name] = len(env)
+			env = append(env, entry)
+		}
+	}
+	if i, known := at[markerName]; known {
+		env = append(env[:i], env[i+1:]...)
+	}
+	return append(env, markerName+"="+c.marker), nil
+}
+
+// adopt enters a started process. The caller holds the gate.
+func (c *box) adopt(p *process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lastID++
+	p.id = c.lastID
+	c.procs[p.id] = p
+}
+
+// noteEnd notes that a process was reaped. p.mu is held.
+func (c *box) noteEnd(p *process, at uint64, cpu time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.gone = true
+	c.sessions[p.pid] = lifetime{p.start, at}
+	c.cpuEnded += cpu
+}
+
+// Attach finds a process that Run started. Its output from now on goes to the writers of pio as well as to those that
+// had it before. Where Run had one writer for both streams, all of it goes to pio.Stdout.
+func (c *box) Attach(ctx context.Context, id uint32, pio container.IO) (container.Process, error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, fmt.Errorf("attach to process %d of container %s: %w", id, c.handle, err)
+	}
+	if pio.Stdin != nil {
+		return nil, fmt.Errorf("attach to process %d of container %s with an input: %w", id, c.handle, container.ErrUnsupported)
+	}
+	c.mu.Lock()
+	p, ok := c.procs[id]
+	c.mu.Unlock()
+	if !ok {
+		return nil, fmt.Errorf("attach to process %d of container %s: no such process: %w", id, c.handle, container.ErrNotFound)
+	}
+	stdout, stderr := pio.Stdout, pio.Stderr
+	if p.out == p.errOut {
+		stderr = nil
+	} else if sameWriter(stdout, stderr) {
+		shared := &lockedWriter{w: stdout}
+		stdout, stderr = shared, shared
+	}
+	p.out.attach(stdout)
+	p.errOut.attach(stderr)
+	return p, nil
+}

@@ -1,0 +1,224 @@
+package process
+
+import (
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// markerName is the environment variable that marks the processes of a container.
+const markerName = "DEAKIT_CONTAINER"
+
+// A snapshot is the process table of one moment. Several searches may share it; it belongs to one goroutine.
+type snapshot struct {
+	fs        *procFS
+	at        uint64 // ticks when it was begun
+	procs     []proc
+	children  map[int][]int // indexes into procs, by parent
+	sessions  map[int][]int // indexes into procs, by session
+	outsiders map[int]bool  // this process and its ancestors: never part of a container
+	ownSID    int
+	markers   map[int]string
+}
+
+// takeSnapshot reads the process table. The caller closes the snapshot.
+func takeSnapshot() (*snapshot, error) {
+	fs, err := openProcFS()
+	if err != nil {
+		return nil, err
+	}
+	at := ticksNow()
+	procs, err := fs.all()
+	if err != nil {
+		fs.close()
+		return nil, err
+	}
+	s := newSnapshot(procs, os.Getpid())
+	s.fs, s.at = fs, at
+	return s, nil
+}
+
+// newSnapshot indexes a process table as seen by the process self.
+func newSnapshot(procs []proc, self int) *snapshot {
+	s := &snapshot{
+		procs:     procs,
+		children:  make(map[int][]int),
+		sessions:  make(map[int][]int),
+		outsiders: map[int]bool{0: true, 1: true},
+		markers:   make(map[int]string),
+	}
+	parents := make(map[int]int, len(procs))
+	for i, p := range procs {
+		s.children[p.ppid] = append(s.children[p.ppid], i)
+		s.sessions[p.sid] = append(s.sessions[p.sid], i)
+		parents[p.pid] = p.ppid
+		if p.pid == self {
+			s.ownSID = p.sid
+		}
+	}
+	for pid := self; !s.outsiders[pid]; pid = parents[pid] {
+		s.outsiders[pid] = true
+	}
+	return s
+}
+
+func (s *snapshot) close() {
+	if s.fs != nil {
+		s.fs.close()
+	}
+}
+
+func (s *snapshot) marker(pid int) string {
+	value, known := s.markers[pid]
+	if !known && s.fs != nil {
+		value = s.fs.environ(pid, markerName)
+		s.markers[pid] = value
+	}
+	return value
+}
+
+// clues are what a container knows about its processes.
+type clues struct {
+	marked  func(marker string) bool // tells whether a value of markerName is the container's
+	since   uint64                   // ticks: no process of it is older
+	running map[int]uint64           // pid and start of the children that we have not reaped
+	reaped  map[int]lifetime         // of the children that we reaped: their sessions may live on under these numbers
+}
+
+// lifetime is when a process started and when it was reaped, in ticks.
+type lifetime struct{ from, to uint64 }
+
+// tree returns the processes that belong to a container, zombies included. First come those that are certain by
+// themselves:
+//
+//   - children that we started;
+//   - members of a session whose leader we reaped, if they started in the lifetime of the leader: as long as one of
+//     them lives the kernel gives the number to nobody else, and who got it later made younger processes;
+//   - processes that carry the marker in their environment.
+//
+// Then all descendants of those, and all members of their sessions: every process here descends from one that we put
+// into a session of its own, so no session it can be in has members from outside.
+func (s *snapshot) tree(c clues) []proc {
+	found := make([]bool, len(s.procs))
+	seen := map[int]bool{} // sessions
+	var queue []int
+	add := func(i int) {
+		if !found[i] && !s.outsiders[s.procs[i].pid] {
+			found[i] = true
+			queue = append(queue, i)
+		}
+	}
+	spread := func() {
+		for len(queue) > 0 {
+			p := s.procs[queue[0]]
+			queue = queue[1:]
+			for _, i := range s.children[p.pid] {
+				add(i)
+			}
+			if p.sid > 1 && p.sid != s.ownSID && !seen[p.sid] {
+				seen[p.sid] = true
+				for _, i := range s.sessions[p.sid] {
+					add(i)
+				}
+			}
+		}
+	}
+	for i, p := range s.procs {
+		start, isChild := c.running[p.pid]
+		leader, wasOurs := c.reaped[p.sid]
+		if isChild && p.start == start || wasOurs && leader.from <= p.start && p.start <= leader.to {
+			add(i)
+		}
+	}
+	spread() // before the markers, which cost more to read
+	for i, p := range s.procs {
+		if !found[i] && p.start >= c.since && !s.outsiders[p.pid] && p.alive() && c.marked(s.marker(p.pid)) {
+			add(i)
+		}
+	}
+	spread()
+
+	var members []proc
+	for i, p := range s.procs {
+		if found[i] {
+			members = append(members, p)
+		}
+	}
+	return members
+}
+
+// living returns those of procs that can still do something.
+func living(procs []proc) []proc {
+	return slices.DeleteFunc(procs, func(p proc) bool { return !p.alive() })
+}
+
+// A target is a process that is to be signalled. It is held by a pidfd, where the kernel has them, so that a signal
+// cannot reach another process that got the pid later.
+type target struct {
+	proc
+	fd int // -1: none, and the start time is looked at before each use
+}
+
+// aim opens a target, or returns false when the process is gone. The caller closes it.
+func (s *snapshot) aim(p proc) (*target, bool) {
+	t := &target{proc: p, fd: -1}
+	fd, err := unix.PidfdOpen(p.pid, 0)
+	if err == unix.ESRCH {
+		return nil, false
+	}
+	if err == nil {
+		t.fd = fd
+	}
+	if !t.same(s.fs) { // after the pidfd was opened: so it is the right one
+		t.close()
+		return nil, false
+	}
+	return t, true
+}
+
+func (t *target) same(fs *procFS) bool {
+	now, err := fs.stat(t.pid)
+	return err == nil && now.start == t.start && now.alive()
+}
+
+func (t *target) close() {
+	if t.fd >= 0 {
+		unix.Close(t.fd)
+	}
+}
+
+func (t *target) signal(fs *procFS, sig unix.Signal) {
+	// Errors mean that it ended, or that it is not ours to signal any more (a setuid program): the next look at the
+	// process table tells.
+	if t.fd >= 0 {
+		_ = unix.PidfdSendSignal(t.fd, sig, nil, 0)
+	} else if t.same(fs) {
+		_ = unix.Kill(t.pid, sig)
+	}
+}
+
+// awaitGone waits up to millis milliseconds for the targets to end, and returns those that have not.
+func awaitGone(fs *procFS, targets []*target, millis int) []*target {
+	if len(targets) == 0 {
+		return nil
+	}
+	var polled []unix.PollFd
+	for _, t := range targets {
+		if t.fd >= 0 {
+			polled = append(polled, unix.PollFd{Fd: int32(t.fd), Events: unix.POLLIN})
+		}
+	}
+	_, _ = unix.Poll(polled, millis) // interrupted or not, what follows is right
+	ended := map[int32]bool{}
+	for _, p := range polled {
+		ended[p.Fd] = p.Revents != 0
+	}
+	return slices.DeleteFunc(targets, func(t *target) bool {
+		gone := t.fd >= 0 && ended[int32(t.fd)] || t.fd < 0 && !t.same(fs)
+		if gone {
+			t.close()
+		}
+		return gone
+	})
+}

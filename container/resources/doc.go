@@ -1,0 +1,6 @@
+// Package resources keeps the books of a node: how much memory and disk it has to give, and who holds what of it. Work
+// reserves from a [Ledger] before it makes a container, and releases when the container is gone.
+//
+// It does not measure anything and enforces nothing: a reservation is what was promised, container.Usage what is used,
+// container.Limits what a back end holds to.
+package resources

@@ -1,0 +1,174 @@
+package dea
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/resources"
+	"github.com/deakit/deakit/directory"
+	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/droplet/instance"
+	"github.com/deakit/deakit/messaging"
+)
+
+// Version is what a DEA says of its software in dea.shutdown, as every dea_ng did.
+const Version = "0.0.1"
+
+// Config of a DEA. Only BaseDir is required.
+type Config struct {
+	// ID names the DEA in subjects and messages. Empty draws "<Index>-<32 hex digits>", new for each DEA.
+	ID string
+
+	// Index of the job, for the tags of routes.
+	Index int
+
+	// BaseDir holds db/instances.json and crashes/.
+	BaseDir string
+
+	// HostIP is the address that the DEA gives for itself. Empty takes the address of the interface that leads
+	// outside, or 127.0.0.1 where none does.
+	HostIP string
+
+	// Stacks that can be run here; default one, "cflinuxfs2".
+	Stacks []string
+
+	// Zone for placement; default "default".
+	Zone string
+
+	// FilesHost is the host name under which the files of instances are served, FilesPort the port of the directory
+	// server here. When both are set, the DEA registers the route; dea_ng draws the name as <32 hex digits>.<domain>.
+	FilesHost string
+	FilesPort uint16
+
+	// FilesURL is what signed URLs begin with; default "http://" and FilesHost. Empty FilesHost and FilesURL mean that
+	// there are no signed URLs.
+	FilesURL string
+
+	AdvertiseInterval time.Duration // default 5 s
+	HeartbeatInterval time.Duration // default 10 s
+	RegisterInterval  time.Duration // default 20 s; a router may ask for less
+
+	// EvacuationInterval is the pause between two looks at an evacuation; default 5 s. EvacuationBailOut is when it ends
+	// although instances are left; default 600 s.
+	EvacuationInterval time.Duration
+	EvacuationBailOut  time.Duration
+
+	// ShutdownTimeout is how long instances may take to stop before they are ended without grace; default 30 s.
+	ShutdownTimeout time.Duration
+
+	// CrashLifetime is how long the files of a crash are kept; default 1 h. They go earlier when a newer crash of the
+	// app comes, or when the disk is fuller than CrashDiskUsage, a fraction of blocks or inodes; default 0.8.
+	CrashLifetime  time.Duration
+	CrashDiskUsage float64
+
+	// QuietEvacuation leaves out the droplet.exited messages of an evacuation, as the last dea_ng did; health managers
+	// of its time read the heartbeat.
+	QuietEvacuation bool
+
+	// Instance says how instances are run. Its CrashDir is set by the DEA.
+	Instance instance.Config
+}
+
+// Parts are what a DEA works with.
+type Parts struct {
+	Conn    *nats.Conn        // the caller closes it, after Run
+	Backend container.Backend // the caller closes it, after Run
+
+	// Ledger is shared with whoever else takes memory and disk of this machine: a stager, for example.
+	Ledger   *resources.Ledger
+	Droplets *droplet.Store
+
+	// Signer makes the URLs of files; nil means that there are none.
+	Signer *directory.Signer
+
+	Logger *slog.Logger // nil discards
+}
+
+func (c Config) withDefaults() Config {
+	if c.ID == "" {
+		c.ID = fmt.Sprintf("%d-%s", c.Index, randomHex())
+	}
+	if len(c.Stacks) == 0 {
+		c.Stacks = []string{"cflinuxfs2"}
+	}
+	if c.HostIP == "" {
+		c.HostIP = localIP()
+	}
+	if c.FilesURL == "" && c.FilesHost != "" {
+		c.FilesURL = "http://" + c.FilesHost
+	}
+	setDefault(&c.Zone, "default")
+	setDefault(&c.AdvertiseInterval, 5*time.Second)
+	setDefault(&c.HeartbeatInterval, 10*time.Second)
+	setDefault(&c.RegisterInterval, 20*time.Second)
+	setDefault(&c.EvacuationInterval, 5*time.Second)
+	setDefault(&c.EvacuationBailOut, 600*time.Second)
+	setDefault(&c.ShutdownTimeout, 30*time.Second)
+	setDefault(&c.CrashLifetime, time.Hour)
+	setDefault(&c.CrashDiskUsage, 0.8)
+	c.Instance.CrashDir = filepath.Join(c.BaseDir, "crashes")
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (c Config) validate() error {
+	var errs []error
+	if c.BaseDir == "" {
+		errs = append(errs, errors.New("BaseDir is required"))
+	}
+	if !messaging.IsToken(c.ID) {
+		errs = append(errs, fmt.Errorf("ID %q must not contain '.', '*', '>' or blanks: it becomes part of a subject", c.ID))
+	}
+	for name, interval := range map[string]time.Duration{
+		"AdvertiseInterval": c.AdvertiseInterval, "HeartbeatInterval": c.HeartbeatInterval,
+		"RegisterInterval": c.RegisterInterval, "EvacuationInterval": c.EvacuationInterval,
+	} {
+		if interval < 0 {
+			errs = append(errs, fmt.Errorf("%s must not be negative", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p Parts) validate() error {
+	var errs []error
+	for name, missing := range map[string]bool{
+		"Conn": p.Conn == nil, "Backend": p.Backend == nil, "Ledger": p.Ledger == nil, "Droplets": p.Droplets == nil,
+	} {
+		if missing {
+			errs = append(errs, fmt.Errorf("%s is required", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func randomHex() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// localIP finds the address of the interface that leads outside. Nothing is sent.
+func localIP() string {
+	conn, err := net.Dial("udp", "1.2.3.4:1")
+	if err != nil {
+		return "127.0.0.1"
+	}
+	defer conn.Close()
+	return conn.LocalAddr().(*net.UDPAddr).IP.String()
+}

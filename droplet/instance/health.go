@@ -1,0 +1,104 @@
+package instance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"path"
+	"strconv"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/deakit/deakit/container"
+)
+
+var errUnhealthy = errors.New("the app did not become healthy in time")
+
+// The pauses between two looks. The first looks come close together: most apps are up within the first second.
+const (
+	firstPause = 2 * time.Millisecond
+	portPause  = 10 * time.Millisecond
+	filePause  = 50 * time.Millisecond
+)
+
+// awaitHealth waits until the app is ready: as its state file says, else when its port accepts, else at once. The end of
+// the process ends the wait.
+func (l *life) awaitHealth(ctx context.Context) error {
+	check, limit, pause := l.portOpen, l.cfg.HealthCheckTimeout, portPause
+	if seconds := l.message.HealthCheckTimeout; seconds > 0 {
+		limit = time.Duration(seconds) * time.Second
+	}
+	stateFile, err := l.stateFile(ctx)
+	switch {
+	case err != nil:
+		return err
+	case stateFile != "":
+		check, limit, pause = func(ctx context.Context) bool { return l.stateRunning(ctx, stateFile) }, l.cfg.StateFileTimeout, filePause
+	case len(l.Status().URIs) == 0:
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errUnhealthy)
+	defer cancel()
+	for wait := firstPause; ; wait = min(wait*5/4, pause) {
+		if check(ctx) {
+			return nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-l.exited:
+			return l.exitedError()
+		case <-ctx.Done():
+			if errors.Is(context.Cause(ctx), errUnhealthy) {
+				l.log.Warn("droplet.unhealthy", "timeout", limit)
+			}
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (l *life) portOpen(ctx context.Context) bool {
+	s := l.Status()
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(s.Container.HostIP, strconv.Itoa(int(s.HostPort))))
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+// stateFile returns the path of the file that tells when the app is ready, empty if the droplet names none.
+func (l *life) stateFile(ctx context.Context) (string, error) {
+	data, err := readFile(ctx, l.container, path.Join(container.AppHome, "droplet.yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var manifest struct {
+		StateFile string `yaml:"state_file"`
+	}
+	if err := yaml.Unmarshal(data, &manifest); err != nil {
+		return "", fmt.Errorf("droplet.yaml: %w", err)
+	}
+	if manifest.StateFile == "" {
+		return "", nil
+	}
+	return path.Join(container.AppHome, path.Clean("/"+manifest.StateFile)), nil
+}
+
+func (l *life) stateRunning(ctx context.Context, file string) bool {
+	data, err := readFile(ctx, l.container, file)
+	if err != nil {
+		return false // not there yet, or just being replaced
+	}
+	var state struct {
+		State string `json:"state"`
+	}
+	return json.Unmarshal(data, &state) == nil && state.State == "RUNNING"
+}

@@ -1,0 +1,285 @@
+package instance
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/resources"
+	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/messaging"
+)
+
+// Config says how instances are run. The zero Config is usable.
+type Config struct {
+	// CrashDir is where the logs of crashed instances are kept, one directory each. Empty keeps none.
+	CrashDir string
+
+	// HealthCheckTimeout applies when the start message has none; default 60 s.
+	HealthCheckTimeout time.Duration
+
+	// StateFileTimeout bounds the wait for a droplet that names a state file; default 300 s.
+	StateFileTimeout time.Duration
+
+	// RouteDrain is how long a stopped instance that has routes goes on running after its routes were withdrawn, so
+	// that routers hear of it first; default 0.
+	RouteDrain time.Duration
+
+	// SampleInterval is the pause between two measurements of a running instance; default 10 s.
+	SampleInterval time.Duration
+
+	// NProc is the number of processes and threads that the user of the instance may have; default 512. It is only
+	// set where the back end gives the instance a user of its own: elsewhere it would count the whole machine's.
+	NProc uint64
+
+	// DiskInodes is the number of files that an instance may have; default 200000.
+	DiskInodes int64
+
+	// BindMounts are added to every container.
+	BindMounts []container.BindMount
+
+	// CPUShares turns the memory limit in MB into the weight of the container; nil divides by 8 and keeps the
+	// result between 1 and 256 (dea_ng).
+	CPUShares func(memoryMB int64) int64
+
+	// RootFS returns the root file system of a stack; nil means that there is one stack, the back end's default.
+	RootFS func(stack string) (string, error)
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.HealthCheckTimeout, 60*time.Second)
+	setDefault(&c.StateFileTimeout, 300*time.Second)
+	setDefault(&c.SampleInterval, 10*time.Second)
+	setDefault(&c.NProc, 512)
+	setDefault(&c.DiskInodes, 200_000)
+	if c.CPUShares == nil {
+		c.CPUShares = func(mb int64) int64 { return min(max(mb/8, 1), 256) }
+	}
+	if c.RootFS == nil {
+		c.RootFS = func(string) (string, error) { return "", nil }
+	}
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Parts are what an instance works with. All are required but the logger.
+type Parts struct {
+	Backend  container.Backend
+	Droplets *droplet.Store
+	Ledger   *resources.Ledger
+
+	// Download writes the droplet behind a URL to w; the digest is checked by the store.
+	Download func(ctx context.Context, url string, w io.Writer) error
+
+	// Observe is told each change of state, in order, while the instance is locked: it must not block nor call back.
+	Observe func(Change)
+
+	Logger *slog.Logger // nil discards
+}
+
+// A Change is one transition. The status is the one after it.
+type Change struct {
+	Instance *Instance
+	From     messaging.State // empty when the instance was made
+	Status   Status
+}
+
+// Status is what can be known of an instance at one moment.
+type Status struct {
+	ID        string // 32 hex digits; changes when an update gives the app a new version
+	Version   string
+	URIs      []string
+	State     messaging.State
+	Since     time.Time // of the state
+	StartedAt time.Time // when it became STARTING; zero before
+
+	Container container.Info // zero until there is one
+	Handle    string         // of the container, empty when there is none
+	ProcessID uint32         // of the app in its container, 0 before it was spawned
+	HostPort  uint16
+	Port      uint16 // in the container
+
+	Usage container.Usage // last measurement; zero before the first
+	CPU   float64         // fraction of one core between the last two measurements
+
+	ExitStatus      int // -1 when unknown
+	ExitDescription string
+	CrashPath       string // where the files of a crashed instance are kept, empty when there are none
+}
+
+// Healthy tells whether the instance serves requests.
+func (s Status) Healthy() bool {
+	return s.State == messaging.Running || s.State == messaging.Evacuating
+}
+
+// An Instance is one copy of an app. Its methods may be called from any goroutine.
+type Instance struct {
+	message   messaging.StartMessage
+	privateID string
+	cfg       Config
+	parts     Parts
+	log       *slog.Logger
+
+	reservation *resources.Reservation
+
+	mu     sync.Mutex // guards what follows
+	status Status
+
+	// stopping ends when a stop was asked for; the start sequence and the wait for the app hang on it.
+	stopping context.Context
+	stop     context.CancelFunc
+}
+
+// New makes an instance in state BORN and reserves its memory and disk. It fails with a
+// *resources.InsufficientError when there is not enough; then nothing is observed. The caller calls Run, and Release
+// when the instance is to be forgotten.
+func New(start messaging.StartMessage, cfg Config, parts Parts) (*Instance, error) {
+	if parts.Logger == nil {
+		parts.Logger = slog.New(slog.DiscardHandler)
+	}
+	reservation, err := parts.Ledger.Reserve(amount(start.Limits))
+	if err != nil {
+		return nil, err
+	}
+	id := randomHex(16)
+	i := &Instance{
+		message: start, privateID: randomHex(32), cfg: cfg.withDefaults(), parts: parts, reservation: reservation,
+		log: parts.Logger.With("app", string(start.Droplet), "index", start.Index, "instance", id),
+	}
+	i.stopping, i.stop = context.WithCancel(context.Background())
+	i.status = Status{
+		ID: id, Version: start.Version, URIs: slices.Clone(start.URIs),
+		State: messaging.Born, Since: time.Now(), ExitStatus: -1,
+	}
+	i.parts.Observe(Change{Instance: i, Status: i.status})
+	return i, nil
+}
+
+func amount(l messaging.Limits) resources.Amount {
+	return resources.Amount{MemoryBytes: l.Mem << 20, DiskBytes: l.Disk << 20}
+}
+
+func randomHex(bytes int) string {
+	b := make([]byte, bytes)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// Message is the start message that the instance was made from. The caller must not change it.
+func (i *Instance) Message() *messaging.StartMessage { return &i.message }
+
+// App is the guid of the app.
+func (i *Instance) App() string { return string(i.message.Droplet) }
+
+// Index of the instance within its app.
+func (i *Instance) Index() int { return i.message.Index }
+
+// PrivateID is the 64 hex digits by which routers keep sessions to this instance. It never changes.
+func (i *Instance) PrivateID() string { return i.privateID }
+
+// Status returns the state of things now.
+func (i *Instance) Status() Status {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.snapshot()
+}
+
+func (i *Instance) snapshot() Status {
+	s := i.status
+	s.URIs = slices.Clone(s.URIs)
+	return s
+}
+
+// Stop asks the instance to end. It returns at once; Run returns when it has ended. Stopping what is stopping, stopped
+// or crashed is harmless.
+func (i *Instance) Stop() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case i.status.State == messaging.Born:
+		i.change(messaging.Stopped, nil)
+	case checkTransition(i.status.State, messaging.Stopping) == nil:
+		i.change(messaging.Stopping, nil)
+	}
+	i.stop()
+}
+
+// Evacuate marks a live instance as one that wants to be replaced elsewhere; it goes on running. It returns false when
+// there is nothing to evacuate.
+func (i *Instance) Evacuate() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if checkTransition(i.status.State, messaging.Evacuating) != nil {
+		return false
+	}
+	i.change(messaging.Evacuating, nil)
+	return true
+}
+
+// Update sets the routes and the version of an instance, nil leaving either as it is. A new version gives the instance
+// a new id. It returns the status before and after; they are equal when nothing changed.
+func (i *Instance) Update(uris *[]string, version *string) (before, after Status) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	before = i.snapshot()
+	if uris != nil {
+		i.status.URIs = slices.Clone(*uris)
+	}
+	if version != nil && *version != i.status.Version {
+		i.status.Version, i.status.ID = *version, randomHex(16)
+	}
+	return before, i.snapshot()
+}
+
+// Release gives back what the instance still holds of the ledger: the disk of a crash, for example. It is harmless
+// when called twice.
+func (i *Instance) Release() { i.reservation.Release() }
+
+// transition changes the state along the table, together with other fields.
+func (i *Instance) transition(to messaging.State, edit func(*Status)) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err := checkTransition(i.status.State, to); err != nil {
+		return err
+	}
+	i.change(to, edit)
+	return nil
+}
+
+// change sets the state and tells the observer; i.mu is held and the transition was checked.
+func (i *Instance) change(to messaging.State, edit func(*Status)) {
+	from := i.status.State
+	i.status.State, i.status.Since = to, time.Now()
+	if to == messaging.Starting {
+		i.status.StartedAt = i.status.Since
+	}
+	if edit != nil {
+		edit(&i.status)
+	}
+	i.parts.Observe(Change{Instance: i, From: from, Status: i.snapshot()})
+}
+
+// edit changes fields other than the state.
+func (i *Instance) edit(edit func(*Status)) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	edit(&i.status)
+}
+
+// Attributes for logs: nothing secret.
+func (i *Instance) String() string {
+	return fmt.Sprintf("%s/%d", i.App(), i.Index())
+}

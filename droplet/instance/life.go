@@ -1,0 +1,224 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/messaging"
+)
+
+// The exit descriptions of dea_ng. Nothing else is told to the outside of why an instance ended, but the first event
+// of its container.
+const (
+	exitedByItself     = "app instance exited"
+	exitUndetermined   = "cannot be determined"
+	exitUnknown        = "unknown"
+	exitUnhealthy      = "failed to accept connections within health check timeout"
+	exitNoStartCommand = "missing start command"
+	exitFailedToStart  = "failed to start"
+)
+
+// life is what one run of an instance has built up and must take down again.
+type life struct {
+	*Instance
+	undo      undoStack
+	container container.Container
+	process   container.Process
+	exited    chan struct{} // closed when the process has ended; then exit is set
+	exit      exit
+	giveUp    context.CancelFunc // ends the wait for the process
+}
+
+// exit is how the app's process ended.
+type exit struct {
+	status int // -1 when unknown
+	err    error
+}
+
+// Run takes the instance through its life. It returns when the instance is STOPPED or CRASHED and everything that it
+// had is given back, except what a crash keeps. When ctx ends, the instance is stopped at once, without grace.
+func (i *Instance) Run(ctx context.Context) {
+	l := &life{Instance: i, exited: make(chan struct{})}
+	if err := i.transition(messaging.Starting, nil); err != nil {
+		switch i.Status().State {
+		case messaging.Evacuating: // marked before it began: it has to come up all the same
+		case messaging.Stopping:
+			l.end(ctx, err)
+			return
+		default:
+			i.reservation.Release()
+			return
+		}
+	}
+	i.log.Info("droplet.starting")
+	begun := time.Now()
+	err := l.start(ctx)
+	if err == nil {
+		i.log.Info("instance.start.completed", "duration", time.Since(begun))
+		l.watch(ctx)
+	}
+	l.end(ctx, err)
+}
+
+// watch waits until the app ends or is told to, and measures it meanwhile.
+func (l *life) watch(ctx context.Context) {
+	ticker := time.NewTicker(l.cfg.SampleInterval)
+	defer ticker.Stop()
+	for {
+		l.sample(ctx)
+		select {
+		case <-ticker.C:
+		case <-l.exited:
+			return
+		case <-l.stopping.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (l *life) sample(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.SampleInterval)
+	defer cancel()
+	usage, err := l.container.Usage(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			l.log.Error("stat-collector.info-retrieval.failed", "error", err)
+		}
+		return
+	}
+	l.edit(func(s *Status) {
+		if !s.Usage.At.IsZero() {
+			s.CPU = usage.CPU(s.Usage)
+		}
+		s.Usage = usage
+	})
+}
+
+// end brings the instance to STOPPED or CRASHED: exactly one of them, decided by what came first.
+func (l *life) end(ctx context.Context, startErr error) {
+	if ctx.Err() != nil {
+		l.Stop() // told to end by the end of everything
+	}
+	status, description := l.outcome(startErr)
+	err := l.transition(messaging.Crashed, func(s *Status) {
+		s.ExitStatus, s.ExitDescription = status, description
+	})
+	if err != nil { // STOPPING came first
+		l.stopContainer(ctx)
+		l.takeDown()
+		l.reservation.Release()
+		if err := l.transition(messaging.Stopped, nil); err != nil {
+			l.log.Error("instance.stop.failed", "error", err)
+		}
+		l.log.Info("instance.stop.completed")
+		return
+	}
+	if startErr != nil {
+		l.log.Warn("instance.start.failed", "error", startErr, "exit_description", description)
+	} else {
+		l.log.Info("droplet.instance.crashed", "exit_status", status, "exit_description", description)
+	}
+	l.keepLogs()
+	l.takeDown()
+	keep := amount(l.message.Limits)
+	keep.MemoryBytes = 0
+	if err := l.reservation.Resize(keep); err != nil {
+		l.log.Error("instance.crash.reservation", "error", err)
+	}
+}
+
+// outcome says with which status and description the instance ended, if it crashed. A process that has ended explains
+// more than the step that failed because of it.
+func (l *life) outcome(startErr error) (status int, description string) {
+	select {
+	case <-l.exited:
+	default:
+		return -1, startDescription(startErr)
+	}
+	if l.exit.err != nil {
+		return -1, exitUnknown
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	info, err := l.container.Info(ctx)
+	switch {
+	case err != nil:
+		return l.exit.status, exitUndetermined
+	case len(info.Events) > 0:
+		return l.exit.status, info.Events[0]
+	default:
+		return l.exit.status, exitedByItself
+	}
+}
+
+func startDescription(err error) string {
+	switch {
+	case errors.Is(err, errUnhealthy):
+		return exitUnhealthy
+	case errors.Is(err, errNoStartCommand):
+		return exitNoStartCommand
+	default:
+		return exitFailedToStart
+	}
+}
+
+// stopContainer ends the app: after its routes have been gone for a while with TERM, and with KILL when it does not
+// listen, or at once when ctx has ended.
+func (l *life) stopContainer(ctx context.Context) {
+	if l.container == nil {
+		return
+	}
+	l.log.Info("droplet.stopping")
+	if l.cfg.RouteDrain > 0 && len(l.Status().URIs) > 0 && l.process != nil {
+		select {
+		case <-time.After(l.cfg.RouteDrain):
+		case <-l.exited:
+		case <-ctx.Done():
+		}
+	}
+	err := l.container.Stop(ctx, false)
+	if err != nil && ctx.Err() == nil {
+		l.log.Warn("instance.stop.failed", "error", err)
+	}
+}
+
+// takeDown undoes what the start sequence did. It is not bound to the life of the caller: what was made goes.
+func (l *life) takeDown() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for name, err := range l.undo.run(ctx) {
+		l.log.Warn("task.destroy.failed", "step", name, "error", err)
+	}
+	if l.process != nil {
+		l.giveUp() // the process is gone with its container; one that is not cannot be waited for either
+		<-l.exited
+	}
+	l.edit(func(s *Status) { s.Handle = "" })
+}
+
+// spawned follows the app's process until it ends.
+func (l *life) spawned(process container.Process) {
+	var ctx context.Context
+	ctx, l.giveUp = context.WithCancel(context.Background())
+	l.process = process
+	l.edit(func(s *Status) { s.ProcessID = process.ID() })
+	go func() {
+		defer close(l.exited)
+		status, err := process.Wait(ctx)
+		l.exit = exit{int(status), err}
+		l.log.Debug("droplet.warden.link.completed", "exit_status", status)
+	}()
+}
+
+// exitedError says that the process ended while something else was awaited.
+func (l *life) exitedError() error {
+	if l.exit.err != nil {
+		return l.exit.err
+	}
+	return fmt.Errorf("the app ended with status %d", l.exit.status)
+}

@@ -1,0 +1,72 @@
+package instance
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/deakit/deakit/internal/appenv"
+	"github.com/deakit/deakit/messaging"
+)
+
+// startScript is what bash reads on its standard input, in the home directory of the app user, to become the app. The
+// system's variables are in its environment already; those of the user are exported here, because apps rely on the
+// shell expanding them ("PATH=$PATH:/x"), and so are visible to the scripts in .profile.d, which run with no standard input
+// so that they cannot eat the rest of the script.
+//
+// An empty command stands for a droplet of the old kind, which brings a script named startup.
+func startScript(user []messaging.EnvVar, command string) string {
+	var b strings.Builder
+	b.WriteString("umask 077\n")
+	for _, v := range user {
+		b.WriteString(exportLine(v))
+	}
+	b.WriteString(`unset GEM_PATH
+mkdir -p app logs tmp
+exec >>logs/stdout.log 2>>logs/stderr.log
+if [ -d app/.profile.d ]; then
+  for i in app/.profile.d/*.sh; do
+    if [ -r "$i" ]; then
+      . "$i" </dev/null
+    fi
+  done
+  unset i
+fi
+DROPLET_BASE_DIR=$PWD
+`)
+	if command == "" {
+		b.WriteString("echo \"$$\" >>run.pid\nexec ./startup </dev/null\n")
+		return b.String()
+	}
+	fmt.Fprintf(&b, "cd app\necho \"$$\" >>\"$DROPLET_BASE_DIR/run.pid\"\nexec bash -c %s </dev/null\n", appenv.ShellQuote(command))
+	return b.String()
+}
+
+// exportLine exports one variable of the user. Its value is expanded by the shell as in double quotes, except for the
+// three variables that carry foreign text, where that has broken passwords (dea_ng since 2015). A value that is no
+// valid text in double quotes, because of a lone back-quote for example, is exported as it is: it must not swallow the
+// lines that follow. A name that the shell would not take as one is left out.
+func exportLine(v messaging.EnvVar) string {
+	if !isName(v.Name) {
+		return ""
+	}
+	literal := "export " + v.Name + "=" + appenv.ShellQuote(v.Value)
+	switch v.Name {
+	case "VCAP_APPLICATION", "VCAP_SERVICES", "DATABASE_URL":
+		return literal + "\n"
+	}
+	if !strings.ContainsAny(v.Value, "$`\\") {
+		return literal + "\n"
+	}
+	expanded := fmt.Sprintf("export %s=\"%s\"", v.Name, strings.ReplaceAll(v.Value, `"`, `\"`))
+	return fmt.Sprintf("eval %s </dev/null 2>/dev/null || %s\n", appenv.ShellQuote(expanded), literal)
+}
+
+func isName(s string) bool {
+	for i, r := range s {
+		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,207 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/internal/egress"
+	"github.com/deakit/deakit/messaging"
+)
+
+var errNoStartCommand = errors.New("neither the start message nor the droplet has a start command")
+
+// A step of the start sequence. What it builds up is put on the undo stack of the life.
+type step struct {
+	name string
+	do   func(context.Context) error
+}
+
+// start brings the app up, step by step. It ends early when the instance is told to stop.
+func (l *life) start(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.stopping, func() { cancel(errors.New("the instance was told to stop")) })()
+
+	var archive *droplet.Ref
+	var command string
+	for _, s := range []step{
+		{"droplet and container", func(ctx context.Context) error {
+			return both(ctx,
+				func(ctx context.Context) (err error) { archive, err = l.fetchDroplet(ctx); return err },
+				l.createContainer)
+		}},
+		{"unpack", func(ctx context.Context) error { return l.unpack(ctx, archive) }},
+		{"start command", func(ctx context.Context) (err error) { command, err = l.startCommand(ctx); return err }},
+		{"spawn", func(ctx context.Context) error { return l.spawn(ctx, command) }},
+		{"health check", l.awaitHealth},
+		{"running", func(context.Context) error { return l.running() }},
+	} {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%s: %w", s.name, context.Cause(ctx))
+		}
+		if err := s.do(ctx); err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// both runs two steps at once and awaits both, so that nothing is made after a failure was dealt with.
+func both(ctx context.Context, a, b func(context.Context) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a(ctx) })
+	group.Go(func() error { return b(ctx) })
+	return group.Wait()
+}
+
+func (l *life) fetchDroplet(ctx context.Context) (*droplet.Ref, error) {
+	if l.Message().SHA1 == "" {
+		return nil, errors.New("the start message has no digest of the droplet (sha1)")
+	}
+	ref, err := l.parts.Droplets.Fetch(ctx, l.Message().SHA1, func(ctx context.Context, w io.Writer) error {
+		if l.Message().ExecutableURI == "" {
+			return errors.New("the droplet is not in the store, and the start message has no executableUri")
+		}
+		return l.parts.Download(ctx, l.Message().ExecutableURI, w)
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.undo.push("release droplet", func(context.Context) error { ref.Release(); return nil })
+	return ref, nil
+}
+
+func (l *life) createContainer(ctx context.Context) error {
+	m := l.Message()
+	rootfs, err := l.cfg.RootFS(m.Stack)
+	if err != nil {
+		return err
+	}
+	rules, err := egress.Rules(m.EgressNetworkRules)
+	if err != nil {
+		return err
+	}
+	c, err := l.parts.Backend.Create(ctx, container.Spec{
+		RootFS:     rootfs,
+		BindMounts: l.cfg.BindMounts,
+		Limits: container.Limits{
+			MemoryBytes: m.Limits.Mem << 20, DiskBytes: m.Limits.Disk << 20,
+			DiskInodes: l.cfg.DiskInodes, CPUShares: l.cfg.CPUShares(m.Limits.Mem),
+		},
+		Properties: map[string]string{"app": l.App(), "instance": l.Status().ID},
+	})
+	if err != nil {
+		return err
+	}
+	l.container = c
+	l.undo.push("destroy container", c.Destroy)
+	port, err := c.NetIn(ctx, 0, 0)
+	if err != nil {
+		return err
+	}
+	for _, rule := range rules {
+		if err := c.NetOut(ctx, rule); err != nil {
+			return err
+		}
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return err
+	}
+	l.edit(func(s *Status) {
+		s.Container, s.Handle = info, c.Handle()
+		s.HostPort, s.Port = port.HostPort, port.ContainerPort
+	})
+	return nil
+}
+
+func (l *life) unpack(ctx context.Context, ref *droplet.Ref) error {
+	file, err := ref.Open()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	members, err := droplet.NewReader(file, droplet.Limits{MaxBytes: l.unpackLimit()})
+	if err != nil {
+		return err
+	}
+	defer members.Close()
+	return l.container.StreamIn(ctx, container.AppHome, "", members)
+}
+
+// unpackLimit bounds what a droplet unpacks to by the disk that the instance may use, where that is told.
+func (l *life) unpackLimit() int64 {
+	if disk := l.message.Limits.Disk << 20; disk > 0 {
+		return disk
+	}
+	return 0 // the default of the reader
+}
+
+// startCommand chooses the command: that of the start message, else that of the droplet. A droplet without
+// staging_info.yml is one of the old kind and brings a script of its own.
+func (l *life) startCommand(ctx context.Context) (string, error) {
+	data, err := readFile(ctx, l.container, path.Join(container.AppHome, droplet.InfoName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	command := l.Message().StartCommand
+	if command == "" {
+		info, err := droplet.ParseInfo(data)
+		if err != nil {
+			return "", err
+		}
+		command = info.StartCommand
+	}
+	if strings.TrimSpace(command) == "" {
+		return "", errNoStartCommand
+	}
+	return command, nil
+}
+
+func (l *life) spawn(ctx context.Context, command string) error {
+	m, status := l.Message(), l.Status()
+	fds := uint64(m.Limits.FDs)
+	spec := container.ProcessSpec{
+		Path: "/bin/bash",
+		Dir:  container.AppHome,
+		Env:  systemEnv(l.Instance, status),
+	}
+	if fds > 0 {
+		spec.Rlimits.NoFile = &fds
+	}
+	if l.parts.Backend.Capabilities().Users {
+		spec.Rlimits.NProc = &l.cfg.NProc
+	}
+	script := startScript(m.Environment(), command)
+	process, err := l.container.Run(ctx, spec, container.IO{Stdin: strings.NewReader(script)})
+	if err != nil {
+		return err
+	}
+	l.spawned(process)
+	return nil
+}
+
+// running marks the healthy instance; one that is being evacuated stays so.
+func (l *life) running() error {
+	err := l.transition(messaging.Running, nil)
+	if err != nil && l.Status().State != messaging.Evacuating {
+		return err
+	}
+	l.log.Info("droplet.healthy")
+	return nil
+}

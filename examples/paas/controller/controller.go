@@ -1,0 +1,215 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/deakit/deakit/heartbeat"
+	"github.com/deakit/deakit/messaging"
+)
+
+// Blobs is where the controller keeps packages and finds droplets. The URLs carry what a stager or a DEA needs to be
+// let in.
+type Blobs interface {
+	PackageURL(app string) string
+	DropletUploadURL(app string) string
+	DropletURL(app, sha1 string) string
+	CacheURL(app string) string       // for GET
+	CacheUploadURL(app string) string // for POST
+	BuildpackURL(key string) string
+
+	PutPackage(ctx context.Context, app string, r io.Reader) error
+	PutBuildpack(ctx context.Context, key string, r io.Reader) error
+}
+
+// Config of a controller.
+type Config struct {
+	Domain string // apps are reached at <name>.<Domain>
+	Stack  string // asked for in messages; empty means any
+
+	// Buildpacks are tried in this order for apps that name none. They must be in Blobs.
+	Buildpacks []string
+
+	// StagingTimeout bounds one staging, from the request to its result; default 15 min.
+	StagingTimeout time.Duration
+
+	// RolloutTimeout bounds the time in which a new version has to come up; default 2 min.
+	RolloutTimeout time.Duration
+
+	// Tick is how often the controller compares what is with what should be when nothing happens; default 1 s.
+	Tick time.Duration
+
+	// Evacuate tells a DEA to leave, as an operator's signal does; false when there is none of this id. It may be nil.
+	Evacuate func(dea string) bool
+
+	Logger *slog.Logger // nil discards
+}
+
+// A Controller runs apps. Its methods may be called from any goroutine.
+type Controller struct {
+	cfg    Config
+	conn   *nats.Conn
+	blobs  Blobs
+	log    *slog.Logger
+	events *eventLog
+
+	mu      sync.Mutex // guards what follows
+	apps    map[string]*app
+	deas    offers
+	stagers offers
+	monitor *heartbeat.Monitor
+	leaving map[string]bool      // DEAs that said good-bye and still have instances
+	told    map[string]time.Time // problems that were told already, so that they are not told at each look
+}
+
+// app is what should run.
+type app struct {
+	Settings
+	guid    string
+	stopped bool
+	release release  // wanted
+	rollout *rollout // nil when no new version is on its way
+	staging bool
+}
+
+// A release is one staged version of an app.
+type release struct {
+	version   string
+	sha1      string
+	buildpack string
+	command   string
+}
+
+// Settings are what people say of an app.
+type Settings struct {
+	Name      string   `json:"name"`
+	Instances int      `json:"instances"`
+	MemoryMB  int64    `json:"memory_mb"`
+	DiskMB    int64    `json:"disk_mb"`
+	Env       []string `json:"env,omitempty"`
+	Routes    []string `json:"routes,omitempty"`  // empty: one, <name>.<domain>
+	Command   string   `json:"command,omitempty"` // empty: that of the droplet
+
+	// Buildpack is the key of an uploaded one, or a git URL; empty tries all.
+	Buildpack string `json:"buildpack,omitempty"`
+}
+
+// New returns a controller that does nothing yet.
+func New(cfg Config, conn *nats.Conn, blobs Blobs) *Controller {
+	cfg.StagingTimeout = cmp.Or(cfg.StagingTimeout, 15*time.Minute)
+	cfg.RolloutTimeout = cmp.Or(cfg.RolloutTimeout, 2*time.Minute)
+	cfg.Tick = cmp.Or(cfg.Tick, time.Second)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Controller{
+		cfg: cfg, conn: conn, blobs: blobs, log: cfg.Logger, events: newEventLog(), apps: map[string]*app{},
+		deas: offers{}, stagers: offers{}, leaving: map[string]bool{}, told: map[string]time.Time{},
+		// A controller that starts knows of no app, so there is nothing that it could start twice.
+		monitor: heartbeat.NewMonitor(heartbeat.Config{Settle: -1}),
+	}
+}
+
+// Run listens to the bus and keeps apps running until ctx ends. The apps go on without it.
+func (c *Controller) Run(ctx context.Context) error {
+	in := messaging.NewInbox(c.conn, c.log)
+	defer in.Close()
+	if err := c.subscribe(in); err != nil {
+		return fmt.Errorf("controller: %w", err)
+	}
+	for _, ask := range []messaging.Subject[messaging.Signal]{
+		messaging.DEALocate, messaging.StagingLocate, messaging.HealthManagerStart,
+	} {
+		if err := ask.Publish(c.conn, messaging.Signal{}); err != nil {
+			c.log.Warn("controller.ask.failed", "subject", string(ask), "error", err)
+		}
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return in.Run(ctx) })
+	group.Go(func() error {
+		ticker := time.NewTicker(c.cfg.Tick)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case now := <-ticker.C:
+				c.locked(func() { c.reconcile(now) })
+			}
+		}
+	})
+	return group.Wait()
+}
+
+func (c *Controller) locked(do func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	do()
+}
+
+func (c *Controller) subscribe(in *messaging.Inbox) error {
+	return errors.Join(
+		messaging.Handle(in, messaging.DEAAdvertise, func(_ context.Context, m messaging.Advertisement) {
+			c.locked(func() {
+				if _, known := c.deas[m.ID]; !known {
+					c.tell(Event{Kind: "dea.joined", DEA: m.ID})
+				}
+				c.deas.advertised(m, time.Now())
+			})
+		}),
+		messaging.Handle(in, messaging.StagingAdvertise, func(_ context.Context, m messaging.StagerAdvertisement) {
+			c.locked(func() { c.stagers.stagerAdvertised(m, time.Now()) })
+		}),
+		messaging.Handle(in, messaging.DEAShutdown, func(_ context.Context, m messaging.Goodbye) {
+			c.locked(func() {
+				if _, known := c.deas[m.ID]; known {
+					c.leaving[m.ID] = true
+					c.tell(Event{Kind: "dea.leaving", DEA: m.ID})
+				}
+				delete(c.deas, m.ID)
+				delete(c.stagers, m.ID)
+			})
+		}),
+		messaging.Handle(in, messaging.DEAHeartbeat, func(_ context.Context, m messaging.Heartbeat) { c.beat(m) }),
+		messaging.Handle(in, messaging.DropletExited, func(_ context.Context, m messaging.Exit) { c.exited(m) }),
+	)
+}
+
+// tell records an event; c.mu need not be held.
+func (c *Controller) tell(e Event) {
+	e = c.events.add(e)
+	c.log.Info(e.Kind, "app", e.App, "dea", e.DEA, "text", e.Text)
+}
+
+// byGUID finds an app; c.mu is held.
+func (c *Controller) byGUID(guid string) *app {
+	for _, a := range c.apps {
+		if a.guid == guid {
+			return a
+		}
+	}
+	return nil
+}
+
+// sorted returns the apps by name; c.mu is held.
+func (c *Controller) sorted() []*app {
+	return slices.SortedFunc(maps.Values(c.apps), func(a, b *app) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+func (a *app) routes(domain string) []string {
+	if len(a.Routes) > 0 {
+		return a.Routes
+	}
+	return []string{a.Name + "." + domain}
+}

@@ -1,0 +1,222 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxAnswer bounds the answers to uploads and polls.
+const maxAnswer = 1 << 20
+
+// An UploadError is a failed upload. Its text is that of the original (dea_ng):
+//
+//	Error uploading: (Upload failed - status 500)
+//	Error uploading: (Upload failed - status 0; error: connection refused)
+//	Error uploading: (Polling failed - status 500)
+//	Error uploading: (invalid json)
+//	Error uploading: (invalid URL <text>)
+//	Error uploading: (polling invalid json)
+//	Error uploading: (Staging upload failed.)
+//	Error uploading: (Job took too long)
+type UploadError struct {
+	Reason string // the first part within the parentheses
+	Status int    // of the answer, -1 if it does not matter, 0 if none came
+	Err    error  // why no answer came; nil otherwise
+}
+
+func (e *UploadError) Error() string {
+	s := "Error uploading: (" + e.Reason
+	if e.Status >= 0 {
+		s += fmt.Sprintf(" - status %d", e.Status)
+	}
+	if e.Err != nil {
+		s += "; error: " + e.Err.Error()
+	}
+	return s + ")"
+}
+
+// Unwrap returns why no answer came.
+func (e *UploadError) Unwrap() error { return e.Err }
+
+// UploadOptions are the options of [Upload]. The zero value uploads a droplet as the original does.
+type UploadOptions struct {
+	FileName string // default "droplet.tgz"; the stager's other one is "buildpack_cache.tgz"
+
+	ConnectTimeout time.Duration // default 5 s
+	Inactivity     time.Duration // longest time in which nothing moves, and for the answer; default 300 s
+
+	PollInterval   time.Duration // between the end of a poll and the next one; default 1 s
+	PollInactivity time.Duration // for the answer to a poll; default 10 s
+	MaxPolls       int           // that find the job unfinished; default 300
+}
+
+// Upload posts size bytes of content to the URL, as the one part "upload[droplet]" of a multipart form, with its exact
+// Content-Length, and with async=true in front of the query (dea_ng). The user info of the URL becomes basic
+// authentication. Redirects are not followed.
+//
+// A status below 300 is success. If the answer names a job, that is polled, the first time at once, until it has
+// finished or failed; polls that time out count as unfinished. Every error is an [*UploadError]. Nobody reads content
+// any more when Upload has returned. A nil client is replaced by one without proxy; the redirect policy and the timeout
+// of a client do not apply.
+func Upload(ctx context.Context, client *http.Client, rawURL string, content io.ReaderAt, size int64, opts UploadOptions) error {
+	u, err := parse(rawURL)
+	if err != nil {
+		return &UploadError{Reason: "Upload failed", Err: err}
+	}
+	opts.FileName = cmp.Or(opts.FileName, "droplet.tgz")
+	opts.ConnectTimeout = cmp.Or(opts.ConnectTimeout, defaultConnect)
+	opts.Inactivity = cmp.Or(opts.Inactivity, defaultUploadInactivity)
+	opts.PollInterval = cmp.Or(opts.PollInterval, time.Second)
+	opts.PollInactivity = cmp.Or(opts.PollInactivity, defaultPollInactivity)
+	opts.MaxPolls = cmp.Or(opts.MaxPolls, 300)
+	client, idle := noRedirect(client, opts.ConnectTimeout)
+	defer idle()
+
+	answer, err := post(ctx, client, asynchronous(u), content, size, opts)
+	if err != nil || !strings.Contains(answer, "url") {
+		return err
+	}
+	job, err := parseJob([]byte(answer))
+	if err != nil {
+		return &UploadError{Reason: "invalid json", Status: -1}
+	}
+	poll, err := parse(job.url)
+	if err != nil {
+		return &UploadError{Reason: strings.TrimSpace("invalid URL " + printable(job.url)), Status: -1}
+	}
+	return await(ctx, client, poll, opts)
+}
+
+func asynchronous(u *url.URL) *url.URL {
+	async := *u
+	async.RawQuery = "async=true"
+	if u.RawQuery != "" {
+		async.RawQuery += "&" + u.RawQuery
+	}
+	return &async
+}
+
+// post sends the form and returns the body of a successful answer.
+func post(ctx context.Context, client *http.Client, u *url.URL, content io.ReaderAt, size int64, opts UploadOptions) (string, error) {
+	ctx, w := newWatch(ctx, opts.ConnectTimeout, opts.Inactivity)
+	var readers sync.WaitGroup // the client may read on for a moment when it has the answer already
+	defer readers.Wait()
+	defer w.stop()
+	req, err := newRequest(ctx, http.MethodPost, u)
+	if err != nil {
+		return "", &UploadError{Reason: "Upload failed", Err: err}
+	}
+	boundary := "multipart-boundary-" + rand.Text()
+	head := "--" + boundary + "\r\n" +
+		`Content-Disposition: form-data; name="upload[droplet]"; filename="` + quoted(opts.FileName) + "\"\r\n" +
+		"Content-Type: application/octet-stream\r\n\r\n"
+	tail := "\r\n--" + boundary + "--\r\n"
+	req.Header.Set("Content-Type", "multipart/form-data; boundary="+boundary)
+	req.ContentLength = int64(len(head)) + size + int64(len(tail))
+	// A function, so that the client can start again when a connection it kept turns out to be dead.
+	req.GetBody = func() (io.ReadCloser, error) {
+		readers.Add(1)
+		return &form{
+			r: io.MultiReader(strings.NewReader(head), io.NewSectionReader(content, 0, size), strings.NewReader(tail)),
+			w: w, closed: readers.Done,
+		}, nil
+	}
+	req.Body, _ = req.GetBody()
+	status, answer, err := exchange(ctx, client, req, w)
+	if err != nil || status >= 300 {
+		return "", &UploadError{Reason: "Upload failed", Status: status, Err: err}
+	}
+	return answer, nil
+}
+
+// quoted escapes a file name as browsers do in forms.
+func quoted(name string) string {
+	return strings.NewReplacer(`"`, "%22", "\r", "%0D", "\n", "%0A").Replace(name)
+}
+
+// form is the request body: it watches the sending, and tells when the client is done with it.
+type form struct {
+	r      io.Reader
+	w      *watch
+	once   sync.Once
+	closed func()
+}
+
+func (f *form) Read(p []byte) (int, error) {
+	f.w.moved()
+	return f.r.Read(p)
+}
+
+func (f *form) Close() error {
+	f.once.Do(f.closed)
+	return nil
+}
+
+// exchange sends a request and reads the answer. The status is 0 if none came.
+func exchange(ctx context.Context, client *http.Client, req *http.Request, w *watch) (int, string, error) {
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, "", cause(ctx, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		return resp.StatusCode, "", nil
+	}
+	var answer strings.Builder
+	if _, err := io.Copy(&answer, &body{resp.Body, w, maxAnswer, maxAnswer}); err != nil {
+		return resp.StatusCode, "", cause(ctx, err)
+	}
+	return resp.StatusCode, answer.String(), nil
+}
+
+// await polls a job until it ends.
+func await(ctx context.Context, client *http.Client, u *url.URL, opts UploadOptions) error {
+	for range opts.MaxPolls {
+		state, err := pollOnce(ctx, client, u, opts)
+		if err != nil {
+			return err
+		}
+		switch state {
+		case "finished":
+			return nil
+		case "failed":
+			return &UploadError{Reason: "Staging upload failed.", Status: -1}
+		}
+		select {
+		case <-time.After(opts.PollInterval):
+		case <-ctx.Done():
+			return &UploadError{Reason: "Polling failed", Err: ctx.Err()}
+		}
+	}
+	return &UploadError{Reason: "Job took too long", Status: -1}
+}
+
+func pollOnce(ctx context.Context, client *http.Client, u *url.URL, opts UploadOptions) (state string, err error) {
+	ctx, w := newWatch(ctx, opts.ConnectTimeout, opts.PollInactivity)
+	defer w.stop()
+	req, err := newRequest(ctx, http.MethodGet, u)
+	if err != nil {
+		return "", &UploadError{Reason: "Polling failed", Err: err}
+	}
+	status, answer, err := exchange(ctx, client, req, w)
+	if errors.Is(err, ErrTimeout) {
+		return "", nil
+	}
+	if err != nil || status >= 300 {
+		return "", &UploadError{Reason: "Polling failed", Status: status, Err: err}
+	}
+	job, err := parseJob([]byte(answer))
+	if err != nil {
+		return "", &UploadError{Reason: "polling invalid json", Status: -1}
+	}
+	return job.status, nil
+}

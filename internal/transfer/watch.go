@@ -1,0 +1,112 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httptrace"
+	"sync"
+	"time"
+)
+
+// The defaults of the original (dea_ng).
+const (
+	defaultConnect          = 5 * time.Second
+	defaultInactivity       = 30 * time.Second
+	defaultUploadInactivity = 300 * time.Second
+	defaultPollInactivity   = 10 * time.Second
+)
+
+// ErrTimeout: no connection, or no data, within the time allowed.
+var ErrTimeout = errors.New("timed out")
+
+// A watch ends a context when a connection takes too long or nothing moves on it. Only time spent on the network
+// counts: the watch sleeps while data is worked on here.
+type watch struct {
+	connect, inactivity time.Duration
+	ctx                 context.Context
+	cancel              context.CancelCauseFunc
+
+	mu       sync.Mutex
+	timer    *time.Timer
+	deadline time.Time // zero while the watch sleeps
+	why      error
+}
+
+// newWatch returns a context for one transfer and its watch. The caller stops the watch.
+func newWatch(ctx context.Context, connect, inactivity time.Duration) (context.Context, *watch) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &watch{connect: connect, inactivity: inactivity, ctx: ctx, cancel: cancel}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { w.allow(w.connect, fmt.Errorf("no connection within %s: %w", w.connect, ErrTimeout)) },
+		GotConn: func(httptrace.GotConnInfo) { w.moved() },
+	})
+	return ctx, w
+}
+
+// allow gives the transfer d from now, in place of what it had.
+func (w *watch) allow(d time.Duration, why error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ctx.Err() != nil {
+		return
+	}
+	w.why, w.deadline = why, time.Now().Add(d)
+	if w.timer == nil {
+		w.timer = time.AfterFunc(d, w.expire)
+		return
+	}
+	w.timer.Reset(d)
+}
+
+func (w *watch) expire() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	// The timer may have gone off while it was being set anew.
+	if !w.deadline.IsZero() && !time.Now().Before(w.deadline) {
+		w.cancel(w.why)
+	}
+}
+
+// moved says that data has come or gone, or is about to.
+func (w *watch) moved() {
+	w.allow(w.inactivity, fmt.Errorf("nothing moved for %s: %w", w.inactivity, ErrTimeout))
+}
+
+// pause lets the watch sleep until something moves again.
+func (w *watch) pause() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deadline = time.Time{}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// stop ends the watch and its context. What the client still does in the background changes nothing about that.
+func (w *watch) stop() {
+	w.cancel(nil)
+	w.pause()
+}
+
+// body watches the reading of a response body and bounds it.
+type body struct {
+	r    io.Reader
+	w    *watch
+	left int64
+	max  int64
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	b.w.moved()
+	n, err := b.r.Read(p)
+	b.w.pause()
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("more than %d bytes", b.max)
+	}
+	return n, err
+}

@@ -1,0 +1,161 @@
+package messaging
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-playground/validator/v10"
+)
+
+// A MessageError tells why a message was refused. The data itself is not part of it: messages carry credentials.
+type MessageError struct {
+	Subject  string
+	Problems []Problem // at least one
+	Err      error     // the cause when the message is not JSON of the right shape, else nil
+}
+
+// A Problem is one thing that is wrong with a message.
+type Problem struct {
+	Field string // JSON name, with its path: "limits.mem"; empty for the message as a whole
+	Text  string // "is required"
+}
+
+func (e *MessageError) Error() string {
+	texts := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		texts[i] = strings.TrimSpace(p.Field + " " + p.Text)
+	}
+	return fmt.Sprintf("message on %s refused: %s", e.Subject, strings.Join(texts, "; "))
+}
+
+func (e *MessageError) Unwrap() error { return e.Err }
+
+// absent is implemented by messages in which a number or the like must be present although its zero is legitimate:
+// the method fills in values that no peer may send, before decoding.
+type absent interface{ absent() }
+
+// ignored is implemented by messages whose arrival is all that counts; any payload will do, also none.
+type ignored interface{ ignored() }
+
+func encode[T any](subject string, message T) ([]byte, error) {
+	if err := check(subject, message); err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(message)
+	if err != nil {
+		return nil, &MessageError{Subject: subject, Problems: []Problem{{Text: err.Error()}}, Err: err}
+	}
+	return data, nil
+}
+
+func decode[T any](subject string, data []byte) (T, error) {
+	var message T
+	if _, ok := any(&message).(ignored); ok {
+		if json.Unmarshal(data, &message) != nil {
+			var empty T
+			return empty, nil
+		}
+		return message, nil
+	}
+	if a, ok := any(&message).(absent); ok {
+		a.absent()
+	}
+	if trimmed := bytes.TrimSpace(data); len(trimmed) == 0 || bytes.Equal(trimmed, []byte("null")) {
+		return message, &MessageError{Subject: subject, Problems: []Problem{{Text: "is empty"}}}
+	}
+	if err := json.Unmarshal(data, &message); err != nil {
+		return message, &MessageError{Subject: subject, Problems: []Problem{jsonProblem(err)}, Err: err}
+	}
+	if err := check(subject, message); err != nil {
+		return message, err
+	}
+	return message, nil
+}
+
+func jsonProblem(err error) Problem {
+	var wrongType *json.UnmarshalTypeError
+	if errors.As(err, &wrongType) {
+		return Problem{wrongType.Field, fmt.Sprintf("must not be a %s", wrongType.Value)}
+	}
+	return Problem{Text: "is not valid JSON: " + err.Error()}
+}
+
+// validate is built once: it caches what it learns of each type.
+var validate = sync.OnceValue(func() *validator.Validate {
+	v := validator.New(validator.WithRequiredStructEnabled())
+	v.RegisterTagNameFunc(func(field reflect.StructField) string {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		return name
+	})
+	for tag, valid := range map[string]func(string) bool{"token": IsToken, "state": isState, "protocol": isProtocol} {
+		err := v.RegisterValidation(tag, func(fl validator.FieldLevel) bool { return valid(fl.Field().String()) })
+		if err != nil {
+			panic(err) // a tag name that the validator does not take: a mistake in the line above
+		}
+	}
+	return v
+})
+
+func check(subject string, message any) error {
+	value := reflect.ValueOf(message)
+	for value.Kind() == reflect.Pointer && !value.IsNil() {
+		value = value.Elem()
+	}
+	if value.Kind() != reflect.Struct {
+		return nil
+	}
+	err := validate().Struct(value.Interface())
+	var fields validator.ValidationErrors
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &fields):
+		return &MessageError{Subject: subject, Problems: []Problem{{Text: err.Error()}}, Err: err}
+	}
+	refused := &MessageError{Subject: subject}
+	for _, f := range fields {
+		refused.Problems = append(refused.Problems, Problem{jsonPath(f.Namespace()), explain(f)})
+	}
+	return refused
+}
+
+// jsonPath turns "StopMessage.Filter.droplet" into "droplet": the names of types, also of embedded ones, are capital.
+func jsonPath(namespace string) string {
+	return strings.Join(slices.DeleteFunc(strings.Split(namespace, "."), func(part string) bool {
+		return part[0] >= 'A' && part[0] <= 'Z'
+	}), ".")
+}
+
+func explain(f validator.FieldError) string {
+	switch f.Tag() {
+	case "required":
+		return "is required"
+	case "gte":
+		return "is required and must be at least " + f.Param()
+	case "lte":
+		return "must be at most " + f.Param()
+	case "token":
+		return "must not be empty or contain '.', '*', '>' or blanks: it becomes part of a subject"
+	case "state":
+		return "is not a known state"
+	case "protocol":
+		return "must be one of tcp, udp, icmp, all"
+	case "uri":
+		return "must be a URI"
+	default:
+		return "must satisfy " + f.Tag() + " " + f.Param()
+	}
+}
+
+// IsToken tells whether s can be a part of a subject: not empty, without '.', '*', '>', blanks and control characters.
+func IsToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r == 0x7f || strings.ContainsRune(".*>", r)
+	})
+}

@@ -1,0 +1,210 @@
+package messaging_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/deakit/deakit/messaging"
+	"github.com/deakit/deakit/messaging/messagingtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 10 * time.Second
+
+func soon(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	require.Eventually(t, ok, patience, 5*time.Millisecond, what)
+}
+
+func TestInboxKeepsTheOrderOfSubjects(t *testing.T) {
+	conn := messagingtest.NewServer(t).Connect()
+	in := messaging.NewInbox(conn, nil)
+	defer in.Close()
+	var got []string
+	require.NoError(t, messaging.Handle(in, messaging.DEAStop, func(_ context.Context, m messaging.StopMessage) {
+		got = append(got, "stop "+string(m.Droplet))
+	}))
+	require.NoError(t, messaging.Handle(in, messaging.StagingStop, func(_ context.Context, m messaging.StagingStopMessage) {
+		got = append(got, "staging "+string(m.AppID))
+	}))
+	var want []string
+	for range 100 {
+		require.NoError(t, messaging.DEAStop.Publish(conn, messaging.StopMessage{Filter: messaging.Filter{Droplet: "a"}}))
+		require.NoError(t, messaging.StagingStop.Publish(conn, messaging.StagingStopMessage{AppID: "a"}))
+		want = append(want, "stop a", "staging a")
+	}
+	require.NoError(t, conn.Flush())
+	ctx := t.Context()
+	for range want {
+		in.Dispatch(ctx, <-in.C())
+	}
+	assert.Equal(t, want, got)
+}
+
+func TestInboxSurvivesBadMessagesAndPanics(t *testing.T) {
+	conn := messagingtest.NewServer(t).Connect()
+	in := messaging.NewInbox(conn, nil)
+	defer in.Close()
+	var good atomic.Int32
+	require.NoError(t, messaging.Handle(in, messaging.DEAStop, func(_ context.Context, m messaging.StopMessage) {
+		if m.Droplet == "panic" {
+			panic("a fault in a handler")
+		}
+		good.Add(1)
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- in.Run(ctx) }()
+	for _, data := range []string{"", "{", "null", "[]", `{"droplet":`, `{"droplet":"panic"}`, strings.Repeat("[", 100000), `{"droplet":"good"}`} {
+		require.NoError(t, conn.Publish(string(messaging.DEAStop), []byte(data)))
+	}
+	soon(t, "the good message is handled", func() bool { return good.Load() == 1 })
+	cancel()
+	require.NoError(t, <-done)
+}
+
+func TestQuery(t *testing.T) {
+	conn := messagingtest.NewServer(t).Connect()
+	in := messaging.NewInbox(conn, nil)
+	defer in.Close()
+	require.NoError(t, messaging.Answer(in, messaging.DEAFindDroplet,
+		func(_ context.Context, m messaging.FindMessage, reply messaging.Reply) {
+			for i := range 2 {
+				assert.NoError(t, messaging.Send(reply, messaging.FoundInstance{
+					DEA: "d", Droplet: m.Droplet, Instance: "i", Index: i, State: messaging.Running}))
+			}
+		}))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- in.Run(ctx) }()
+
+	first, err := messaging.DEAFindDroplet.Ask(ctx, conn, messaging.FindMessage{Filter: messaging.Filter{Droplet: "a"}})
+	require.NoError(t, err)
+	assert.Equal(t, 0, first.Index)
+
+	var indexes []int
+	asking, stop := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer stop()
+	for found, err := range messaging.DEAFindDroplet.AskAll(asking, conn, messaging.FindMessage{Filter: messaging.Filter{Droplet: "a"}}) {
+		require.NoError(t, err)
+		indexes = append(indexes, found.Index)
+	}
+	assert.Equal(t, []int{0, 1}, indexes)
+
+	_, err = messaging.RouterGreet.Ask(ctx, conn, messaging.Signal{})
+	assert.Error(t, err, "nobody listens: the server says so at once")
+	cancel()
+	require.NoError(t, <-done)
+}
+
+func TestConnectBeforeTheServerIsThere(t *testing.T) {
+	server := messagingtest.NewServer(t)
+	server.Stop()
+	conn := server.Connect()
+	assert.ErrorIs(t, messaging.DEALocate.Publish(conn, messaging.Signal{}), messaging.ErrDisconnected)
+	var heard atomic.Int32
+	_, err := conn.Subscribe(string(messaging.DEALocate), func(*nats.Msg) { heard.Add(1) })
+	require.NoError(t, err)
+	server.Start()
+	soon(t, "connected", conn.IsConnected)
+	soon(t, "subscribed", func() bool {
+		require.NoError(t, messaging.DEALocate.Publish(conn, messaging.Signal{}))
+		return heard.Load() > 0
+	})
+}
+
+func TestNothingStaleIsReplayedAndNothingImportantIsLost(t *testing.T) {
+	server := messagingtest.NewServer(t)
+	conn := server.Connect()
+	soon(t, "connected", conn.IsConnected)
+	var reconnected atomic.Int32
+	conn.SetReconnectHandler(func(*nats.Conn) { reconnected.Add(1) })
+	outbox := messaging.NewOutbox(conn, nil)
+
+	server.Stop()
+	soon(t, "disconnected", func() bool { return !conn.IsConnected() })
+	heartbeat := messaging.Heartbeat{DEA: "stale", Droplets: []messaging.Instance{}}
+	assert.ErrorIs(t, messaging.DEAHeartbeat.Publish(conn, heartbeat), messaging.ErrDisconnected)
+	for index := range 3 {
+		require.NoError(t, messaging.Post(outbox, messaging.DropletExited,
+			messaging.Exit{Droplet: "a", Instance: "i", Index: index, Reason: messaging.ReasonCrashed}))
+	}
+	assert.Equal(t, 3, outbox.Waiting())
+	assert.ErrorIs(t, outbox.Sync(t.Context()), messaging.ErrDisconnected)
+
+	server.Start()
+	watcher := server.Connect()
+	soon(t, "watcher connected", watcher.IsConnected)
+	all := make(chan *nats.Msg, 100)
+	_, err := watcher.ChanSubscribe(">", all)
+	require.NoError(t, err)
+	require.NoError(t, watcher.Flush())
+	soon(t, "reconnected", func() bool { return reconnected.Load() == 1 })
+
+	require.NoError(t, outbox.Sync(t.Context()))
+	require.NoError(t, messaging.DEALocate.Publish(conn, messaging.Signal{}))
+	for index := range 3 {
+		exit, err := messaging.DropletExited.Decode((<-all).Data)
+		require.NoError(t, err)
+		assert.Equal(t, index, exit.Index)
+	}
+	assert.Equal(t, string(messaging.DEALocate), (<-all).Subject, "the heartbeat is gone")
+	assert.Zero(t, outbox.Waiting())
+}
+
+func TestTooLargeMessage(t *testing.T) {
+	conn := messagingtest.NewServer(t).Connect()
+	err := messaging.DEAUpdate.Publish(conn, messaging.UpdateMessage{Droplet: "a", URIs: ptr([]string{strings.Repeat("x", 2<<20)})})
+	assert.ErrorIs(t, err, nats.ErrMaxPayload)
+	assert.ErrorContains(t, err, "max_payload")
+}
+
+func TestDrain(t *testing.T) {
+	server := messagingtest.NewServer(t)
+	conn, other := server.Connect(), server.Connect()
+	heard := make(chan *nats.Msg, 10)
+	_, err := other.ChanSubscribe(string(messaging.DEALocate), heard)
+	require.NoError(t, err)
+	require.NoError(t, other.Flush())
+	require.NoError(t, messaging.DEALocate.Publish(conn, messaging.Signal{}))
+	require.NoError(t, messaging.Drain(t.Context(), conn))
+	assert.True(t, conn.IsClosed())
+	<-heard
+	assert.NoError(t, messaging.Drain(t.Context(), conn), "a second time is harmless")
+
+	server.Stop()
+	soon(t, "disconnected", func() bool { return !other.IsConnected() })
+	assert.NoError(t, messaging.Drain(t.Context(), other), "with no server there is nothing to wait for")
+}
+
+func TestDrainIsBounded(t *testing.T) {
+	server := messagingtest.NewServer(t)
+	conn := server.Connect()
+	release := make(chan struct{})
+	defer close(release)
+	started := make(chan struct{})
+	_, err := conn.Subscribe("slow", func(*nats.Msg) { close(started); <-release })
+	require.NoError(t, err)
+	require.NoError(t, conn.Publish("slow", nil))
+	<-started
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err = messaging.Drain(ctx, conn)
+	assert.True(t, errors.Is(err, context.DeadlineExceeded), "%v", err)
+}
+
+func TestConnectRefusesWhatIsNoURL(t *testing.T) {
+	_, err := messaging.Connect(messaging.Config{Servers: []string{"://user:secret@host"}})
+	require.Error(t, err)
+	assert.NotContains(t, err.Error(), "secret")
+}

@@ -1,0 +1,80 @@
+package buildpack
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+
+	"github.com/deakit/deakit/container"
+)
+
+// A Buildpack turns the source of an app into something that runs. Kinds that consist of several buildpacks, such as
+// those with a supply step, are one Buildpack too: the members detect, compile and release together.
+//
+// The methods are called in the order below, at most once each for one Build, and not from several goroutines at once.
+// When ctx ends, they end what they have started as far as the container lets them, and return its error.
+type Buildpack interface {
+	// Key names an admin buildpack; it is empty for others.
+	Key() string
+
+	// Path is where the buildpack stands, as staging_info.yml tells it.
+	Path() string
+
+	// Mounts are the directories of the host that the container must show. They exist when Mounts is called.
+	Mounts() []container.BindMount
+
+	// Prepare gets what is missing of the buildpack's files. It may download.
+	Prepare(ctx context.Context, b Build) error
+
+	// Detect tells whether the buildpack is for this app, and what it calls itself then.
+	Detect(ctx context.Context, b Build) (name string, ok bool, err error)
+
+	// Compile changes the app into what will run.
+	Compile(ctx context.Context, b Build) error
+
+	// Release tells how to start the app.
+	Release(ctx context.Context, b Build) (Release, error)
+}
+
+// A Build is one app on its way through a buildpack.
+type Build struct {
+	Container container.Container
+	Info      container.Info // of Container
+
+	AppDir   string // path of the container that holds the app
+	CacheDir string // path of the container that is kept from one staging of the app to the next
+	WorkDir  string // path of the container in which programs start
+
+	// Env is the environment of the buildpack's programs, in the form NAME=value.
+	Env []string
+
+	// Log gets what people should read: the output of the programs. It must not fail.
+	Log io.Writer
+}
+
+// Release is what a buildpack tells about running the app.
+type Release struct {
+	// ProcessTypes maps process types to commands: "web" is the one that is started. It may be nil.
+	ProcessTypes map[string]string
+}
+
+// A ScriptError tells that a program of a buildpack failed.
+type ScriptError struct {
+	Script string               // "bin/compile"
+	Status container.ExitStatus // what it ended with; 0 when its output was not understood or it could not be started
+	Output string               // of bin/release, at most 64 KiB
+	Err    error                // why, where Status does not tell
+}
+
+func (e *ScriptError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s: %v", e.Script, e.Err)
+	}
+	return fmt.Sprintf("%s exited with status %d", e.Script, e.Status)
+}
+
+// Unwrap returns Err.
+func (e *ScriptError) Unwrap() error { return e.Err }
+
+func script(name string) string { return path.Join("bin", name) }

@@ -1,0 +1,88 @@
+package buildpack
+
+import (
+	"errors"
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// MaxProcfileBytes bounds a Procfile. What it holds goes into messages, which are bounded too.
+const MaxProcfileBytes = 64 << 10
+
+// errNoMap: the YAML is something else than a map.
+var errNoMap = errors.New("it is no map")
+
+// ErrProcfile: the Procfile is no YAML map. Its text is that of dea_ng.
+var ErrProcfile = errors.New("Invalid Procfile format. Please ensure it is a valid YAML hash") //nolint:staticcheck // see above
+
+// ParseProcfile reads a Procfile: a YAML map of process types and commands. Of a process type that stands there several
+// times the last one counts, and what is neither text nor a number counts as absent. It fails with ErrProcfile, also
+// for an empty file (dea_ng).
+func ParseProcfile(data []byte) (map[string]string, error) {
+	if len(data) > MaxProcfileBytes {
+		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrProcfile, MaxProcfileBytes)
+	}
+	top, err := parseMap(data)
+	if errors.Is(err, errNoMap) {
+		return nil, ErrProcfile
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProcfile, err)
+	}
+	return commands(top), nil
+}
+
+// parseRelease reads the output of bin/release. What is empty or no map has no process types; dea_ng crashes there.
+func parseRelease(data []byte) (map[string]string, error) {
+	top, err := parseMap(data)
+	if errors.Is(err, errNoMap) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	types, ok := entries(top)["default_process_types"]
+	if !ok || types.Kind != yaml.MappingNode {
+		return nil, nil
+	}
+	return commands(types), nil
+}
+
+// parseMap returns the top-level map. It stays a tree of nodes, because decoding into Go types fails on duplicate keys and
+// expands aliases.
+func parseMap(data []byte) (*yaml.Node, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, err
+	}
+	if doc.Kind != yaml.DocumentNode || len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
+		return nil, errNoMap
+	}
+	return doc.Content[0], nil
+}
+
+// entries returns the values of a map by key; the last one of equal keys. Aliases are followed once.
+func entries(node *yaml.Node) map[string]*yaml.Node {
+	values := map[string]*yaml.Node{}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key, value := node.Content[i], node.Content[i+1]
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
+		}
+		if key.Kind == yaml.ScalarNode && key.Value != "" {
+			values[key.Value] = value
+		}
+	}
+	return values
+}
+
+func commands(node *yaml.Node) map[string]string {
+	types := map[string]string{}
+	for name, value := range entries(node) {
+		if value.Kind == yaml.ScalarNode && value.ShortTag() != "!!null" && value.Value != "" {
+			types[name] = value.Value
+		}
+	}
+	return types
+}

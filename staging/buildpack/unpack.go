@@ -1,0 +1,128 @@
+package buildpack
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deakit/deakit/internal/atomicfile"
+	"github.com/deakit/deakit/internal/rmtree"
+	"github.com/deakit/deakit/internal/tarball"
+	"github.com/deakit/deakit/internal/ziptar"
+)
+
+// ensure downloads and unpacks a buildpack unless it is there. The key is pinned.
+func (s *Store) ensure(ctx context.Context, key string, download func(context.Context, io.Writer) error) error {
+	if info, err := s.root.Lstat(key); err == nil && info.IsDir() {
+		return nil
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	archive, err := atomicfile.Create(s.root, ".", 0o600)
+	if err != nil {
+		return err
+	}
+	defer archive.Close()
+	if err := s.download(ctx, key, archive.File, download); err != nil {
+		return err
+	}
+	size, err := archive.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	limits := tarball.Limits{MaxBytes: s.opts.MaxBytes, MaxMembers: s.opts.MaxFiles}
+	made, err := unzip(ctx, s.root, archive, size, limits)
+	if err == nil {
+		err = s.place(made, key)
+	}
+	if err != nil {
+		return errors.Join(err, rmtree.In(s.root, made))
+	}
+	return nil
+}
+
+// download fills the file, in several attempts if need be.
+func (s *Store) download(ctx context.Context, key string, file *os.File, download func(context.Context, io.Writer) error) error {
+	for attempt := 1; ; attempt++ {
+		if err := file.Truncate(0); err != nil {
+			return err
+		}
+		if _, err := file.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		err := download(ctx, &cappedWriter{file, s.opts.MaxZipBytes})
+		if err == nil {
+			return nil
+		}
+		s.log.Warn("buildpack.download.failed", "key", key, "attempt", attempt, "error", err)
+		if attempt >= s.opts.Attempts || ctx.Err() != nil || errors.Is(err, tarball.ErrLimit) {
+			return err
+		}
+	}
+}
+
+type cappedWriter struct {
+	w    io.Writer
+	left int64
+}
+
+func (c *cappedWriter) Write(p []byte) (int, error) {
+	if c.left -= int64(len(p)); c.left < 0 {
+		return 0, fmt.Errorf("zip file is too large: %w", tarball.ErrLimit)
+	}
+	return c.w.Write(p)
+}
+
+// unzip unpacks a zip file into a new directory below root and returns its name, also when it fails.
+func unzip(ctx context.Context, root *os.Root, archive io.ReaderAt, size int64, limits tarball.Limits) (string, error) {
+	name := atomicfile.TempPrefix + rand.Text()
+	if err := root.Mkdir(name, 0o755); err != nil {
+		return name, err
+	}
+	if err := root.Chmod(name, 0o755); err != nil { // whatever the umask
+		return name, err
+	}
+	from, to := io.Pipe()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		to.CloseWithError(ziptar.Write(ctx, to, archive, size, limits))
+	}()
+	// Links may point wherever they like: they are followed in the container only.
+	err := tarball.Extract(ctx, root, name, from, tarball.ExtractOptions{Limits: limits, AbsoluteLinks: true})
+	from.CloseWithError(io.ErrClosedPipe)
+	<-written
+	return name, err
+}
+
+// place gives a complete directory its key. All of it is on disk before, because its existence will be taken as proof
+// that it is whole.
+func (s *Store) place(made, key string) error {
+	d, err := s.root.Open(made)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return fmt.Errorf("write buildpack to disk: %w", err)
+	}
+	return s.root.Rename(made, key)
+}
+
+// retire renames a buildpack out of the way and returns its new name, or "" when it is in use. It holds the lock meanwhile:
+// whoever pins the key later finds it missing.
+func (s *Store) retire(key string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries[key] != nil {
+		return "", nil
+	}
+	gone := atomicfile.TempPrefix + rand.Text()
+	return gone, s.root.Rename(key, gone)
+}

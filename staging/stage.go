@@ -1,0 +1,213 @@
+package staging
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/tarball"
+	"github.com/deakit/deakit/staging/buildpack"
+)
+
+// ErrOutOfMemory: the container was stopped for using more memory than its limit.
+var ErrOutOfMemory = errors.New("the staging container ran out of memory")
+
+// Stage makes a droplet of an app. It fails with an [*Error], or with another error when task or parts are incomplete.
+// When ctx ends, it stops the container and returns; the Error is of kind Interrupted then and wraps the cause of ctx.
+// In every case the container's processes have ended when Stage returns, unless the back end fails to end them.
+func Stage(ctx context.Context, task Task, parts Parts) (Result, error) {
+	task = task.withDefaults()
+	if err := task.validate(parts); err != nil {
+		return Result{}, err
+	}
+	if parts.Log == nil {
+		log, err := NewLog("", LogOptions{})
+		if err != nil {
+			return Result{}, fmt.Errorf("stage: %w", err)
+		}
+		defer log.Close()
+		parts.Log = log
+	}
+	if parts.Logger == nil {
+		parts.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &run{Task: task, container: parts.Container, log: parts.Log, slog: parts.Logger}
+	if err := r.steps(ctx); err != nil {
+		r.log.Line("Staging failed: %v", describe(err))
+		r.stop(ctx)
+		return Result{}, err
+	}
+	return r.result, nil
+}
+
+// describe is what the log says of a failure: its cause, without the words for operators.
+func describe(err *Error) string {
+	text := err.Kind.Error()
+	switch {
+	case err.Kind == ReleaseFailed && err.Output != "":
+		text += ":\n" + strings.TrimRight(err.Output, "\n")
+	case err.Kind == CompileFailed && err.Err == nil, err.Kind == NoAppDetected, err.Kind == BuildpackFailed:
+	case err.Err != nil:
+		text += ": " + err.Err.Error()
+	}
+	return text
+}
+
+// A run is one staging under way. It belongs to one goroutine.
+type run struct {
+	Task
+	container container.Container
+	log       *Log
+	slog      *slog.Logger
+
+	build  buildpack.Build
+	chosen buildpack.Buildpack
+	result Result
+}
+
+// errTimeout is the cause of the context that bounds what buildpacks do.
+var errTimeout = errors.New("the time for buildpacks has passed")
+
+func (r *run) steps(ctx context.Context) *Error {
+	work, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, step := range []struct {
+		name    string
+		do      func(context.Context) error
+		bounded bool // by Timeout
+	}{
+		{StepPrepare, r.prepare, false},
+		{StepDetect, r.detect, true},
+		{StepCompile, r.compile, true},
+		{StepRelease, r.release, true},
+		{StepPack, r.pack, false},
+	} {
+		if step.name == StepDetect {
+			defer time.AfterFunc(r.Timeout, func() { cancel(errTimeout) }).Stop()
+		}
+		bound := ctx
+		if step.bounded {
+			bound = work
+		}
+		began := time.Now()
+		err := step.do(bound)
+		if err == nil && bound.Err() != nil {
+			err = context.Cause(bound)
+		}
+		took := time.Since(began)
+		if err != nil {
+			failed := r.failure(ctx, bound, step.name, err)
+			r.slog.Info("staging.step.failed", "step", step.name, "took", took, "error", failed)
+			return failed
+		}
+		r.slog.Info("staging.step.done", "step", step.name, "took", took)
+		r.result.Steps = append(r.result.Steps, Step{step.name, took})
+	}
+	return nil
+}
+
+// failure tells what an error of a step means.
+func (r *run) failure(ctx, bound context.Context, step string, err error) *Error {
+	var failed *Error
+	if !errors.As(err, &failed) {
+		failed = &Error{Kind: ContainerFailed, Err: err}
+	}
+	failed.Phase = step
+	failed.Tail = r.log.lastLines()
+	if failed.Buildpack == "" && r.chosen != nil {
+		failed.Buildpack = nameOf(r.chosen)
+	}
+	switch {
+	case ctx.Err() != nil:
+		failed.Kind, failed.Err = Interrupted, context.Cause(ctx)
+	case bound.Err() != nil:
+		failed.Kind = TimedOut
+		failed.Err = fmt.Errorf("waiting for %s when the %v had passed that staging may take (STAGING_TIMEOUT)", step, r.Timeout)
+	case r.outOfMemory(ctx):
+		failed.Err = ErrOutOfMemory
+	}
+	return failed
+}
+
+func nameOf(bp buildpack.Buildpack) string {
+	if bp.Key() != "" {
+		return bp.Key()
+	}
+	return bp.Path()
+}
+
+func (r *run) outOfMemory(ctx context.Context) bool {
+	info, err := r.container.Info(ctx)
+	return err == nil && slices.Contains(info.Events, container.EventOutOfMemory)
+}
+
+// stop ends all processes of the container, whatever has become of ctx.
+func (r *run) stop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err := r.container.Stop(ctx, true); err != nil && !errors.Is(err, container.ErrNotFound) {
+		r.slog.Error("staging.container.stop.failed", "handle", r.container.Handle(), "error", err)
+	}
+}
+
+// detect fetches the buildpacks and chooses one.
+func (r *run) detect(ctx context.Context) error {
+	switch {
+	case r.Custom != nil:
+		return r.choose(ctx, r.Custom)
+	case r.BuildpackKey != "":
+		for _, bp := range r.Buildpacks {
+			if bp.Key() == r.BuildpackKey {
+				return r.choose(ctx, bp)
+			}
+		}
+		return &Error{
+			Kind: CompileFailed, Buildpack: r.BuildpackKey,
+			Err: fmt.Errorf("there is no buildpack with the key %q", r.BuildpackKey),
+		}
+	}
+	for _, bp := range r.Buildpacks {
+		if err := r.choose(ctx, bp); err != nil {
+			return err
+		}
+		name, ok, err := bp.Detect(ctx, r.build)
+		if err != nil {
+			return err
+		}
+		if ok {
+			r.result.DetectedBuildpack = name
+			return nil
+		}
+	}
+	r.chosen = nil
+	return &Error{Kind: NoAppDetected}
+}
+
+func (r *run) choose(ctx context.Context, bp buildpack.Buildpack) error {
+	r.chosen, r.result.BuildpackKey = bp, bp.Key()
+	if err := bp.Prepare(ctx, r.build); err != nil {
+		return &Error{Kind: BuildpackFailed, Err: err}
+	}
+	return nil
+}
+
+func (r *run) compile(ctx context.Context) error {
+	return scriptFailure(CompileFailed, r.chosen.Compile(ctx, r.build))
+}
+
+// scriptFailure makes an Error of the failure of a buildpack's program; other errors stay what they are.
+func scriptFailure(kind Kind, err error) error {
+	var script *buildpack.ScriptError
+	if !errors.As(err, &script) {
+		return err
+	}
+	return &Error{Kind: kind, ExitStatus: script.Status, Output: script.Output, Err: script}
+}
+
+// bounds are the limits of the archives that go in and out.
+func (r *run) bounds() tarball.Limits { return tarball.Limits(r.Limits) }

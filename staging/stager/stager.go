@@ -1,0 +1,265 @@
+package stager
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/deakit/deakit/container/resources"
+	"github.com/deakit/deakit/directory"
+	"github.com/deakit/deakit/internal/rmtree"
+	"github.com/deakit/deakit/messaging"
+)
+
+// A Stager stages apps on this machine. Its exported methods may be called from any goroutine.
+type Stager struct {
+	cfg    Config
+	parts  Parts
+	log    *slog.Logger
+	outbox *messaging.Outbox
+
+	running sync.WaitGroup // tasks
+	closing chan struct{}  // closed when Run is told to end
+
+	mu    sync.Mutex
+	tasks map[string]*task  // that have not sent their last answer, by id
+	logs  map[string]string // directory that shows the log of a task, by id; also for a while after the task
+}
+
+// New checks the configuration and builds a Stager. It starts nothing and opens nothing.
+func New(cfg Config, parts Parts) (*Stager, error) {
+	cfg = cfg.withDefaults()
+	if err := errors.Join(cfg.validate(), parts.validate()); err != nil {
+		return nil, fmt.Errorf("stager: %w", err)
+	}
+	if parts.Logger == nil {
+		parts.Logger = slog.New(slog.DiscardHandler)
+	}
+	log := parts.Logger.With("stager", cfg.ID)
+	return &Stager{
+		cfg: cfg, parts: parts, log: log, outbox: messaging.NewOutbox(parts.Conn, log),
+		closing: make(chan struct{}), tasks: map[string]*task{}, logs: map[string]string{},
+	}, nil
+}
+
+// workspaces holds a directory for each task.
+func (s *Stager) workspaces() string { return filepath.Join(s.cfg.BaseDir, "staging") }
+
+// Run works until ctx ends; then it takes no more requests, stops all tasks, whose requesters are told, and returns when all
+// that it started has ended. It returns nil when that went well. Workspaces that an earlier process left are
+// removed first. Call it once.
+func (s *Stager) Run(ctx context.Context) error {
+	if err := s.clean(); err != nil {
+		return fmt.Errorf("stager: prepare base directory: %w", err)
+	}
+	inbox := messaging.NewInbox(s.parts.Conn, s.log)
+	defer inbox.Close()
+	if err := s.subscribe(inbox); err != nil {
+		return fmt.Errorf("stager: %w", err)
+	}
+	caps := s.parts.Backend.Capabilities()
+	if missing := caps.Unenforced(); len(missing) > 0 {
+		s.log.Warn("stager.backend.capabilities", "backend", caps.Name, "not_enforced", missing)
+	}
+	s.loop(ctx, inbox)
+	s.shutdown(ctx, inbox)
+	return nil
+}
+
+func (s *Stager) clean() error {
+	entries, err := os.ReadDir(s.workspaces())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if err := rmtree.Path(filepath.Join(s.workspaces(), e.Name())); err != nil {
+			return err
+		}
+	}
+	return os.MkdirAll(s.workspaces(), 0o755)
+}
+
+func (s *Stager) subscribe(inbox *messaging.Inbox) error {
+	errs := []error{
+		messaging.Answer(inbox, messaging.StagingStart(s.cfg.ID), s.begin),
+		messaging.Handle(inbox, messaging.StagingStop, func(_ context.Context, m messaging.StagingStopMessage) { s.stop(string(m.AppID)) }),
+		messaging.Handle(inbox, messaging.DEAStop, func(_ context.Context, m messaging.StopMessage) {
+			if m.WholeApp {
+				s.stop(string(m.Droplet))
+			}
+		}),
+	}
+	if !s.cfg.NoAdvertise {
+		errs = append(errs, messaging.Handle(inbox, messaging.StagingLocate, func(context.Context, messaging.Signal) { s.advertise() }))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Stager) loop(ctx context.Context, inbox *messaging.Inbox) {
+	connected := s.parts.Conn.StatusChanged(nats.CONNECTED)
+	defer s.parts.Conn.RemoveStatusListener(connected)
+	advertise := time.NewTicker(s.cfg.AdvertiseInterval)
+	defer advertise.Stop()
+	s.advertise()
+	s.log.Info("stager.started")
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case msg := <-inbox.C():
+			// Tasks outlive ctx: they are stopped one by one, and answer.
+			inbox.Dispatch(context.WithoutCancel(ctx), msg)
+		case <-connected:
+			s.outbox.Flush()
+			s.advertise()
+		case <-advertise.C:
+			s.outbox.Flush()
+			s.advertise()
+		}
+	}
+}
+
+// shutdown stops everything. Whoever waits for an answer gets one.
+func (s *Stager) shutdown(ctx context.Context, inbox *messaging.Inbox) {
+	inbox.Close()
+	s.mu.Lock()
+	for _, t := range s.tasks {
+		t.cancel(errStopped)
+	}
+	s.log.Info("stager.stopping", "tasks", len(s.tasks))
+	s.mu.Unlock()
+	close(s.closing)
+	s.running.Wait()
+	if err := s.outbox.Sync(context.WithoutCancel(ctx)); err != nil && s.outbox.Waiting() > 0 {
+		s.log.Warn("stager.answers.unsent", "messages", s.outbox.Waiting(), "error", err)
+	}
+	s.log.Info("stager.stopped")
+}
+
+func (s *Stager) advertise() {
+	if s.cfg.NoAdvertise {
+		return
+	}
+	left := s.parts.Ledger.Remaining()
+	disk := messaging.Int(left.DiskBytes >> 20)
+	ad := messaging.StagerAdvertisement{ID: s.cfg.ID, AvailableMemory: messaging.Int(left.MemoryBytes >> 20), AvailableDisk: &disk}
+	for _, stack := range s.cfg.Stacks {
+		ad.Stacks = append(ad.Stacks, stack.Name)
+	}
+	err := messaging.StagingAdvertise.Publish(s.parts.Conn, ad)
+	if err != nil && !errors.Is(err, messaging.ErrDisconnected) {
+		s.log.Error("stager.advertise.failed", "error", err)
+	}
+}
+
+// begin admits a request and starts its task, or refuses it with the one answer.
+func (s *Stager) begin(ctx context.Context, request messaging.StagingRequest, reply messaging.Reply) {
+	if request.TaskID == "" {
+		request.TaskID = messaging.Text(randomHex())
+	}
+	t := newTask(s, request, reply)
+	t.log.Info("staging.task.requested")
+	ctx, t.cancel = context.WithCancelCause(ctx)
+	if err := s.admit(t); err != nil {
+		t.cancel(nil)
+		t.log.Warn("staging.task.refused", "error", err)
+		answer(t, messaging.StagingRefusal{TaskID: t.id, AppID: t.app, Error: refusalText(err)})
+		return
+	}
+	s.running.Go(func() { t.run(ctx) })
+}
+
+var errDuplicate = errors.New("Error staging: a task with this id is running") //nolint:staticcheck // it goes out as it is
+
+func (s *Stager) admit(t *task) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tasks[t.id] != nil {
+		return errDuplicate
+	}
+	var err error
+	if t.reservation, err = s.parts.Ledger.Reserve(t.amount()); err != nil {
+		return err
+	}
+	s.tasks[t.id] = t
+	return nil
+}
+
+func refusalText(err error) string {
+	var short *resources.InsufficientError
+	if errors.As(err, &short) {
+		return fmt.Sprintf("Not enough %s resources available", short.Resource)
+	}
+	return err.Error()
+}
+
+// stop gives up all tasks of an app.
+func (s *Stager) stop(app string) {
+	if app == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.tasks {
+		if t.app == app {
+			t.cancel(errStopped)
+		}
+	}
+}
+
+// unregister ends the time in which a task can be stopped.
+func (s *Stager) unregister(t *task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tasks, t.id)
+}
+
+// Tasks returns how many tasks are at work.
+func (s *Stager) Tasks() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tasks)
+}
+
+// StagingTask is one half of [directory.Lookup]: it shows the log of a task, under the path that the log has in the
+// staging container, from before the first answer until LogLinger after the last one. Nothing else of the container is
+// shown. For other tasks the error is directory.ErrUnknown.
+func (s *Stager) StagingTask(_ context.Context, id string) (directory.Tree, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dir, ok := s.logs[id]
+	if !ok {
+		return directory.Tree{}, directory.ErrUnknown
+	}
+	return directory.Tree{Dir: dir, ContainerRoot: dir}, nil
+}
+
+func (s *Stager) showLog(id, dir string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logs[id] = dir
+}
+
+// hideLog takes back showLog, unless a later task of the same id has shown its own.
+func (s *Stager) hideLog(id, dir string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.logs[id] == dir {
+		delete(s.logs, id)
+	}
+}
+
+func randomHex() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}

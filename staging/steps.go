@@ -1,0 +1,194 @@
+package staging
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/internal/containerfs"
+	"github.com/deakit/deakit/internal/tarball"
+	"github.com/deakit/deakit/staging/buildpack"
+)
+
+// prepare lays out the container and unpacks app and cache.
+func (r *run) prepare(ctx context.Context) error {
+	env, err := r.Environment.variables(r.Timeout)
+	if err != nil {
+		return err
+	}
+	info, err := r.container.Info(ctx)
+	if err != nil {
+		return err
+	}
+	r.build = buildpack.Build{
+		Container: r.container, Info: info, Log: r.log, Env: env,
+		AppDir: AppDir, CacheDir: CacheDir, WorkDir: StagedDir,
+	}
+	err = containerfs.WriteFiles(ctx, r.container, "/tmp",
+		containerfs.Directory("staged"), containerfs.Directory("staged/app"), containerfs.Directory("staged/logs"),
+		containerfs.Directory("staged/tmp"), containerfs.Directory("cache"))
+	if err != nil {
+		return err
+	}
+	// Some buildpacks made for Heroku want /app to be there and not to be empty (dea_ng).
+	if err := containerfs.WriteFiles(ctx, r.container, "/app", containerfs.Text("support_heroku_buildpacks", nil)); err != nil {
+		return err
+	}
+	if err := r.unpackApp(ctx); err != nil {
+		return err
+	}
+	return r.unpackCache(ctx)
+}
+
+func (r *run) unpackApp(ctx context.Context) error {
+	app, err := openSource(r.App, r.bounds())
+	if err != nil {
+		return &Error{Kind: PackageRefused, Err: err}
+	}
+	r.log.Line("-----> Downloaded app package (%s)", app.size())
+	err = app.unpack(ctx, r.container, AppDir)
+	switch {
+	case err == nil:
+	case isRefusal(err):
+		return &Error{Kind: PackageRefused, Err: errors.New(refusal(err))}
+	default:
+		return err
+	}
+	// Buildpacks change the app as they like, also where the archive took the right to from its owner.
+	return r.command(ctx, "chmod", "-R", "u+rwX", r.build.Info.Inside(AppDir))
+}
+
+// unpackCache unpacks the cache. One that cannot be unpacked is left out as a whole: it would fail every staging of the
+// app from now on.
+func (r *run) unpackCache(ctx context.Context) error {
+	if r.Cache == "" {
+		return nil
+	}
+	cache, err := openSource(r.Cache, r.bounds())
+	if err == nil {
+		r.log.Line("-----> Downloaded app buildpack cache (%s)", cache.size())
+		err = cache.unpack(ctx, r.container, CacheDir)
+	}
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	r.log.Line("       The cache cannot be used: %s", refusal(err))
+	r.slog.Warn("staging.cache.refused", "error", err)
+	if err := r.command(ctx, "rm", "-rf", r.build.Info.Inside(CacheDir)); err != nil {
+		return err
+	}
+	return containerfs.WriteFiles(ctx, r.container, path.Dir(CacheDir), containerfs.Directory(path.Base(CacheDir)))
+}
+
+// command runs a program of the container, in no one's environment.
+func (r *run) command(ctx context.Context, program string, args ...string) error {
+	spec := container.ProcessSpec{Path: program, Args: args, Dir: "/tmp"}
+	process, err := r.container.Run(ctx, spec, container.IO{Stdout: r.log, Stderr: r.log})
+	if err != nil {
+		return err
+	}
+	status, err := process.Wait(ctx)
+	if err == nil && status != 0 {
+		err = fmt.Errorf("%s exited with status %d", program, status)
+	}
+	return err
+}
+
+// release finds out how to start the app. The Procfile is read only now, because a buildpack may have made it (dea_ng).
+func (r *run) release(ctx context.Context) error {
+	procfile, err := r.procfile(ctx)
+	if err != nil {
+		return err
+	}
+	types, command := procfile, r.StartCommand
+	if command == "" {
+		command = procfile["web"]
+	}
+	if procfile == nil || command == "" {
+		release, err := r.chosen.Release(ctx, r.build)
+		if err != nil {
+			return scriptFailure(ReleaseFailed, err)
+		}
+		if command == "" {
+			command = release.ProcessTypes["web"]
+		}
+		if procfile == nil {
+			types = release.ProcessTypes
+		}
+	}
+	if types == nil {
+		types = map[string]string{}
+	}
+	r.result.StartCommand, r.result.ProcessTypes = command, types
+	return nil
+}
+
+// procfile reads the Procfile of the app; nil if there is none.
+func (r *run) procfile(ctx context.Context) (map[string]string, error) {
+	data, err := containerfs.ReadFile(ctx, r.container, AppDir+"/Procfile", buildpack.MaxProcfileBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var types map[string]string
+	if err == nil {
+		types, err = buildpack.ParseProcfile(data)
+	}
+	if err != nil && ctx.Err() == nil {
+		err = &Error{Kind: ProcfileRefused, Err: err}
+	}
+	return types, err
+}
+
+// pack makes droplet and cache. All processes are ended first, so that nothing changes under the packer's hands.
+func (r *run) pack(ctx context.Context) error {
+	info, err := droplet.StagingInfo{
+		BuildpackPath:     r.chosen.Path(),
+		DetectedBuildpack: r.result.DetectedBuildpack,
+		StartCommand:      r.result.StartCommand,
+		EffectiveProcfile: r.result.ProcessTypes,
+	}.Marshal()
+	if err != nil {
+		return err
+	}
+	log, err := r.log.content()
+	if err != nil {
+		return err
+	}
+	err = containerfs.WriteFiles(ctx, r.container, StagedDir, containerfs.Text(droplet.InfoName, info),
+		containerfs.File{Name: "logs/" + path.Base(LogPath), Mode: 0o644, Size: log.Size(), Content: log})
+	if err != nil {
+		return err
+	}
+	if err := containerfs.WriteFiles(ctx, r.container, CacheDir); err != nil { // the buildpack may have removed it
+		return err
+	}
+	if err := r.container.Stop(ctx, true); err != nil {
+		return err
+	}
+	if r.result.Droplet, err = r.compress(ctx, StagedDir, r.Droplet); err != nil {
+		return err
+	}
+	if r.NewCache != nil {
+		r.result.Cache, err = r.compress(ctx, CacheDir, r.NewCache)
+	}
+	return err
+}
+
+// compress writes the content of a directory of the container as a gzip-compressed tar file.
+func (r *run) compress(ctx context.Context, dir string, w io.Writer) (droplet.Digest, error) {
+	stream, err := r.container.StreamOut(ctx, dir+"/")
+	if err != nil {
+		return droplet.Digest{}, err
+	}
+	defer stream.Close()
+	digest, err := droplet.Compress(ctx, w, tarball.Bound(ctx, stream, r.bounds()), 0)
+	if err != nil {
+		return droplet.Digest{}, fmt.Errorf("pack %s: %w", dir, err)
+	}
+	return digest, nil
+}

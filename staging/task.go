@@ -1,0 +1,138 @@
+package staging
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/staging/buildpack"
+)
+
+// The layout of a staging container (dea_ng).
+const (
+	StagedDir = "/tmp/staged" // becomes the droplet
+	AppDir    = "/tmp/staged/app"
+	CacheDir  = "/tmp/cache"
+	LogPath   = "/tmp/staged/logs/staging_task.log"
+	InfoPath  = "/tmp/staged/" + droplet.InfoName
+)
+
+// DefaultTimeout is how long buildpacks may work (dea_ng).
+const DefaultTimeout = 900 * time.Second
+
+// A Task says what is to be staged. App and Droplet are required.
+type Task struct {
+	// App is the path on this machine of the app's source: a directory, a zip file, or a tar file, with gzip or
+	// without. Modes, links and hidden files are kept, except that the owner gets access to everything.
+	App string
+
+	// Cache is the path of the cache that an earlier staging of the app has left, a tar file. Empty means that there is
+	// none; one that cannot be read is passed over.
+	Cache string
+
+	// Buildpacks are tried in this order, until one detects the app.
+	Buildpacks []buildpack.Buildpack
+
+	// BuildpackKey chooses one of Buildpacks without detection, and Custom is used before either.
+	BuildpackKey string
+	Custom       buildpack.Buildpack
+
+	// StartCommand is the user's; it wins over the Procfile, which wins over the buildpack.
+	StartCommand string
+
+	Environment Environment
+
+	// Timeout bounds what buildpacks do, from fetching them to their release; default DefaultTimeout. Unpacking and
+	// packing are not counted (dea_ng).
+	Timeout time.Duration
+
+	// Limits bound the content of the app and of the droplet, each for itself.
+	Limits droplet.Limits
+
+	// Droplet gets the droplet. NewCache gets the cache for the next staging; nil means that nobody wants it. After an
+	// error they may have received a part.
+	Droplet  io.Writer
+	NewCache io.Writer
+}
+
+// Mounts returns what the container must show for the task's buildpacks.
+func (t Task) Mounts() []container.BindMount {
+	var mounts []container.BindMount
+	for _, bp := range t.all() {
+		for _, mount := range bp.Mounts() {
+			if !slices.Contains(mounts, mount) {
+				mounts = append(mounts, mount)
+			}
+		}
+	}
+	return mounts
+}
+
+func (t Task) all() []buildpack.Buildpack {
+	if t.Custom != nil {
+		return []buildpack.Buildpack{t.Custom}
+	}
+	return t.Buildpacks
+}
+
+// Parts are what Stage works with.
+type Parts struct {
+	// Container is where the buildpacks run: a fresh one, with Task.Mounts and the app user's home. It needs sh, chmod
+	// and rm. The caller destroys it; Stage has stopped it when it returns.
+	Container container.Container
+
+	// Log records what people should see; nil means that only the droplet holds the log. The caller closes it.
+	Log *Log
+
+	Logger *slog.Logger // nil discards
+}
+
+// A Result tells what staging found out and made.
+type Result struct {
+	DetectedBuildpack string            // what detect printed; empty when it was not run
+	BuildpackKey      string            // empty for a custom buildpack
+	StartCommand      string            // empty when nobody told one
+	ProcessTypes      map[string]string // the Procfile, else what the buildpack says; never nil
+
+	Droplet droplet.Digest
+	Cache   droplet.Digest // zero without Task.NewCache
+
+	Steps []Step // all of them, in order
+}
+
+// A Step is a part of the work that was done.
+type Step struct {
+	Name string
+	Took time.Duration
+}
+
+func (t Task) withDefaults() Task {
+	t.Timeout = cmp.Or(t.Timeout, DefaultTimeout)
+	return t
+}
+
+func (t Task) validate(parts Parts) error {
+	var errs []error
+	if t.App == "" {
+		errs = append(errs, errors.New("Task.App is required"))
+	}
+	if t.Droplet == nil {
+		errs = append(errs, errors.New("Task.Droplet is required"))
+	}
+	if t.Timeout < 0 {
+		errs = append(errs, errors.New("Task.Timeout must not be negative"))
+	}
+	if parts.Container == nil {
+		errs = append(errs, errors.New("Parts.Container is required"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stage: %w", err)
+	}
+	return nil
+}
