@@ -16,7 +16,7 @@ import (
 // fileAPI is a file API for the instances "app" (running), "starting", and the staging tasks "task", "new".
 func fileAPI(t *testing.T, now int64) (base string, client *http.Client, root string) {
 	dir := realTempDir(t)
-	layout(t, dir, map[string]string{"root/logs/stdout.log": "out", "root/link": "->logs", "root/etc": "->/etc",
+	layout(t, dir, map[string]string{"root/logs/stdout.log": "out", "root/link": "->logs", "root/etc": "->/etc", "root/not\xffutf8": "x",
 		"rootless/file": "x", "rootfs/tmp/staged/logs/staging_task.log": "staging", "rootfs/l": "->/tmp/staged"})
 	signer := signerAt(t, now, testKey)
 	rootfs := filepath.Join(dir, "rootfs")
@@ -57,6 +57,7 @@ func TestFileAPI(t *testing.T) {
 		{"starting instance", s.InstanceURL(base, "starting", text("/..")), 503, "error", "Instance unavailable"},
 		{"new task", s.StagingURL(base, "new", nil), 503, "error", "Staging task unavailable"},
 		{"missing file", s.InstanceURL(base, "app", text("/no")), 404, "error", "Entity not found"},
+		{"name that JSON cannot carry", s.InstanceURL(base, "app", text("/not\xffutf8")), 404, "error", "Entity not found"},
 		{"above", s.InstanceURL(base, "app", text("/..")), 403, "error", "Not accessible"},
 		{"link outside", s.InstanceURL(base, "app", text("/etc/passwd")), 403, "error", "Not accessible"},
 		{"sibling", s.InstanceURL(base, "app", text("/../rootless/file")), 403, "error", "Not accessible"},

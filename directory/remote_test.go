@@ -43,6 +43,11 @@ func TestRemoteBeforeFileAPI(t *testing.T) {
 	assert.Equal(t, 404, resp.StatusCode)
 	assert.JSONEq(t, `{"error":"Unknown instance"}`, body)
 
+	require.NoError(t, os.Symlink(dir, dir+"/linked"))
+	linked, client := front(t, RemoteConfig{URL: api, Under: dir + "/linked"})
+	resp, _ = do(t, client, "GET", s.InstanceURL(linked, "app", nil))
+	assert.Equal(t, 200, resp.StatusCode)
+
 	// As far as this one goes, the whole file API is elsewhere.
 	confined, client := front(t, RemoteConfig{URL: api, Under: filepath.Join(dir, "rootless")})
 	resp, _ = do(t, client, "GET", s.InstanceURL(confined, "app", nil))

@@ -26,28 +26,24 @@ func tailParams(rawQuery string) (tail bool, offset *string) {
 }
 
 // startOffset returns the byte at which a tail begins; -1 stands for the end of the file.
-func startOffset(text *string) (int64, error) {
+func startOffset(text *string) (offset int64, ok bool) {
 	if text == nil {
-		return -1, nil
+		return -1, true
 	}
 	n, err := strconv.ParseInt(*text, 10, strconv.IntSize)
-	if err != nil || n < 0 {
-		return 0, errors.New("Tail offset must be a positive integer.") //nolint:staticcheck // the words of dea_ng
-	}
-	return n, nil
+	return n, err == nil && n >= 0
 }
 
 // tail sends what is written to the file, and closes it.
 func (s *Server) tail(w http.ResponseWriter, r *http.Request, h *handle, offset *string) {
-	start, err := startOffset(offset)
-	if err != nil {
+	start, ok := startOffset(offset)
+	if !ok {
 		h.close()
-		cannotServe(w, err.Error())
+		cannotServe(w, "Tail offset must be a positive integer.")
 		return
 	}
 	if !s.beginTail() {
 		h.close()
-		s.log.Error("tail refused", "path", r.URL.Path, "error", ErrClosed)
 		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 		return
 	}
