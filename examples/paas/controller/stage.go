@@ -101,7 +101,7 @@ func (c *Controller) stagingRequest(a Settings, guid string) messaging.StagingRe
 		DownloadURI: c.blobs.PackageURL(guid), UploadURI: c.blobs.DropletUploadURL(guid),
 		BuildpackCacheDownloadURI: c.blobs.CacheURL(guid), BuildpackCacheUploadURI: c.blobs.CacheUploadURL(guid),
 		Properties: messaging.StagingProperties{
-			Services: messaging.Services{}, Environment: a.Env, Meta: messaging.StagingMeta{Command: a.Command},
+			Services: messaging.Services{}, Environment: append([]string{}, a.Env...), Meta: messaging.StagingMeta{Command: a.Command},
 		},
 		MemoryLimit: messaging.Int(a.MemoryMB), DiskLimit: messaging.Int(a.DiskMB),
 	}

@@ -64,7 +64,7 @@ type Platform struct {
 }
 
 // New builds a platform. When it fails, nothing is left open. The caller calls Run.
-func New(opts Options) (p *Platform, err error) {
+func New(opts Options) (*Platform, error) {
 	opts.Domain = cmp.Or(opts.Domain, "paas.localhost")
 	opts.DEAs = cmp.Or(opts.DEAs, 2)
 	opts.MemoryMB = cmp.Or(opts.MemoryMB, 2048)
@@ -75,14 +75,10 @@ func New(opts Options) (p *Platform, err error) {
 	if opts.Dir == "" {
 		return nil, errors.New("platform: Dir is required")
 	}
-	p = &Platform{opts: opts, log: opts.Logger}
-	defer func() {
-		if err != nil {
-			p.closeAll()
-		}
-	}()
+	p := &Platform{opts: opts, log: opts.Logger}
 	for name, build := range p.parts() {
 		if err := build(); err != nil {
+			p.closeAll()
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
