@@ -13,6 +13,7 @@
 //
 // When no connection to an endpoint can be made, nothing was sent: the request goes to another endpoint, whatever its
 // method, and the endpoint is set aside for a while. When a connection breaks before the answer, only GET, HEAD,
-// OPTIONS and TRACE without a body are tried again: as often as it takes when it was an idle connection that the endpoint had closed
-// meanwhile, once when it was a new one, so that a request that kills instances does not go round all of them.
+// OPTIONS and TRACE without a body are tried again: as often as it takes when it was an idle connection that the
+// endpoint had closed meanwhile, once when it was a new one, so that a request that kills instances does not go round
+// all of them. Anything else may have been acted upon: an instance should serve for a moment after its route is gone.
 package router

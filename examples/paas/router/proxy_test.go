@@ -138,41 +138,43 @@ func TestIdleConnectionClosedByTheEndpoint(t *testing.T) {
 	}
 }
 
-// An instance is replaced while clients go on asking: none of them sees an error.
+// app starts an instance and returns its address and what ends it gracefully.
+func app(t *testing.T, handler http.HandlerFunc) (addr string, shutdown func()) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := &http.Server{Handler: handler}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	return listener.Addr().String(), func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		assert.NoError(t, server.Shutdown(ctx))
+		<-served
+	}
+}
+
+// An instance is replaced again and again, and ends at once when its route is gone, while clients go on asking: none of
+// them sees an error.
 func TestReplacementUnderLoad(t *testing.T) {
 	r := start(t, router.Config{})
-	const slow = 30 * time.Millisecond
-	serve := func(name string) (addr string, shutdown func()) {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			time.Sleep(slow) // the work of the app
+	instance := func(name string) (addr string, shutdown func()) {
+		return app(t, func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(30 * time.Millisecond) // the work of the app
 			fmt.Fprint(w, name)
-		})}
-		served := make(chan error, 1)
-		go func() { served <- server.Serve(listener) }()
-		return listener.Addr().String(), func() {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			assert.NoError(t, server.Shutdown(ctx))
-			<-served
-		}
+		})
 	}
-	addr, shutdown := serve("0")
+	addr, shutdown := instance("0")
 	current := r.register(addr, "0", "h")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
 	var mu sync.Mutex
 	served := map[string]int{}
-	for i := range 8 {
+	for range 8 {
 		clients.Go(func() {
 			for ctx.Err() == nil {
-				var change []func(*http.Request)
-				if i%2 == 0 {
-					change = append(change, post("order"))
-				}
-				got, err := r.try("h", change...)
+				got, err := r.try("h")
 				if !assert.NoError(t, err) || !assert.Equal(t, 200, got.status, got.body) {
 					return
 				}
@@ -185,7 +187,7 @@ func TestReplacementUnderLoad(t *testing.T) {
 	done := func(name string) bool { mu.Lock(); defer mu.Unlock(); return served[name] >= 16 }
 	for generation := 1; generation <= 4; generation++ {
 		soon(t, "the present instance serves", func() bool { return done(fmt.Sprint(generation - 1)) })
-		nextAddr, nextShutdown := serve(fmt.Sprint(generation))
+		nextAddr, nextShutdown := instance(fmt.Sprint(generation))
 		next := r.register(nextAddr, fmt.Sprint(generation), "h")
 		r.unregister(current)
 		shutdown() // waits for what is in flight
@@ -195,6 +197,33 @@ func TestReplacementUnderLoad(t *testing.T) {
 	cancel()
 	clients.Wait()
 	shutdown()
+}
+
+func TestRequestInFlightEndsAfterUnregister(t *testing.T) {
+	r := start(t, router.Config{})
+	entered, release := make(chan struct{}), make(chan struct{})
+	addr, shutdown := app(t, func(w http.ResponseWriter, req *http.Request) {
+		close(entered)
+		<-release
+		_, _ = io.Copy(w, req.Body)
+	})
+	old := r.register(addr, "old", "h")
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		got, err := r.try("h", post("order"))
+		assert.NoError(t, err)
+		assert.Equal(t, "order", got.body)
+	})
+	<-entered
+	r.register(says(t, "new"), "new", "h")
+	r.unregister(old)
+	assert.Equal(t, "new", r.get("h", post("another")).body)
+	assert.Equal(t, "new", r.get("h", post("another")).body)
+	var ending sync.WaitGroup
+	ending.Go(shutdown)
+	close(release)
+	asking.Wait()
+	ending.Wait()
 }
 
 func TestStream(t *testing.T) {
@@ -309,7 +338,7 @@ func TestDrain(t *testing.T) {
 
 func TestStickySession(t *testing.T) {
 	r := start(t, router.Config{})
-	app := func(name string) string {
+	instance := func(name string) string {
 		return backend(t, func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Query().Has("login") {
 				http.SetCookie(w, &http.Cookie{Name: "JSESSIONID", Value: "s", MaxAge: 60, Secure: true})
@@ -317,8 +346,8 @@ func TestStickySession(t *testing.T) {
 			fmt.Fprint(w, name)
 		})
 	}
-	r.register(app("a"), "id-a", "h")
-	messageB := r.register(app("b"), "id-b", "h")
+	r.register(instance("a"), "id-a", "h")
+	messageB := r.register(instance("b"), "id-b", "h")
 	assert.Empty(t, r.get("h").header.Values("Set-Cookie")) // a's turn
 	login := r.get("h", func(req *http.Request) { req.URL.RawQuery = "login" })
 	require.Equal(t, "b", login.body)

@@ -79,17 +79,17 @@ func TestStartAndGreet(t *testing.T) {
 	r.nats.Stop()
 	assert.Equal(t, "hello", r.get("h").body, "routes live without NATS")
 	r.nats.Start()
-	// The listener may come back after the router: what counts is that a router.start follows a reconnection.
-	soon(t, "router.start after a reconnection", func() bool {
-		if starts.Load() > 0 {
-			return true
+	greeted(t, r)
+	// Our own link may come up after the router's and miss the message: then once more.
+	for attempts := 0; starts.Load() == 0; attempts++ {
+		require.Less(t, attempts, 20, "no router.start after reconnections")
+		r.nats.Stop()
+		r.nats.Start()
+		greeted(t, r)
+		for deadline := time.Now().Add(300 * time.Millisecond); starts.Load() == 0 && time.Now().Before(deadline); {
+			r.sync()
 		}
-		if r.conn.IsConnected() && r.conn.FlushTimeout(time.Second) == nil && starts.Load() == 0 {
-			r.nats.Stop()
-			r.nats.Start()
-		}
-		return false
-	})
+	}
 	greeted(t, r)
 	assert.Equal(t, "hello", r.get("h").body)
 }
@@ -110,18 +110,19 @@ func TestStartIsPublishedAtTheStart(t *testing.T) {
 }
 
 func TestPrune(t *testing.T) {
-	r := start(t, router.Config{PruneThreshold: 300 * time.Millisecond})
+	const threshold = time.Second
+	r := start(t, router.Config{PruneThreshold: threshold})
 	addr := says(t, "hello")
 	r.register(addr, "", "old.example.com")
 	soon(t, "only the route that is renewed stays", func() bool {
 		r.register(addr, "", "kept.example.com")
-		return len(r.Routes()) == 1
+		routes := r.Routes()
+		return len(routes) == 1 && len(routes["kept.example.com"]) == 1
 	})
-	assert.Contains(t, r.Routes(), "kept.example.com")
 
 	r.nats.Stop()
-	before := r.Routes()["kept.example.com"][0].Seen
-	soon(t, "the threshold has passed", func() bool { return time.Since(before) > 600*time.Millisecond })
+	stopped := time.Now()
+	soon(t, "the threshold has passed twice", func() bool { return time.Since(stopped) > 2*threshold })
 	assert.Contains(t, r.Routes(), "kept.example.com", "nobody could renew it")
 }
 
