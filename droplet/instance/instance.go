@@ -279,7 +279,7 @@ func (i *Instance) edit(edit func(*Status)) {
 	edit(&i.status)
 }
 
-// Attributes for logs: nothing secret.
+// String names the instance by app and index.
 func (i *Instance) String() string {
 	return fmt.Sprintf("%s/%d", i.App(), i.Index())
 }

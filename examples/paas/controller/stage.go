@@ -120,8 +120,8 @@ func (c *Controller) stagingRequest(a Settings, guid string) messaging.StagingRe
 	return m
 }
 
-func (a Settings) limits() messaging.Limits {
-	return messaging.Limits{Mem: a.MemoryMB, Disk: a.DiskMB, FDs: 16384}
+func (s Settings) limits() messaging.Limits {
+	return messaging.Limits{Mem: s.MemoryMB, Disk: s.DiskMB, FDs: 16384}
 }
 
 func short(digest string) string { return digest[:min(len(digest), 12)] }
