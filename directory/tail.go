@@ -85,7 +85,7 @@ func (s *Server) untilClosed(ctx context.Context, control *http.ResponseControll
 func (s *Server) stream(ctx context.Context, t *stream, follower *follower) (unfinished bool) {
 	idle := time.NewTimer(s.idle)
 	defer idle.Stop()
-	for {
+	for expired := false; ; {
 		// Looked at first, and copied then, so that what was written before the end is sent.
 		gone := follower.gone()
 		sent, err := t.copyNew(ctx)
@@ -94,11 +94,14 @@ func (s *Server) stream(ctx context.Context, t *stream, follower *follower) (unf
 		}
 		if sent {
 			idle.Reset(s.idle)
+		} else if expired {
+			return true
 		}
+		expired = false
 		select {
 		case <-follower.changed:
 		case <-idle.C:
-			return true
+			expired = true // unless there is something to send after all: word of it may be late on a busy machine
 		case <-ctx.Done():
 			return true
 		}

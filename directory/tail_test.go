@@ -145,12 +145,13 @@ func TestTailIdle(t *testing.T) {
 		f.write("log", "a")
 		c := f.tail(t, "log", "&tail_offset=0")
 		c.expect("a")
-		for range 4 { // data keeps it going for longer than that
-			time.Sleep(idle * 3 / 10)
+		start := time.Now()
+		for time.Since(start) < idle*3/2 { // data keeps it going for longer than that
+			time.Sleep(idle / 20)
 			f.append("log", "b")
 			c.expect("b")
 		}
-		start := time.Now()
+		start = time.Now()
 		rest, err := c.rest()
 		assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
 		assert.Empty(t, rest)
