@@ -17,7 +17,8 @@ const (
 // A Backend is a fleet of containers on this machine. Its methods may be called from several goroutines at once.
 type Backend interface {
 	// Create makes a container. The name is reserved first: of two calls with one handle exactly one succeeds, the
-	// other gets ErrExists. When Create fails or ctx ends, nothing is left behind.
+	// other gets ErrExists. A Spec that makes no sense is an ErrInvalid. When Create fails or ctx ends, nothing is left
+	// behind.
 	Create(ctx context.Context, spec Spec) (Container, error)
 
 	// Lookup finds a live container by its handle, or returns ErrNotFound. Where Capabilities.Survives is true, it
@@ -42,34 +43,37 @@ type Container interface {
 
 	// Run starts a process. ctx bounds the start only: the process lives on when ctx ends. The streams of pio are
 	// copied until the process and all who inherited its output have closed them; nil streams are discarded or
-	// empty. A stopped container answers ErrStopped.
+	// empty. A writer that is slow slows the process down; one that fails is written to no more. A Stdin that blocks
+	// is for the caller to end. A stopped container answers ErrStopped.
 	Run(ctx context.Context, spec ProcessSpec, pio IO) (Process, error)
 
 	// Attach finds a process that Run started, also after it ended, or returns ErrNotFound. Output that came before
-	// is not repeated, unless Capabilities.ReplaysOutput is true.
+	// is not repeated, unless Capabilities.ReplaysOutput is true. Earlier readers keep getting theirs. pio.Stdin must
+	// be nil, else ErrUnsupported: the input is Run's.
 	Attach(ctx context.Context, id uint32, pio IO) (Process, error)
 
 	// SetLimits replaces the limits of the container; those that the back end cannot enforce are remembered and
-	// reported by Info.
+	// reported by Info. A negative limit is an ErrInvalid.
 	SetLimits(ctx context.Context, limits Limits) error
 
 	// NetIn makes containerPort reachable from outside through hostPort. Zero lets the back end choose: a zero
 	// hostPort draws a free port, a zero containerPort takes the number of the host port. The port is given back
-	// by Destroy.
+	// by Destroy. Where Capabilities.PortMapping is false, ports that differ are an ErrUnsupported. A stopped container
+	// answers ErrStopped.
 	NetIn(ctx context.Context, hostPort, containerPort uint16) (PortMapping, error)
 
 	// NetOut allows traffic out of the container. Where Capabilities.EgressRules is false, rules are checked,
-	// remembered and not enforced.
+	// remembered and not enforced. A stopped container answers ErrStopped.
 	NetOut(ctx context.Context, rule EgressRule) error
 
 	// StreamIn unpacks a plain tar stream below the directory dir, which it makes if need be. Archive members that
-	// would land elsewhere are refused. Files belong to the user, AppUser if empty. It works on a live container
-	// only.
+	// would land elsewhere are refused. Files belong to the user, AppUser if empty. A stopped container answers
+	// ErrStopped. ctx is looked at between chunks: a tar that blocks is for the caller to end.
 	StreamIn(ctx context.Context, dir, user string, tar io.Reader) error
 
 	// StreamOut returns what stands at p as a plain tar stream. As rsync does: for a directory whose path ends in
 	// "/", members are named relative to it ("./x"); otherwise they start with its base name. It works on stopped
-	// containers too. The caller closes the stream; an early Close ends the work behind it.
+	// containers too. ctx bounds the whole stream. The caller closes it; an early Close ends the work behind it.
 	StreamOut(ctx context.Context, p string) (io.ReadCloser, error)
 
 	// Usage measures the container as it is now.
@@ -146,12 +150,13 @@ type Bandwidth struct {
 
 // A ProcessSpec describes a process to be started.
 type ProcessSpec struct {
-	// Path is the program, absolute or looked up in the PATH of Env, else in /usr/local/bin:/usr/bin:/bin. Args
-	// follow it; they do not repeat Path.
+	// Path is the program: absolute, a name that is looked up in the PATH of Env, else in
+	// /usr/local/bin:/usr/bin:/bin, or a relative path with a slash, which is taken from Dir. Args follow it; they do
+	// not repeat Path.
 	Path string
 	Args []string
 
-	// Env is the environment in the form NAME=value; later entries win. The back end adds HOME, USER, PATH and LANG
+	// Env is the environment in the form NAME=value, else ErrInvalid; later entries win. The back end adds HOME, USER, PATH and LANG
 	// where neither Env nor Spec.Env has them, and nothing of its own environment.
 	Env []string
 

@@ -42,9 +42,6 @@ var (
 	ErrInvalidJSON = errors.New("DEA responded with invalid JSON")
 )
 
-// ErrClosed is returned by what a closed Server still is asked to do.
-var ErrClosed = errors.New("directory server is closed")
-
 // Status is the HTTP status of the refusal.
 func (e *Error) Status() int { return e.status }
 

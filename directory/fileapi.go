@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"unicode/utf8"
 )
 
 // FileAPI returns the validation API of a DEA (dea_ng), which a directory server in another process asks. It answers
@@ -42,7 +43,7 @@ func (l *Local) real(r *http.Request) (string, error) {
 		return "", err
 	}
 	path, err := location.Real()
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || !utf8.ValidString(path) { // JSON would name another file
 		return "", ErrNotFound
 	}
 	return path, err

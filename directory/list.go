@@ -23,8 +23,10 @@ const (
 
 var listings = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// list answers with the entries of a directory, sorted bytewise by name.
-func (s *Server) list(w http.ResponseWriter, r *http.Request, dir *os.File) {
+// list answers with the entries of a directory, sorted bytewise by name, and closes it.
+func (s *Server) list(w http.ResponseWriter, r *http.Request, h *handle) {
+	dir := h.file()
+	defer dir.Close()
 	names, err := s.names(dir)
 	if err != nil {
 		s.refuse(w, r, err)
@@ -37,11 +39,10 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, dir *os.File) {
 		}
 	}()
 	buf.Reset()
-	fd := int(dir.Fd())
 	for _, name := range names {
 		var st unix.Stat_t
 		// Relative to the handle, so that the directory may be moved or replaced meanwhile.
-		if err := ignoringEINTR(func() error { return unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
+		if err := ignoringEINTR(func() error { return unix.Fstatat(h.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
 			continue // vanished
 		}
 		buf.Write(appendEntry(buf.AvailableBuffer(), name, st.Size, st.Mode&unix.S_IFMT == unix.S_IFDIR))

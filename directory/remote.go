@@ -87,11 +87,17 @@ func (m *Remote) Resolve(ctx context.Context, r *http.Request) (Location, error)
 		path == nil || !filepath.IsAbs(*path) {
 		return Location{}, ErrInvalidJSON
 	}
-	below, err := filepath.Rel(m.under, *path)
-	if err != nil || !filepath.IsLocal(below) {
-		return Location{}, ErrNotAccessible
+	// The path has no links; the directory that it is below may have been given with some.
+	for _, form := range []func(string) (string, error){filepath.Abs, filepath.EvalSymlinks} {
+		under, err := form(m.under)
+		if err != nil {
+			return Location{}, ErrNotAccessible
+		}
+		if below, err := filepath.Rel(under, *path); err == nil && filepath.IsLocal(below) {
+			return Location{Tree: Tree{Dir: under, NoLinks: true}, Path: below}, nil
+		}
 	}
-	return Location{Tree: Tree{Dir: m.under, NoLinks: true}, Path: below}, nil
+	return Location{}, ErrNotAccessible
 }
 
 func (m *Remote) ask(ctx context.Context, from *url.URL) (*Answer, error) {

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -110,7 +108,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	f, info, err := location.open()
+	h, err := location.open()
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && location.Missing == nil:
 		vanished(w)
@@ -122,15 +120,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	if tail, offset := tailParams(r.URL.RawQuery); tail && !info.IsDir() {
-		s.tail(w, r, f, offset) // which closes f
-		return
-	}
-	defer f.Close()
-	if info.IsDir() {
-		s.list(w, r, f)
-	} else {
-		dump(w, r, f, info)
+	tail, offset := tailParams(r.URL.RawQuery)
+	switch {
+	case h.isDir():
+		s.list(w, r, h)
+	case tail:
+		s.tail(w, r, h, offset)
+	default:
+		s.dump(w, r, h)
 	}
 }
 
@@ -180,21 +177,4 @@ func cannotServe(w http.ResponseWriter, why string) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(http.StatusInternalServerError)
 	_, _ = w.Write([]byte(body))
-}
-
-// A dump has a minute, and a second for each 4 KiB; a client slower than that does not hold a file open for ever.
-const (
-	dumpGrace = time.Minute
-	dumpRate  = 4 << 10
-)
-
-// dump answers with the content of a file, as of now.
-func dump(w http.ResponseWriter, r *http.Request, f *os.File, info fs.FileInfo) {
-	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(dumpGrace + time.Duration(info.Size()/dumpRate)*time.Second))
-	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
-	// The app writes the file and thereby its type; the page must not act in the name of the domain it comes from.
-	w.Header().Set("Content-Security-Policy", "sandbox")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	http.ServeContent(w, r, filepath.Base(f.Name()), info.ModTime(), f)
 }

@@ -8,9 +8,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -31,7 +33,7 @@ type SignerConfig struct {
 // A Signer makes and checks signed URLs: HMAC-SHA-512 over the URL path and the parameters path and timestamp (dea_ng).
 // It may be used by several goroutines at once.
 type Signer struct {
-	keys   [][]byte
+	keys   []*key
 	maxAge int64 // seconds
 	now    func() time.Time
 }
@@ -56,7 +58,7 @@ func NewSigner(cfg SignerConfig) (*Signer, error) {
 		if k == "" {
 			return nil, errors.New("directory signer: a key is empty; give a secret text, or no keys for a random one")
 		}
-		s.keys = append(s.keys, []byte(k))
+		s.keys = append(s.keys, newKey(k))
 	}
 	return s, nil
 }
@@ -91,7 +93,7 @@ func (s *Signer) SignedPath(urlPath string, path *string) string {
 		p.value = *path
 	}
 	query := appendQuery(nil, p, strconv.FormatInt(s.now().Unix(), 10), false)
-	mac := sum(s.keys[0], urlPath, query)
+	mac := s.keys[0].sum(urlPath, query)
 	return urlPath + "?hmac=" + string(mac[:]) + "&" + string(query)
 }
 
@@ -167,7 +169,7 @@ func (s *Signer) matches(urlPath string, c claim) bool {
 	}
 	for _, key := range s.keys {
 		for _, query := range forms {
-			mac := sum(key, urlPath, query)
+			mac := key.sum(urlPath, query)
 			if subtle.ConstantTimeCompare(mac[:], []byte(c.mac)) == 1 {
 				return true
 			}
@@ -187,12 +189,22 @@ func appendQuery(b []byte, path param, timestamp string, goStyle bool) []byte {
 	return appendEscaped(b, timestamp, goStyle)
 }
 
-func sum(key []byte, urlPath string, query []byte) (text [2 * sha512.Size]byte) {
-	message := make([]byte, 0, len(urlPath)+1+len(query))
+// A key keeps hashes that have taken it in already.
+type key struct{ hashes sync.Pool }
+
+func newKey(text string) *key {
+	return &key{sync.Pool{New: func() any { return hmac.New(sha512.New, []byte(text)) }}}
+}
+
+// sum returns the MAC of "<urlPath>?<query>" as hex digits.
+func (k *key) sum(urlPath string, query []byte) (text [2 * sha512.Size]byte) {
+	message := make([]byte, 0, 256)
 	message = append(message, urlPath...)
 	message = append(message, '?')
 	message = append(message, query...)
-	h := hmac.New(sha512.New, key)
+	h := k.hashes.Get().(hash.Hash)
+	defer k.hashes.Put(h)
+	h.Reset()
 	h.Write(message)
 	var mac [sha512.Size]byte
 	hex.Encode(text[:], h.Sum(mac[:0]))

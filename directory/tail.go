@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -27,37 +26,29 @@ func tailParams(rawQuery string) (tail bool, offset *string) {
 }
 
 // startOffset returns the byte at which a tail begins; -1 stands for the end of the file.
-func startOffset(text *string) (int64, error) {
+func startOffset(text *string) (offset int64, ok bool) {
 	if text == nil {
-		return -1, nil
+		return -1, true
 	}
 	n, err := strconv.ParseInt(*text, 10, strconv.IntSize)
-	if err != nil || n < 0 {
-		return 0, errors.New("Tail offset must be a positive integer.") //nolint:staticcheck // the words of dea_ng
-	}
-	return n, nil
+	return n, err == nil && n >= 0
 }
 
-// tail sends what is written to the file, of which it takes possession.
-func (s *Server) tail(w http.ResponseWriter, r *http.Request, f *os.File, offset *string) {
-	start, err := startOffset(offset)
-	if err != nil {
-		_ = f.Close()
-		cannotServe(w, err.Error())
+// tail sends what is written to the file, and closes it.
+func (s *Server) tail(w http.ResponseWriter, r *http.Request, h *handle, offset *string) {
+	start, ok := startOffset(offset)
+	if !ok {
+		h.close()
+		cannotServe(w, "Tail offset must be a positive integer.")
 		return
 	}
 	if !s.beginTail() {
-		_ = f.Close()
-		s.log.Error("tail refused", "path", r.URL.Path, "error", ErrClosed)
+		h.close()
 		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
 		return
 	}
 	defer s.tails.Done()
-	follower, err := s.watcher.follow(f)
-	if err != nil {
-		s.refuse(w, r, err)
-		return
-	}
+	follower := s.watcher.follow(h)
 	defer s.watcher.leave(follower)
 
 	t := stream{file: follower.src.file, pos: start, w: w, control: http.NewResponseController(w), patience: s.idle}
@@ -140,8 +131,6 @@ func (t *stream) begin() error {
 	return t.flush()
 }
 
-var chunks = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-
 // copyNew sends what stands between the position and the present end of the file, and reports whether that was anything.
 // It does not run after a writer: what is written meanwhile is left to the next call.
 func (t *stream) copyNew(ctx context.Context) (sent bool, err error) {
@@ -156,7 +145,7 @@ func (t *stream) copyNew(ctx context.Context) (sent bool, err error) {
 	if t.pos >= t.size {
 		return false, nil
 	}
-	buf := chunks.Get().(*[32 << 10]byte)
+	buf := chunks.Get().(*[smallFile]byte)
 	defer chunks.Put(buf)
 	for t.pos < t.size {
 		n, err := t.file.ReadAt(buf[:min(int64(len(buf)), t.size-t.pos)], t.pos)

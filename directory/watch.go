@@ -67,30 +67,24 @@ func (f *follower) gone() bool {
 	}
 }
 
-// follow takes possession of f. The caller must leave.
-func (w *watcher) follow(f *os.File) (*follower, error) {
-	fd := int(f.Fd())
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	path, _ := pathOf(f) // without /proc renames stay unnoticed
-	id := identity{st.Dev, st.Ino, path}
+// follow takes possession of the handle. The caller must leave.
+func (w *watcher) follow(h *handle) *follower {
+	path, _ := pathOf(h.fd) // without /proc renames stay unnoticed
+	id := identity{h.stat.Dev, h.stat.Ino, path}
 	fl := &follower{changed: make(chan struct{}, 1)}
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if src, ok := w.byIdentity[id]; ok {
-		_ = f.Close()
+		h.close()
 		fl.src = src
 		src.followers[fl] = struct{}{}
-		return fl, nil
+		return fl
 	}
-	fl.src = &source{file: f, fd: fd, id: id, wd: -1, followers: map[*follower]struct{}{fl: {}}, size: st.Size,
-		modified: st.Mtim, gone: make(chan struct{})}
+	fl.src = &source{file: h.file(), fd: h.fd, id: id, wd: -1, followers: map[*follower]struct{}{fl: {}},
+		size: h.stat.Size, modified: h.stat.Mtim, gone: make(chan struct{})}
 	w.add(fl.src)
-	return fl, nil
+	return fl
 }
 
 // add starts to watch a source.
@@ -171,7 +165,7 @@ func (w *watcher) look(src *source) {
 		return
 	}
 	gone := st.Nlink == 0
-	if path, err := pathOf(src.file); err == nil && path != src.id.path {
+	if path, err := pathOf(src.fd); err == nil && path != src.id.path {
 		gone = true
 	}
 	if gone {

@@ -3,23 +3,15 @@ package process
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
 )
@@ -59,16 +51,16 @@ type Options struct {
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Depot == "" {
-		return o, fmt.Errorf("Depot is missing: %w", container.ErrInvalid)
+		return o, fmt.Errorf("option Depot is missing: %w", container.ErrInvalid)
 	}
 	if o.StopGrace < 0 || o.WatchInterval < 0 {
-		return o, fmt.Errorf("StopGrace or WatchInterval is negative: %w", container.ErrInvalid)
+		return o, fmt.Errorf("option StopGrace or WatchInterval is negative: %w", container.ErrInvalid)
 	}
 	if o.Ports == (PortRange{}) {
 		o.Ports = defaultPorts()
 	}
 	if o.Ports.First == 0 || o.Ports.First > o.Ports.Last {
-		return o, fmt.Errorf("Ports from %d to %d: %w", o.Ports.First, o.Ports.Last, container.ErrInvalid)
+		return o, fmt.Errorf("option Ports from %d to %d: %w", o.Ports.First, o.Ports.Last, container.ErrInvalid)
 	}
 	o.StopGrace = cmp.Or(o.StopGrace, 10*time.Second)
 	o.HostIP = cmp.Or(o.HostIP, "127.0.0.1")
@@ -137,201 +129,9 @@ func New(opts Options) (*Backend, error) {
 	return b, nil
 }
 
-// lockName is the file that makes a directory a depot. Containers cannot have this name.
-const lockName = ".deakit-depot"
-
-// openDepot opens and locks a depot, and makes it if need be.
-func openDepot(dir string) (_ *os.Root, lock *os.File, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, nil, err
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return nil, nil, err
-	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return nil, nil, err
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(entries) > 0 && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == lockName }) {
-		return nil, nil, fmt.Errorf("it holds %q: %w", entries[0].Name(), ErrNotDepot)
-	}
-	lock, err = os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() {
-		if err != nil {
-			lock.Close()
-		}
-	}()
-	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, nil, ErrDepotInUse
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	depot, err := os.OpenRoot(dir)
-	return depot, lock, err
-}
-
-// takeOver ends and removes what a predecessor left in the depot.
-func (b *Backend) takeOver() error {
-	dir := b.depot.Name()
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		return err
-	}
-	// The name alone could mean a depot in another mount namespace, the inode alone one that was deleted.
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", dir, st.Dev, st.Ino))
-	b.prefix = hex.EncodeToString(sum[:8]) + "."
-
-	left := func(s *snapshot) []proc {
-		return s.tree(clues{marked: func(marker string) bool { return strings.HasPrefix(marker, b.prefix) }})
-	}
-	s, err := takeSnapshot()
-	if err != nil {
-		return err
-	}
-	found := len(living(left(s)))
-	s.close()
-	if found > 0 {
-		b.log.Warn("ending processes that an earlier back end left", "depot", dir, "processes", found)
-		kill(left, b.log)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.Name() == lockName {
-			continue
-		}
-		b.log.Warn("removing a container that an earlier back end left", "depot", dir, "handle", e.Name())
-		if err := removeTree(b.depot, e.Name()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Capabilities tells that next to nothing is enforced.
 func (b *Backend) Capabilities() container.Capabilities {
 	return container.Capabilities{Name: "process", Memory: container.Watched}
-}
-
-// Create makes a container. Spec.RootFS has no effect. Bind mounts must not lie in each other or hide container.AppHome
-// (container.ErrUnsupported), and their source must exist.
-func (b *Backend) Create(ctx context.Context, spec container.Spec) (container.Container, error) {
-	if spec.Handle == "" {
-		spec.Handle = newHandle()
-	}
-	c, err := b.create(ctx, spec)
-	if err != nil {
-		return nil, fmt.Errorf("create container %q: %w", spec.Handle, err)
-	}
-	return c, nil
-}
-
-func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err error) {
-	if !validHandle(spec.Handle) {
-		return nil, fmt.Errorf("handle must be 1 to 64 letters, digits, '-' and '_': %w", container.ErrInvalid)
-	}
-	if err := checkLimits(spec.Limits); err != nil {
-		return nil, err
-	}
-	mounts, err := checkMounts(spec.BindMounts)
-	if err != nil {
-		return nil, err
-	}
-	c = &box{
-		b:          b,
-		handle:     spec.Handle,
-		dir:        filepath.Join(b.depot.Name(), spec.Handle),
-		marker:     b.prefix + spec.Handle + "." + newHandle(),
-		since:      ticksNow(),
-		mounts:     mounts,
-		env:        slices.Clone(spec.Env),
-		properties: maps.Clone(spec.Properties),
-		state:      container.StateActive,
-		limits:     cloneLimits(spec.Limits),
-		procs:      map[uint32]*process{},
-		sessions:   map[int]lifetime{},
-	}
-	if _, err := c.environment(container.ProcessSpec{}); err != nil {
-		return nil, err
-	}
-	if err := b.reserve(ctx, c.handle); err != nil {
-		return nil, err
-	}
-	defer b.creating.Done()
-	if c.root, err = makeFiles(c.dir, mounts); err == nil {
-		c.ctx, c.cancel = context.WithCancelCause(context.Background())
-		if err = b.publish(ctx, c); err == nil {
-			return c, nil
-		}
-		c.root.Close()
-	}
-	if !errors.Is(err, container.ErrExists) { // else what stands there is not ours
-		err = errors.Join(err, removeTree(b.depot, c.handle))
-	}
-	b.forget(c)
-	return nil, err
-}
-
-// reserve takes a handle. When it succeeds, the caller tells b.creating when it is done.
-func (b *Backend) reserve(ctx context.Context, handle string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if _, taken := b.boxes[handle]; taken {
-		return container.ErrExists
-	}
-	b.boxes[handle] = nil
-	b.creating.Add(1)
-	return nil
-}
-
-// publish makes a container visible.
-func (b *Backend) publish(ctx context.Context, c *box) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.boxes[c.handle] = c
-	return nil
-}
-
-// forget gives a handle back.
-func (b *Backend) forget(c *box) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.boxes, c.handle)
-}
-
-// newHandle draws a handle of the form that Warden gives: 11 characters 0-9 and a-v.
-func newHandle() string {
-	random := make([]byte, 8)
-	_, _ = rand.Read(random) // never fails
-	return strings.ToLower(base32.HexEncoding.EncodeToString(random))[:11]
-}
-
-func validHandle(handle string) bool {
-	return handle != "" && len(handle) <= 64 && !strings.ContainsFunc(handle, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	})
 }
 
 // Lookup finds a container that this back end made.

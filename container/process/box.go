@@ -43,10 +43,10 @@ type box struct {
 	procs    map[uint32]*process
 	lastID   uint32
 	sessions map[int]lifetime // that outlived their leaders, which we reaped
-	cpuEnded time.Duration  // of processes that we reaped
-	cpuKnown time.Duration  // the most that was ever measured
-	ending   *ending        // nil until Stop
-	removal  *removal       // nil until Destroy
+	cpuEnded time.Duration    // of processes that we reaped
+	cpuKnown time.Duration    // the most that was ever measured
+	ending   *ending          // nil until Stop
+	removal  *removal         // nil until Destroy
 }
 
 // A removal is the work of Destroy.

@@ -6,7 +6,8 @@
 // do to them what the caller can. [Backend.Capabilities] says what is not enforced, and [New] logs it once. What it
 // does promise:
 //
-//   - an environment of its own, resource limits, a directory tree that stands for the root file system;
+//   - an environment of its own, a directory tree that stands for the root file system, and the resource limits of
+//     ProcessSpec (for which the caller must be allowed to use ptrace(2), as it is unless a sandbox forbids it);
 //   - output that arrives complete, whatever the bytes, and exact exit statuses;
 //   - ends: Stop and Destroy find all processes of a container, also those that made a session of their own or lost
 //     their parents, and never signal any other. A process that leaves its parents, its session and its environment

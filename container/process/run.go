@@ -202,11 +202,11 @@ func (c *box) environment(spec container.ProcessSpec) ([]string, error) {
 	}
 	at := map[string]int{"HOME": 0, "USER": 1, "PATH": 2, "LANG": 3}
 	for _, list := range [][]string{c.env, spec.Env} {
-		for _, entry := range list {
+		for n, entry := range list {
 			name, _, found := strings.Cut(entry, "=")
 			if !found || name == "" || strings.ContainsRune(entry, 0) {
-				// Not the entry itself: it may hold a secret.
-				return nil, fmt.Errorf("environment variable %q is not of the form NAME=value: %w", name, container.ErrInvalid)
+				// Not its text, which may be a secret.
+				return nil, fmt.Errorf("entry %d of the environment is not of the form NAME=value: %w", n, container.ErrInvalid)
 			}
 			if i, known := at[name]; known {
 				env[i] = entry

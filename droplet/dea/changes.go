@@ -29,7 +29,7 @@ func (d *DEA) changed(c instance.Change) {
 		d.evacuationCheck()
 	case messaging.Stopped:
 		d.registry.Remove(c.Instance)
-		d.snapshotDue = true
+		d.heartbeatDue, d.snapshotDue = true, true
 		d.evacuationCheck()
 	}
 }

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,7 +89,7 @@ func (d *demo) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.screen.line("GET %s/", d.url)
+	d.screen.line("GET %s/ by the router at %s", d.url, d.client.Info().Router)
 	d.screen.quote(page)
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 
 // Staging takes at least this much, as the Cloud Controller reckons.
 const (
-	minStagingMemoryMB = 256
-	minStagingDiskMB   = 512
+	minStagingMemoryMB = 1024
+	minStagingDiskMB   = 2048
 )
 
 // A StagingFailure is what a stager says of an app that could not be staged.
@@ -101,7 +101,7 @@ func (c *Controller) stagingRequest(a Settings, guid string) messaging.StagingRe
 		DownloadURI: c.blobs.PackageURL(guid), UploadURI: c.blobs.DropletUploadURL(guid),
 		BuildpackCacheDownloadURI: c.blobs.CacheURL(guid), BuildpackCacheUploadURI: c.blobs.CacheUploadURL(guid),
 		Properties: messaging.StagingProperties{
-			Services: messaging.Services{}, Environment: a.Env, Meta: messaging.StagingMeta{Command: a.Command},
+			Services: messaging.Services{}, Environment: append([]string{}, a.Env...), Meta: messaging.StagingMeta{Command: a.Command},
 		},
 		MemoryLimit: messaging.Int(a.MemoryMB), DiskLimit: messaging.Int(a.DiskMB),
 	}

@@ -109,9 +109,15 @@ func (c *Controller) find(ctx context.Context, m messaging.FindMessage, expect i
 // FileURL returns the signed URL of a path of an instance, crashed ones included.
 func (c *Controller) FileURL(ctx context.Context, name string, index int, path string) (string, error) {
 	var guid string
+	expect := 0
 	c.locked(func() {
 		if a := c.apps[name]; a != nil {
 			guid = a.guid
+		}
+		for _, i := range c.monitor.Instances(guid, time.Now()) {
+			if i.Index == index {
+				expect++
+			}
 		}
 	})
 	if guid == "" {
@@ -123,7 +129,7 @@ func (c *Controller) FileURL(ctx context.Context, name string, index int, path s
 			States: messaging.Names{messaging.Running, messaging.Evacuating, messaging.Starting, messaging.Crashed},
 		},
 		Path: messaging.Present(path),
-	}, 8)
+	}, max(expect, 1))
 	slices.SortStableFunc(found, func(a, b messaging.FoundInstance) int {
 		return cmp.Or(cmp.Compare(rank(a.State), rank(b.State)), cmp.Compare(b.StateTimestamp, a.StateTimestamp))
 	})

@@ -1,0 +1,64 @@
+package process_test
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/process"
+)
+
+// BenchmarkLife makes a container, runs /bin/true in it and destroys it. The yardstick is to start and await /bin/true.
+func BenchmarkLife(b *testing.B) {
+	b.Run("yardstick", func(b *testing.B) {
+		for b.Loop() {
+			require.NoError(b, exec.Command("/bin/true").Run())
+		}
+	})
+	limit := uint64(1024)
+	for name, spec := range map[string]container.ProcessSpec{
+		"plain":   {Path: "/bin/true"},
+		"rlimits": {Path: "/bin/true", Rlimits: container.Rlimits{NoFile: &limit}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			backend := open(b, process.Options{})
+			ctx := b.Context()
+			for b.Loop() {
+				c, err := backend.Create(ctx, container.Spec{})
+				require.NoError(b, err)
+				p, err := c.Run(ctx, spec, container.IO{})
+				require.NoError(b, err)
+				status, err := p.Wait(ctx)
+				require.NoError(b, err)
+				require.Zero(b, status)
+				require.NoError(b, c.Destroy(ctx))
+			}
+		})
+	}
+}
+
+// BenchmarkUsage measures a container of 20 processes. The yardstick is to read the numbers of the process table.
+func BenchmarkUsage(b *testing.B) {
+	b.Run("yardstick", func(b *testing.B) {
+		for b.Loop() {
+			_, err := os.ReadDir("/proc")
+			require.NoError(b, err)
+		}
+	})
+	b.Run("20 processes", func(b *testing.B) {
+		backend := open(b, process.Options{})
+		c, err := backend.Create(b.Context(), container.Spec{})
+		require.NoError(b, err)
+		for range 20 {
+			_, err := c.Run(b.Context(), container.ProcessSpec{Path: "sleep", Args: []string{"1000"}}, container.IO{})
+			require.NoError(b, err)
+		}
+		for b.Loop() {
+			_, err := c.Usage(b.Context())
+			require.NoError(b, err)
+		}
+	})
+}

@@ -1,0 +1,126 @@
+package process
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/deakit/deakit/container"
+)
+
+// Create makes a container. Spec.RootFS has no effect. Bind mounts must not lie in each other or hide container.AppHome
+// (container.ErrUnsupported), and their source must exist.
+func (b *Backend) Create(ctx context.Context, spec container.Spec) (container.Container, error) {
+	if spec.Handle == "" {
+		spec.Handle = newHandle()
+	}
+	c, err := b.create(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("create container %q: %w", spec.Handle, err)
+	}
+	return c, nil
+}
+
+func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err error) {
+	if !validHandle(spec.Handle) {
+		return nil, fmt.Errorf("handle must be 1 to 64 letters, digits, '-' and '_': %w", container.ErrInvalid)
+	}
+	if err := checkLimits(spec.Limits); err != nil {
+		return nil, err
+	}
+	mounts, err := checkMounts(spec.BindMounts)
+	if err != nil {
+		return nil, err
+	}
+	c = &box{
+		b:          b,
+		handle:     spec.Handle,
+		dir:        filepath.Join(b.depot.Name(), spec.Handle),
+		marker:     b.prefix + spec.Handle + "." + newHandle(),
+		since:      ticksNow(),
+		mounts:     mounts,
+		env:        slices.Clone(spec.Env),
+		properties: maps.Clone(spec.Properties),
+		state:      container.StateActive,
+		limits:     cloneLimits(spec.Limits),
+		procs:      map[uint32]*process{},
+		sessions:   map[int]lifetime{},
+	}
+	if _, err := c.environment(container.ProcessSpec{}); err != nil {
+		return nil, err
+	}
+	if err := b.reserve(ctx, c.handle); err != nil {
+		return nil, err
+	}
+	defer b.creating.Done()
+	if c.root, err = makeFiles(c.dir, mounts); err == nil {
+		c.ctx, c.cancel = context.WithCancelCause(context.Background())
+		if err = b.publish(ctx, c); err == nil {
+			return c, nil
+		}
+		c.root.Close()
+	}
+	if !errors.Is(err, container.ErrExists) { // else what stands there is not ours
+		err = errors.Join(err, removeTree(b.depot, c.handle))
+	}
+	b.forget(c)
+	return nil, err
+}
+
+// reserve takes a handle. When it succeeds, the caller tells b.creating when it is done.
+func (b *Backend) reserve(ctx context.Context, handle string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
+	if _, taken := b.boxes[handle]; taken {
+		return container.ErrExists
+	}
+	b.boxes[handle] = nil
+	b.creating.Add(1)
+	return nil
+}
+
+// publish makes a container visible.
+func (b *Backend) publish(ctx context.Context, c *box) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b.boxes[c.handle] = c
+	return nil
+}
+
+// forget gives a handle back.
+func (b *Backend) forget(c *box) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.boxes, c.handle)
+}
+
+// newHandle draws a handle of the form that Warden gives: 11 characters 0-9 and a-v.
+func newHandle() string {
+	random := make([]byte, 8)
+	_, _ = rand.Read(random) // never fails
+	return strings.ToLower(base32.HexEncoding.EncodeToString(random))[:11]
+}
+
+func validHandle(handle string) bool {
+	return handle != "" && len(handle) <= 64 && !strings.ContainsFunc(handle, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+	})
+}

@@ -1,0 +1,53 @@
+package directory
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// running starts Run and returns the address, and a function that ends it and waits.
+func running(t *testing.T, s *Server) (url string, end func() error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, l) }()
+	return "http://" + l.Addr().String(), func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+func TestRun(t *testing.T) {
+	f := newFixture(t, Config{})
+	f.write("log", "a")
+	var end func() error
+	f.url, end = running(t, f.server)
+
+	resp, body := f.get("log")
+	assert.Equal(t, 200, resp.StatusCode)
+	assert.Equal(t, "a", body)
+	c := f.tail(t, "log", "&tail_offset=0")
+	c.expect("a")
+
+	require.NoError(t, end())
+	_, err := c.rest()
+	assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	_, err = http.Get(f.url)
+	assert.Error(t, err)
+}
+
+func TestRunWithBrokenListener(t *testing.T) {
+	f := newFixture(t, Config{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	assert.ErrorIs(t, f.server.Run(t.Context(), l), net.ErrClosed)
+}

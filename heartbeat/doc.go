@@ -1,0 +1,25 @@
+// Package heartbeat tells who is alive and what is missing: a [Monitor] is fed with the heartbeats and exit messages of
+// DEAs and compares what it knows with what somebody wants to run, as a health manager does.
+//
+// The Monitor is data and rules only. It starts nothing, reads no clock and no network: the caller receives the
+// messages, passes the time, and acts on the [Finding]s. So it can stand in a controller, in a test, or behind a page
+// that shows the state of a platform.
+//
+// It is no scheduler: it says that an instance is missing, not where to start it. It remembers nothing beyond the life
+// of the process; after a start it learns the state of the platform from the next heartbeats (see [Config.Settle]).
+//
+// # What a caller does
+//
+//   - pass each [messaging.DEAHeartbeat] to [Monitor.Heartbeat] and each [messaging.DropletExited] to [Monitor.Exited];
+//   - publish [messaging.HealthManagerStart] once, so that DEAs send heartbeats at once;
+//   - call [Monitor.Check] from time to time, every few seconds say, and for each finding: start what is [Missing] or
+//     [Evacuating] when it is due, and say so with [Monitor.Starting]; stop what is [Extra].
+//
+// A finding is repeated by each Check until it has been dealt with, and a lost message is made up for by the next
+// round: starting is bounded by Monitor.Starting, stopping twice is harmless.
+//
+// # Where it differs from HM9000
+//
+// An instance of an old version is extra only when the new version runs at its index, so that a change of version needs
+// no gap. An evacuating instance is kept when its replacement crashes. An advertisement is no sign of life.
+package heartbeat
