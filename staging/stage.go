@@ -14,7 +14,7 @@ import (
 	"github.com/deakit/deakit/staging/buildpack"
 )
 
-// ErrOutOfMemory: the container was stopped for using more memory than its limit.
+// ErrOutOfMemory means that the container was stopped for using more memory than its limit.
 var ErrOutOfMemory = errors.New("the staging container ran out of memory")
 
 // Stage makes a droplet of an app. It fails with an [*Error], or with another error when task or parts are incomplete.

@@ -16,7 +16,7 @@ func Rules(rules []messaging.EgressRule) ([]container.EgressRule, error) {
 	for _, r := range rules {
 		rule := container.EgressRule{Protocol: container.Protocol(r.Protocol), Network: r.Destination, Log: r.Log}
 		if rule.Validate() != nil {
-			return nil, fmt.Errorf("Invalid protocol in egress rule: %s", r.Protocol) //nolint:staticcheck // the text of dea_ng
+			return nil, fmt.Errorf("Invalid protocol in egress rule: %s", r.Protocol)
 		}
 		list := &plain
 		if r.Log {

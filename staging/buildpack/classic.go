@@ -145,7 +145,7 @@ func (c *Classic) run(ctx context.Context, b Build, name string, stdout, stderr 
 
 // kill ends a process and those in its group at once, and gives its last output a moment to arrive.
 func kill(ctx context.Context, process container.Process) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 200*time.Millisecond)
 	defer cancel()
 	// Errors mean that the container is gone, or that others hold the output: whoever owns the container ends those.
 	_ = process.Signal(ctx, syscall.SIGKILL)

@@ -36,7 +36,7 @@ type GitOptions struct {
 	Program string
 }
 
-// ErrGitURL: the URL of a repository, or the name of the branch behind it, cannot be used.
+// ErrGitURL means that the URL of a repository, or the name of the branch behind it, cannot be used.
 var ErrGitURL = errors.New("git URL is refused")
 
 // A GitError tells that git failed. Its text has no credentials.

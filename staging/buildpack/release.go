@@ -13,8 +13,8 @@ const MaxProcfileBytes = 64 << 10
 // errNoMap: the YAML is something else than a map.
 var errNoMap = errors.New("it is no map")
 
-// ErrProcfile: the Procfile is no YAML map. Its text is that of dea_ng.
-var ErrProcfile = errors.New("Invalid Procfile format. Please ensure it is a valid YAML hash") //nolint:staticcheck // see above
+// ErrProcfile means that the Procfile is no YAML map. Its text is that of dea_ng.
+var ErrProcfile = errors.New("Invalid Procfile format. Please ensure it is a valid YAML hash")
 
 // ParseProcfile reads a Procfile: a YAML map of process types and commands. Of a process type that stands there several
 // times the last one counts, and what is neither text nor a number counts as absent. It fails with ErrProcfile, also

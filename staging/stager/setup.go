@@ -83,7 +83,7 @@ func (t *task) stack() (Stack, bool) {
 
 func (t *task) findStack(context.Context) error {
 	if _, ok := t.stack(); !ok {
-		return fmt.Errorf("Error staging: Stack %s does not exist", t.request.Stack) //nolint:staticcheck // the text of dea_ng
+		return fmt.Errorf("Error staging: Stack %s does not exist", t.request.Stack)
 	}
 	return nil
 }

@@ -178,7 +178,7 @@ func (s *Stager) begin(ctx context.Context, request messaging.StagingRequest, re
 	s.running.Go(func() { t.run(ctx) })
 }
 
-var errDuplicate = errors.New("Error staging: a task with this id is running") //nolint:staticcheck // it goes out as it is
+var errDuplicate = errors.New("Error staging: a task with this id is running")
 
 func (s *Stager) admit(t *task) error {
 	s.mu.Lock()

@@ -17,7 +17,7 @@ import (
 )
 
 // errStopped is the cause with which tasks are cancelled. Its text is that of dea_ng.
-var errStopped = errors.New("Error staging: task stopped") //nolint:staticcheck // it goes out as it is
+var errStopped = errors.New("Error staging: task stopped")
 
 // A task is one request on its way. After admission it belongs to the goroutine of run; others only call cancel.
 type task struct {

@@ -1,0 +1,51 @@
+package buildpack_test
+
+import (
+	"archive/zip"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/deakit/deakit/staging/buildpack"
+)
+
+func Example() {
+	dir, err := os.MkdirTemp("", "buildpacks-")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	store, err := buildpack.OpenStore(dir, buildpack.StoreOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer store.Close()
+
+	// In real life the zip file comes from a server, or from buildpack.File.
+	download := func(_ context.Context, w io.Writer) error {
+		archive := zip.NewWriter(w)
+		for _, name := range []string{"bin/detect", "bin/compile", "bin/release"} {
+			header := &zip.FileHeader{Name: name}
+			header.SetMode(0o755)
+			if _, err := archive.CreateHeader(header); err != nil {
+				return err
+			}
+		}
+		return archive.Close()
+	}
+	ref, err := store.Get(context.Background(), "static_0f3c", download)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer ref.Release()
+
+	bp := ref.Buildpack()
+	rel, _ := filepath.Rel(dir, bp.Path())
+	fmt.Println(bp.Key(), "stands in", rel, "and mounts", len(bp.Mounts()), "directory")
+	// Output: static_0f3c stands in static_0f3c and mounts 1 directory
+}
