@@ -70,6 +70,10 @@ type Config struct {
 	CrashLifetime  time.Duration
 	CrashDiskUsage float64
 
+	// CrashReapInterval is how often crashes are looked at; default 10 s. DropletReapInterval is how often droplets that
+	// nobody uses are removed; default 1 min.
+	CrashReapInterval, DropletReapInterval time.Duration
+
 	// QuietEvacuation leaves out the droplet.exited messages of an evacuation, as the last dea_ng did; health managers
 	// of its time read the heartbeat.
 	QuietEvacuation bool
@@ -115,6 +119,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.ShutdownTimeout, 30*time.Second)
 	setDefault(&c.CrashLifetime, time.Hour)
 	setDefault(&c.CrashDiskUsage, 0.8)
+	setDefault(&c.CrashReapInterval, 10*time.Second)
+	setDefault(&c.DropletReapInterval, time.Minute)
 	c.Instance.CrashDir = filepath.Join(c.BaseDir, "crashes")
 	return c
 }
@@ -137,6 +143,7 @@ func (c Config) validate() error {
 	for name, interval := range map[string]time.Duration{
 		"AdvertiseInterval": c.AdvertiseInterval, "HeartbeatInterval": c.HeartbeatInterval,
 		"RegisterInterval": c.RegisterInterval, "EvacuationInterval": c.EvacuationInterval,
+		"CrashReapInterval": c.CrashReapInterval, "DropletReapInterval": c.DropletReapInterval,
 	} {
 		if interval < 0 {
 			errs = append(errs, fmt.Errorf("%s must not be negative", name))

@@ -128,9 +128,9 @@ func (d *DEA) loop(ctx context.Context) {
 	defer heartbeat.Stop()
 	d.register = time.NewTicker(d.interval)
 	defer d.register.Stop()
-	reapCrashes := time.NewTicker(10 * time.Second)
+	reapCrashes := time.NewTicker(d.cfg.CrashReapInterval)
 	defer reapCrashes.Stop()
-	reapDroplets := time.NewTicker(time.Minute)
+	reapDroplets := time.NewTicker(d.cfg.DropletReapInterval)
 	defer reapDroplets.Stop()
 
 	for !d.evacuate.over() {
