@@ -2,12 +2,16 @@ package messaging_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -207,4 +211,45 @@ func TestConnectRefusesWhatIsNoURL(t *testing.T) {
 	_, err := messaging.Connect(messaging.Config{Servers: []string{"://user:secret@host"}})
 	require.Error(t, err)
 	assert.NotContains(t, err.Error(), "secret")
+}
+
+func TestCredentials(t *testing.T) {
+	server := messagingtest.NewServer(t, func(o *natsserver.Options) { o.Username, o.Password = "dea", "p:/@ss" })
+	for name, cfg := range map[string]messaging.Config{
+		"in the URL": {Servers: []string{strings.Replace(server.URL(), "nats://", "nats://dea:p%3A%2F%40ss@", 1)}},
+		"beside it":  {Servers: []string{server.URL()}, User: "dea", Password: "p:/@ss"},
+	} {
+		conn, err := messaging.Connect(cfg)
+		require.NoError(t, err, name)
+		soon(t, name, conn.IsConnected)
+		conn.Close()
+	}
+	conn, err := messaging.Connect(messaging.Config{Servers: []string{server.URL()}, User: "dea", Password: "wrong", ReconnectWait: 10 * time.Millisecond})
+	require.NoError(t, err, "the password may be mended on the server")
+	defer conn.Close()
+	assert.ErrorIs(t, messaging.DEALocate.Publish(conn, messaging.Signal{}), messaging.ErrDisconnected)
+}
+
+func TestTLSWithClientCertificates(t *testing.T) {
+	ours := httptest.NewUnstartedServer(nil) // for a certificate of 127.0.0.1, good for both sides of the test
+	ours.StartTLS()
+	defer ours.Close()
+	pool := x509.NewCertPool()
+	pool.AddCert(ours.Certificate())
+	certificates := ours.TLS.Certificates
+	server := messagingtest.NewServer(t, func(o *natsserver.Options) {
+		o.TLSConfig = &tls.Config{Certificates: certificates, ClientAuth: tls.RequireAnyClientCert}
+	})
+	with, err := messaging.Connect(messaging.Config{
+		Servers: []string{server.URL()}, TLS: &tls.Config{RootCAs: pool, Certificates: certificates},
+	})
+	require.NoError(t, err)
+	defer with.Close()
+	soon(t, "connected by TLS", with.IsConnected)
+	without, err := messaging.Connect(messaging.Config{
+		Servers: []string{server.URL()}, TLS: &tls.Config{RootCAs: pool}, ReconnectWait: 10 * time.Millisecond,
+	})
+	require.NoError(t, err)
+	defer without.Close()
+	assert.ErrorIs(t, messaging.DEALocate.Publish(without, messaging.Signal{}), messaging.ErrDisconnected)
 }

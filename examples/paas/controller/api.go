@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -29,7 +31,9 @@ type PushLine struct {
 	Kind  string `json:"kind,omitempty"`  // with Error: "staging", "rollout" or "request"
 }
 
-// API returns the HTTP interface of the controller. It trusts whoever reaches it: serve it on loopback only.
+// API returns the HTTP interface of the controller. It trusts whoever reaches it: serve it on loopback only. Web pages
+// that the user of this machine looks at do not reach it: requests from other origins are refused, and so are requests
+// to a host name that only pretends to be this machine.
 func (c *Controller) API(info Info) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/info", func(w http.ResponseWriter, _ *http.Request) { answer(w, info) })
@@ -73,7 +77,22 @@ func (c *Controller) API(info Info) http.Handler {
 		answerOrFail(w, map[string]string{"url": url}, err)
 	})
 	mux.HandleFunc("POST /v1/apps/{name}/push", c.servePush)
-	return mux
+	return localOnly(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// localOnly refuses requests whose Host is not a name of the loopback interface.
+func localOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if ip := net.ParseIP(strings.Trim(host, "[]")); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			http.Error(w, "this API answers on loopback only", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // servePush takes a package and answers with what happens to it, line by line.

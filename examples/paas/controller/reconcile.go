@@ -165,6 +165,10 @@ func (c *Controller) startInstance(slot heartbeat.Slot, now time.Time) {
 			Kind: "instance.unplaced", App: a.Name, Index: &slot.Index,
 			Text: fmt.Sprintf("no DEA offers %d MB of memory and %d MB of disk", settings.MemoryMB, settings.DiskMB),
 		})
+		// What is remembered may be older than the last end of an instance; ask, for the next look.
+		if err := messaging.DEALocate.Publish(c.conn, messaging.Signal{}); err != nil {
+			c.log.Warn("controller.ask.failed", "subject", string(messaging.DEALocate), "error", err)
+		}
 		return
 	}
 	message := c.startMessage(a, settings, release, slot.Index)

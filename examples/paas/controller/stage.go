@@ -69,7 +69,8 @@ func (c *Controller) stage(ctx context.Context, a Settings, guid string) (releas
 		return r, nil
 	}
 	if err := context.Cause(ctx); err != nil {
-		return release{}, err
+		// Nobody waits for the result any more.
+		return release{}, errors.Join(err, messaging.StagingStop.Publish(c.conn, stop))
 	}
 	return release{}, errors.New("the stager is gone: nobody listens to its subject any more")
 }
@@ -87,8 +88,12 @@ func (c *Controller) awaitStager(ctx context.Context, memory, disk int64) (strin
 		if time.Now().After(deadline) {
 			return "", fmt.Errorf("no stager offers %d MB of memory and %d MB of disk", memory, disk)
 		}
+		// What is remembered of the stagers may be older than the end of their last task.
+		if err := messaging.StagingLocate.Publish(c.conn, messaging.Signal{}); err != nil {
+			return "", err
+		}
 		select {
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
 			return "", context.Cause(ctx)
 		}

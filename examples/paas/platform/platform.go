@@ -75,6 +75,11 @@ func New(opts Options) (*Platform, error) {
 	if opts.Dir == "" {
 		return nil, errors.New("platform: Dir is required")
 	}
+	for _, addr := range []string{opts.APIAddr, opts.RouterAddr, opts.NATSAddr} {
+		if err := checkLoopback(addr); err != nil {
+			return nil, err
+		}
+	}
 	p := &Platform{opts: opts, log: opts.Logger}
 	for name, build := range p.parts() {
 		if err := build(); err != nil {
@@ -83,6 +88,21 @@ func New(opts Options) (*Platform, error) {
 		}
 	}
 	return p, nil
+}
+
+// checkLoopback refuses addresses that others could reach: the platform runs what it is given, and asks for no password.
+func checkLoopback(addr string) error {
+	if addr == "" {
+		return nil
+	}
+	resolved, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("address %q: %w", addr, err)
+	}
+	if !resolved.IP.IsLoopback() {
+		return fmt.Errorf("address %q is not on loopback: use 127.0.0.1:PORT; this platform trusts whoever reaches it", addr)
+	}
+	return nil
 }
 
 // parts yields the parts in the order in which they need each other.
@@ -128,9 +148,7 @@ func (p *Platform) Run(ctx context.Context) error {
 	grounds.Go(func() error { return p.files.Run(ground) })
 
 	workers, ctx := errgroup.WithContext(ctx)
-	stop := context.AfterFunc(ground, func() {}) // a failure of the ground ends the workers too
-	defer stop()
-	workers.Go(func() error {
+	workers.Go(func() error { // a failure of the ground ends the workers too
 		select {
 		case <-ground.Done():
 			return context.Cause(ground)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type served struct {
 	*client.Client
 	t    *testing.T
+	api  string
 	dir  string
 	stop func()
 }
@@ -56,7 +58,8 @@ func serve(t *testing.T) *served {
 		assert.NoError(t, <-ended)
 	})
 	t.Cleanup(s.stop)
-	s.Client, err = client.Dial(t.Context(), p.APIURL())
+	s.api = p.APIURL()
+	s.Client, err = client.Dial(t.Context(), s.api)
 	require.NoError(t, err)
 	return s
 }
@@ -361,4 +364,25 @@ func TestPortInUseIsSaid(t *testing.T) {
 	require.Error(t, err)
 	assert.ErrorContains(t, err, "router: listen")
 	assert.True(t, errors.Is(err, syscall.EADDRINUSE), fmt.Sprint(err))
+}
+
+// A web page that the user looks at must not reach the API, neither from its own origin nor by a name of its own.
+func TestForeignPagesAreRefused(t *testing.T) {
+	s := serve(t)
+	for name, edit := range map[string]func(*http.Request){
+		"origin": func(r *http.Request) { r.Header.Set("Origin", "http://evil.example.com") },
+		"fetch":  func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
+		"host":   func(r *http.Request) { r.Host = "evil.example.com" },
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.api+"/v1/apps/app/push", strings.NewReader("x"))
+		require.NoError(t, err)
+		edit(r)
+		answer, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		require.NoError(t, answer.Body.Close())
+		assert.Equal(t, http.StatusForbidden, answer.StatusCode, name)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	_, err := platform.New(platform.Options{Dir: t.TempDir(), APIAddr: "0.0.0.0:0"})
+	assert.ErrorContains(t, err, "loopback")
 }

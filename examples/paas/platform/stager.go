@@ -58,6 +58,8 @@ func (p *Platform) openStager() error {
 	host := directory.NewToken() + "." + p.opts.Domain
 	s, err := stager.New(stager.Config{
 		ID: "stager-" + directory.NewToken(), BaseDir: p.path(name),
+		// The platform is for its own user, whose repositories are no secret to it.
+		Git: buildpack.GitOptions{Schemes: []string{"https", "http", "git", "file"}},
 		LogURL: func(task, path string) string {
 			return signer.StagingURL("http://"+host, task, &path)
 		},
