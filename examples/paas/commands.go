@@ -95,24 +95,13 @@ func portOf(addr string) string { return addr[strings.LastIndex(addr, ":"):] }
 type appsCmd struct{}
 
 func (c *appsCmd) Run(e *env) error {
-	cl, err := e.dial()
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	apps, err := cl.Apps(e.ctx)
-	if err != nil {
-		return err
-	}
-	if e.cli.JSON {
-		return writeJSON(apps)
-	}
-	e.screen.line("%-20s %-8s %-9s %8s  %s", "name", "state", "running", "memory", "routes")
-	for _, a := range apps {
-		e.screen.line("%-20s %-8s %-9s %5d MB  %s", a.Name, a.State, fmt.Sprintf("%d/%d", a.Running, a.Settings.Instances),
-			a.MemoryMB, strings.Join(a.Routes, ", "))
-	}
-	return nil
+	return show(e, (*client.Client).Apps, func(apps []controller.AppView) {
+		e.screen.line("%-20s %-8s %-9s %8s  %s", "name", "state", "running", "memory", "routes")
+		for _, a := range apps {
+			e.screen.line("%-20s %-8s %-9s %5d MB  %s", a.Name, a.State, fmt.Sprintf("%d/%d", a.Running, a.Settings.Instances),
+				a.MemoryMB, strings.Join(a.Routes, ", "))
+		}
+	})
 }
 
 type appCmd struct {
@@ -120,48 +109,43 @@ type appCmd struct {
 }
 
 func (c *appCmd) Run(e *env) error {
-	cl, err := e.dial()
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	app, err := cl.App(e.ctx, c.Name)
-	if err != nil {
-		return err
-	}
-	if e.cli.JSON {
-		return writeJSON(app)
-	}
-	e.screen.line("name       %s (%s)", app.Name, app.GUID)
-	e.screen.line("state      %s, %d of %d instances run", app.State, app.Running, app.Settings.Instances)
-	e.screen.line("routes     %s", strings.Join(app.Routes, ", "))
-	e.screen.line("buildpack  %s", app.UsedBuildpack)
-	e.screen.line("command    %s", app.StartCommand)
-	e.screen.line("droplet    %s", app.DropletSHA1)
-	showInstances(e.screen, app)
-	return nil
+	ask := func(cl *client.Client, ctx context.Context) (controller.AppView, error) { return cl.App(ctx, c.Name) }
+	return show(e, ask, func(app controller.AppView) {
+		e.screen.line("name       %s (%s)", app.Name, app.GUID)
+		e.screen.line("state      %s, %d of %d instances run", app.State, app.Running, app.Settings.Instances)
+		e.screen.line("routes     %s", strings.Join(app.Routes, ", "))
+		e.screen.line("buildpack  %s", app.UsedBuildpack)
+		e.screen.line("command    %s", app.StartCommand)
+		e.screen.line("droplet    %s", app.DropletSHA1)
+		showInstances(e.screen, app)
+	})
 }
 
 type deasCmd struct{}
 
 func (c *deasCmd) Run(e *env) error {
-	cl, err := e.dial()
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	deas, err := cl.DEAs(e.ctx)
-	if err != nil {
-		return err
-	}
-	if e.cli.JSON {
-		return writeJSON(deas)
-	}
-	e.screen.line("%-36s %-6s %9s %10s  %s", "id", "zone", "memory", "disk", "instances")
-	for _, d := range deas {
-		e.screen.line("%-36s %-6s %6d MB %7d MB  %s", d.ID, d.Zone, d.MemoryMB, d.DiskMB, counts(d.Instances))
-	}
-	return nil
+	return show(e, (*client.Client).DEAs, func(deas []controller.DEAView) {
+		e.screen.line("%-36s %-6s %9s %10s  %s", "id", "zone", "memory", "disk", "instances")
+		for _, d := range deas {
+			e.screen.line("%-36s %-6s %6d MB %7d MB  %s", d.ID, d.Zone, d.MemoryMB, d.DiskMB, counts(d.Instances))
+		}
+	})
+}
+
+// show asks the platform for something and writes it as JSON, or as people read it.
+func show[T any](e *env, ask func(*client.Client, context.Context) (T, error), text func(T)) error {
+	return e.with(func(cl *client.Client) error {
+		answer, err := ask(cl, e.ctx)
+		switch {
+		case err != nil:
+			return err
+		case e.cli.JSON:
+			return writeJSON(answer)
+		default:
+			text(answer)
+			return nil
+		}
+	})
 }
 
 type scaleCmd struct {
@@ -170,7 +154,7 @@ type scaleCmd struct {
 }
 
 func (c *scaleCmd) Run(e *env) error {
-	return e.simply(func(cl *client.Client) error { return cl.Scale(e.ctx, c.Name, c.Instances) })
+	return e.with(func(cl *client.Client) error { return cl.Scale(e.ctx, c.Name, c.Instances) })
 }
 
 type startCmd struct {
@@ -178,7 +162,7 @@ type startCmd struct {
 }
 
 func (c *startCmd) Run(e *env) error {
-	return e.simply(func(cl *client.Client) error { return cl.Start(e.ctx, c.Name) })
+	return e.with(func(cl *client.Client) error { return cl.Start(e.ctx, c.Name) })
 }
 
 type stopCmd struct {
@@ -186,7 +170,7 @@ type stopCmd struct {
 }
 
 func (c *stopCmd) Run(e *env) error {
-	return e.simply(func(cl *client.Client) error { return cl.Stop(e.ctx, c.Name) })
+	return e.with(func(cl *client.Client) error { return cl.Stop(e.ctx, c.Name) })
 }
 
 type deleteCmd struct {
@@ -194,7 +178,7 @@ type deleteCmd struct {
 }
 
 func (c *deleteCmd) Run(e *env) error {
-	return e.simply(func(cl *client.Client) error { return cl.Delete(e.ctx, c.Name) })
+	return e.with(func(cl *client.Client) error { return cl.Delete(e.ctx, c.Name) })
 }
 
 type evacuateCmd struct {
@@ -202,11 +186,11 @@ type evacuateCmd struct {
 }
 
 func (c *evacuateCmd) Run(e *env) error {
-	return e.simply(func(cl *client.Client) error { return cl.Evacuate(e.ctx, c.DEA) })
+	return e.with(func(cl *client.Client) error { return cl.Evacuate(e.ctx, c.DEA) })
 }
 
-// simply runs a request that has no answer but that it was taken.
-func (e *env) simply(do func(*client.Client) error) error {
+// with does something with the served platform.
+func (e *env) with(do func(*client.Client) error) error {
 	cl, err := e.dial()
 	if err != nil {
 		return err
@@ -260,11 +244,11 @@ func (c *logsCmd) copyLog(ctx context.Context, cl *client.Client, index int, out
 		return err
 	}
 	if !c.Follow {
-		return show(ctx, cl, url, out, nil)
+		return copyURL(ctx, cl, url, out, nil)
 	}
 	var offset int64
 	for {
-		err := show(ctx, cl, fmt.Sprintf("%s&tail&tail_offset=%d", url, offset), out, &offset)
+		err := copyURL(ctx, cl, fmt.Sprintf("%s&tail&tail_offset=%d", url, offset), out, &offset)
 		var answered *client.APIError
 		switch {
 		case ctx.Err() != nil:
@@ -279,8 +263,8 @@ func (c *logsCmd) copyLog(ctx context.Context, cl *client.Client, index int, out
 	}
 }
 
-// show copies what a URL answers, and counts it.
-func show(ctx context.Context, cl *client.Client, url string, out io.Writer, count *int64) error {
+// copyURL copies what a URL answers, and counts it.
+func copyURL(ctx context.Context, cl *client.Client, url string, out io.Writer, count *int64) error {
 	response, err := cl.Fetch(ctx, url)
 	if err != nil {
 		return err
@@ -304,16 +288,13 @@ type filesCmd struct {
 }
 
 func (c *filesCmd) Run(e *env) error {
-	cl, err := e.dial()
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	url, err := cl.FileURL(e.ctx, c.Name, c.Index, c.Path)
-	if err != nil {
-		return err
-	}
-	return show(e.ctx, cl, url, os.Stdout, nil)
+	return e.with(func(cl *client.Client) error {
+		url, err := cl.FileURL(e.ctx, c.Name, c.Index, c.Path)
+		if err != nil {
+			return err
+		}
+		return copyURL(e.ctx, cl, url, os.Stdout, nil)
+	})
 }
 
 type eventsCmd struct {

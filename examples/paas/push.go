@@ -163,7 +163,7 @@ func pushAndShow(ctx context.Context, cl *client.Client, s *screen, settings con
 		case "staging.log":
 			following.Go(func() {
 				// The log ends with 404 when the task is over; that it cannot be shown is no reason to fail.
-				_ = show(logs, cl, e.Text+"&tail&tail_offset=0", &prefixWriter{prefix: "    ", screen: s}, nil)
+				_ = copyURL(logs, cl, e.Text+"&tail&tail_offset=0", &prefixWriter{prefix: "    ", screen: s}, nil)
 			})
 		case "staging.finished", "staging.failed":
 			// The log comes by another way than the events; its last lines are given the time to arrive.
