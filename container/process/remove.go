@@ -2,13 +2,12 @@ package process
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/deakit/deakit/internal/rmtree"
 )
 
 // removeTree removes what stands under name in the depot. All processes that could change it are gone, but what they
@@ -17,36 +16,11 @@ func removeTree(depot *os.Root, name string) error {
 	if err := refuseMounts(filepath.Join(depot.Name(), name)); err != nil {
 		return err
 	}
-	err := depot.RemoveAll(name)
-	if errors.Is(err, fs.ErrPermission) {
-		openUp(depot, name)
-		err = depot.RemoveAll(name)
+	if err := rmtree.In(depot, name); err == nil {
+		return nil
 	}
-	if err != nil {
-		// A stream into the container may have made a file in the meantime; it has ended by now.
-		err = depot.RemoveAll(name)
-	}
-	return err
-}
-
-// openUp gives us access to all directories below name again. What it cannot reach, the removal reports.
-func openUp(depot *os.Root, name string) {
-	info, err := depot.Lstat(name)
-	if err != nil || !info.IsDir() {
-		return
-	}
-	_ = depot.Chmod(name, 0o700)
-	d, err := depot.Open(name)
-	if err != nil {
-		return
-	}
-	defer d.Close()
-	entries, _ := d.ReadDir(-1)
-	for _, e := range entries {
-		if e.IsDir() {
-			openUp(depot, path.Join(name, e.Name()))
-		}
-	}
+	// A stream into the container may have made a file in the meantime; it has ended by now.
+	return rmtree.In(depot, name)
 }
 
 // refuseMounts fails when something is mounted below dir: a process with privileges can do that, and removing the tree

@@ -1,11 +1,8 @@
 package instance
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -18,28 +15,6 @@ import (
 
 // smallFile bounds the files of an app that are read as a whole.
 const smallFile = 1 << 20
-
-// readFile reads one small regular file of a container. It returns fs.ErrNotExist when there is none.
-func readFile(ctx context.Context, c container.Container, p string) ([]byte, error) {
-	stream, err := c.StreamOut(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	defer stream.Close()
-	members := tar.NewReader(stream)
-	header, err := members.Next()
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil, fmt.Errorf("%s: %w", p, fs.ErrNotExist)
-	case err != nil:
-		return nil, err
-	case header.Typeflag != tar.TypeReg:
-		return nil, fmt.Errorf("%s is not a regular file", p)
-	case header.Size > smallFile:
-		return nil, fmt.Errorf("%s has %d bytes, more than %d", p, header.Size, smallFile)
-	}
-	return io.ReadAll(members)
-}
 
 // keepLogs copies the logs of a crashed instance to where the directory server finds them. What an app can write is
 // bounded here too: a crash must not fill the disk.

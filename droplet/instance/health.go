@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerfs"
 )
 
 var errUnhealthy = errors.New("the app did not become healthy in time")
@@ -73,7 +74,7 @@ func (l *life) portOpen(ctx context.Context) bool {
 
 // stateFile returns the path of the file that tells when the app is ready, empty if the droplet names none.
 func (l *life) stateFile(ctx context.Context) (string, error) {
-	data, err := readFile(ctx, l.container, path.Join(container.AppHome, "droplet.yaml"))
+	data, err := containerfs.ReadFile(ctx, l.container, path.Join(container.AppHome, "droplet.yaml"), smallFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -93,7 +94,7 @@ func (l *life) stateFile(ctx context.Context) (string, error) {
 }
 
 func (l *life) stateRunning(ctx context.Context, file string) bool {
-	data, err := readFile(ctx, l.container, file)
+	data, err := containerfs.ReadFile(ctx, l.container, file, smallFile)
 	if err != nil {
 		return false // not there yet, or just being replaced
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/internal/containerfs"
 	"github.com/deakit/deakit/internal/egress"
 	"github.com/deakit/deakit/messaging"
 )
@@ -152,7 +153,7 @@ func (l *life) unpackLimit() int64 {
 // startCommand chooses the command: that of the start message, else that of the droplet. A droplet without
 // staging_info.yml is one of the old kind and brings a script of its own.
 func (l *life) startCommand(ctx context.Context) (string, error) {
-	data, err := readFile(ctx, l.container, path.Join(container.AppHome, droplet.InfoName))
+	data, err := containerfs.ReadFile(ctx, l.container, path.Join(container.AppHome, droplet.InfoName), smallFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
