@@ -38,9 +38,9 @@ Exit codes:
   130  ended by a signal`
 
 type cli struct {
-	API     string `help:"URL of a served platform." default:"http://127.0.0.1:8090" env:"PAAS_API" placeholder:"URL"`
+	API     string `help:"URL of a served platform. Default: http://127.0.0.1:8090." default:"http://127.0.0.1:8090" env:"PAAS_API" placeholder:"URL"`
 	JSON    bool   `name:"json" help:"Write JSON instead of text, where there is something to write."`
-	NoColor bool   `help:"Never use colours. The variable NO_COLOR does the same." env:"NO_COLOR"`
+	NoColor bool   `help:"Never use colours. The variable NO_COLOR, with any value, does the same."`
 
 	Demo     demoCmd     `cmd:"" help:"Start a platform, take an app through its whole life on it, and stop."`
 	Serve    serveCmd    `cmd:"" help:"Run a platform until a signal comes."`
@@ -118,6 +118,7 @@ func exitCode(ctx context.Context, err error) int {
 	case errors.As(err, &push) && push.Kind == "staging":
 		return exitStaging
 	case errors.As(err, &push):
+		fmt.Fprintln(os.Stderr, "paas: what the app wrote: paas logs NAME, and paas logs --stderr NAME")
 		return exitRollout
 	case errors.As(err, &platform):
 		return exitPlatform

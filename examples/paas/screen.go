@@ -23,7 +23,7 @@ type screen struct {
 func newScreen(out *os.File, noColor bool) *screen {
 	info, err := out.Stat()
 	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
-	return &screen{out: out, color: terminal && !noColor}
+	return &screen{out: out, color: terminal && !noColor && os.Getenv("NO_COLOR") == ""}
 }
 
 func (s *screen) print(style, format string, args ...any) {

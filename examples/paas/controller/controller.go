@@ -78,6 +78,7 @@ type app struct {
 	Settings
 	guid    string
 	stopped bool
+	crashed bool     // its first version did not come up; kept so that its logs can be read
 	release release  // wanted
 	rollout *rollout // nil when no new version is on its way
 	staging bool

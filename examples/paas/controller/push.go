@@ -93,7 +93,7 @@ func (c *Controller) Abandon(name string) {
 	c.locked(func() {
 		if a, ok := c.apps[name]; ok {
 			a.staging = false
-			if a.release.version == "" && a.rollout == nil {
+			if a.release.version == "" && a.rollout == nil && !a.crashed {
 				delete(c.apps, name) // never came to anything
 			}
 		}
@@ -131,7 +131,7 @@ func (c *Controller) roll(ctx context.Context, s Settings, staged release) error
 			return
 		}
 		a.rollout = r
-		a.stopped = false
+		a.stopped, a.crashed = false, false
 		c.tell(Event{Kind: "app.rollout", App: s.Name, Text: "version " + short(staged.version)})
 		c.reconcile(time.Now())
 	})
@@ -172,7 +172,7 @@ func (c *Controller) Stop(name string) error {
 func (c *Controller) Start(name string) error {
 	return c.change(name, func(a *app) error {
 		if a.release.version == "" {
-			return fmt.Errorf("app %s has never been staged; push it", name)
+			return fmt.Errorf("app %s has no version that came up; push it", name)
 		}
 		a.stopped = false
 		c.tell(Event{Kind: "app.started", App: name})

@@ -140,7 +140,7 @@ func (c *Controller) rollBack(a *app, why error) {
 	r := a.rollout
 	a.rollout = nil
 	if a.release.version == "" {
-		a.stopped = true
+		a.stopped, a.crashed = true, true
 	}
 	c.tell(Event{Kind: "app.rollback", App: a.Name, Text: why.Error()})
 	err := messaging.DEAStop.Publish(c.conn, messaging.StopMessage{

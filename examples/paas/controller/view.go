@@ -16,7 +16,7 @@ type AppView struct {
 	Settings
 	GUID          string   `json:"guid"`
 	Routes        []string `json:"routes"`
-	State         string   `json:"state"` // STARTED, STOPPED or STAGING
+	State         string   `json:"state"` // STARTED, STOPPED, STAGING, or CRASHED when its first version did not come up
 	Version       string   `json:"version,omitempty"`
 	DropletSHA1   string   `json:"droplet_sha1,omitempty"`
 	UsedBuildpack string   `json:"detected_buildpack,omitempty"`
@@ -55,6 +55,8 @@ func (c *Controller) view(a *app) AppView {
 	switch {
 	case a.staging && a.release.version == "":
 		v.State = "STAGING"
+	case a.crashed:
+		v.State = "CRASHED"
 	case a.stopped:
 		v.State = "STOPPED"
 	}

@@ -205,6 +205,10 @@ func (p *Platform) openNATS() error {
 	port := addr.Port
 	if port == 0 {
 		port = server.RANDOM_PORT
+	} else if probe, err := net.ListenTCP("tcp", addr); err != nil {
+		return err // the server itself would not say so
+	} else if err := probe.Close(); err != nil {
+		return err
 	}
 	p.nats, err = server.NewServer(&server.Options{
 		ServerName: "paas", Host: addr.IP.String(), Port: port, NoSigs: true, NoLog: true, MaxPayload: 8 << 20,

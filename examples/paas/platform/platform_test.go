@@ -3,8 +3,6 @@ package platform_test
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -270,6 +268,24 @@ func TestVersionThatCrashesIsRolledBack(t *testing.T) {
 	assert.Equal(t, 2, now.Running)
 }
 
+func TestFirstVersionThatCrashesShowsItsLog(t *testing.T) {
+	s := serve(t)
+	var failure *client.PushError
+	require.ErrorAs(t, s.push(source(t, "web: sh -c 'echo last words; exit 7'\n"), controller.Settings{Name: "app"}), &failure)
+	app, err := s.App(t.Context(), "app")
+	require.NoError(t, err)
+	assert.Equal(t, "CRASHED", app.State)
+	s.eventually("its log is kept", func() bool {
+		url, err := s.FileURL(t.Context(), "app", 0, "/logs/stdout.log")
+		if err != nil {
+			return false
+		}
+		log, err := s.FetchText(t.Context(), url)
+		return err == nil && strings.Contains(log, "last words")
+	})
+	require.NoError(t, s.push(source(t, serves), controller.Settings{Name: "app"}), "it can be pushed again")
+}
+
 func TestScaleStopStart(t *testing.T) {
 	s := serve(t)
 	require.NoError(t, s.push(source(t, serves), controller.Settings{Name: "app"}))
@@ -361,9 +377,10 @@ func TestStopLeavesNothing(t *testing.T) {
 func TestPortInUseIsSaid(t *testing.T) {
 	s := serve(t)
 	_, err := platform.New(platform.Options{Dir: t.TempDir(), RouterAddr: s.Info().Router})
-	require.Error(t, err)
 	assert.ErrorContains(t, err, "router: listen")
-	assert.True(t, errors.Is(err, syscall.EADDRINUSE), fmt.Sprint(err))
+	assert.ErrorIs(t, err, syscall.EADDRINUSE)
+	_, err = platform.New(platform.Options{Dir: t.TempDir(), NATSAddr: strings.TrimPrefix(s.Info().NATS, "nats://")})
+	assert.ErrorIs(t, err, syscall.EADDRINUSE)
 }
 
 // A web page that the user looks at must not reach the API, neither from its own origin nor by a name of its own.
