@@ -150,6 +150,9 @@ func New(start messaging.StartMessage, cfg Config, parts Parts) (*Instance, erro
 	if parts.Logger == nil {
 		parts.Logger = slog.New(slog.DiscardHandler)
 	}
+	// Beyond this many megabytes the bytes would not fit a number any more, and a huge limit would look like a small one.
+	const most = 1 << 40
+	start.Limits.Mem, start.Limits.Disk = min(start.Limits.Mem, most), min(start.Limits.Disk, most)
 	reservation, err := parts.Ledger.Reserve(amount(start.Limits))
 	if err != nil {
 		return nil, err

@@ -309,11 +309,13 @@ func TestCutOff(t *testing.T) {
 func TestNoRoom(t *testing.T) {
 	n := newNode(t, testapp.NewDroplet(t, nil))
 	m := n.message(testapp.Serves)
-	m.Limits.Disk = 1 << 20
-	_, err := instance.New(m, n.cfg, n.parts())
-	var short *resources.InsufficientError
-	require.True(t, errors.As(err, &short))
-	assert.Equal(t, resources.Disk, short.Resource)
+	for _, disk := range []int64{1 << 20, 1 << 44, 1<<63 - 1} {
+		m.Limits.Disk = disk
+		_, err := instance.New(m, n.cfg, n.parts())
+		var short *resources.InsufficientError
+		require.True(t, errors.As(err, &short), "%d MB: %v", disk, err)
+		assert.Equal(t, resources.Disk, short.Resource)
+	}
 	assert.Empty(t, n.states(), "nothing is told of what never was")
 }
 
