@@ -89,7 +89,8 @@ func (d *DEA) registerAll() {
 
 // routerHello adopts the interval that a router asks for, when it is shorter than our own.
 func (d *DEA) routerHello(hello messaging.RouterHello) {
-	wanted := time.Duration(hello.MinimumRegisterInterval) * time.Second
+	// Bounded before it is multiplied: an absurd number must not become a short time.
+	wanted := time.Duration(min(hello.MinimumRegisterInterval, 3600)) * time.Second
 	if wanted > 0 && wanted < d.interval {
 		d.interval = wanted
 		d.register.Reset(wanted)

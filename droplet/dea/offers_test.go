@@ -5,9 +5,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -118,6 +121,9 @@ func TestRoutesAreRepeated(t *testing.T) {
 	w.publish("router.start", object{"id": "r", "hosts": []string{"127.0.0.1"}})
 	w.await("router.register", func(m object) bool { return m["app"] == "app-guid" })
 	w.await("router.register", func(m object) bool { return m["uris"].([]any)[0] == "0123.example.com" })
+	w.publish("router.start", `{"minimumRegisterIntervalInSeconds":20211507185753197}`) // times a second, it overflows to 512 ns
+	w.await("router.register", func(m object) bool { return m["app"] == "app-guid" })
+	assert.Empty(t, routes(w.quiet()))
 	w.publish("router.start", object{"minimumRegisterIntervalInSeconds": 1})
 	for range 3 { // at once, and then every second instead of every hour
 		w.await("router.register", func(m object) bool { return m["app"] == "app-guid" })
@@ -157,4 +163,11 @@ func TestDamagedDropletIsFetchedAgain(t *testing.T) {
 	w.start(w.startMessage(testapp.Serves, nil))
 	w.running()
 	assert.EqualValues(t, 2, w.served.Load())
+}
+
+// routes picks the registrations of the app out of what was heard.
+func routes(heard []*nats.Msg) []*nats.Msg {
+	return slices.DeleteFunc(heard, func(m *nats.Msg) bool {
+		return m.Subject != "router.register" || !strings.Contains(string(m.Data), "app-guid")
+	})
 }

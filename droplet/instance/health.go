@@ -31,7 +31,7 @@ const (
 func (l *life) awaitHealth(ctx context.Context) error {
 	check, limit, pause := l.portOpen, l.cfg.HealthCheckTimeout, portPause
 	if seconds := l.message.HealthCheckTimeout; seconds > 0 {
-		limit = time.Duration(seconds) * time.Second
+		limit = time.Duration(min(seconds, 24*60*60)) * time.Second // more would overflow, and nobody waits for it
 	}
 	stateFile, err := l.stateFile(ctx)
 	switch {

@@ -147,7 +147,9 @@ func wait(t *testing.T, over <-chan struct{}) {
 
 func TestStartAndStop(t *testing.T) {
 	n := newNode(t, testapp.NewDroplet(t, nil))
-	i, over := n.run(t.Context(), n.message(testapp.Serves))
+	m := n.message(testapp.Serves)
+	m.HealthCheckTimeout = 1<<63 - 1 // an absurd time is a long one, not none
+	i, over := n.run(t.Context(), m)
 	s := n.await(i, messaging.Running)
 	assert.Len(t, s.ID, 32)
 	assert.Len(t, i.PrivateID(), 64)
