@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/internal/needs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -195,12 +196,7 @@ func TestPackEndsWithItsContextAndWriter(t *testing.T) {
 
 // The DEA of the original unpacks droplets with the program tar, and packs them with it.
 func TestExchangeWithTarProgram(t *testing.T) {
-	if _, err := exec.LookPath("tar"); err != nil {
-		if os.Getenv("DEAKIT_REQUIRE") == "all" {
-			t.Fatal("tar is not installed")
-		}
-		t.Skip("tar is not installed")
-	}
+	needs.Tool(t, "tar", "tar")
 	data, digest := packed(t, staged(t))
 	dir := t.TempDir()
 	cmd := exec.Command("tar", "-C", dir, "-xzf", "-")

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/internal/tarball"
 )
 
@@ -104,12 +105,7 @@ func TestExtractCountsSparseContent(t *testing.T) {
 
 func tarProgram(t testing.TB) {
 	t.Helper()
-	if _, err := exec.LookPath("tar"); err != nil {
-		if os.Getenv("DEAKIT_REQUIRE") == "all" {
-			t.Fatal("tar is not installed")
-		}
-		t.Skip("tar is not installed")
-	}
+	needs.Tool(t, "tar", "tar")
 }
 
 func TestExtract(t *testing.T) {

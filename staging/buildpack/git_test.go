@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/internal/stagetest"
 	"github.com/deakit/deakit/staging/buildpack"
 )
@@ -26,9 +27,7 @@ var localGit = buildpack.GitOptions{Schemes: []string{"file", "http"}}
 
 func git(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("git is not installed: apt-get install git")
-	}
+	needs.Tool(t, "git", "git")
 	cmd := exec.Command("git", append([]string{"-c", "protocol.file.allow=always", "-c", "init.defaultBranch=main"}, args...)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com",

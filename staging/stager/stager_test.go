@@ -21,6 +21,7 @@ import (
 
 	"github.com/deakit/deakit/directory"
 	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/internal/stagetest"
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/staging/stager"
@@ -219,9 +220,7 @@ func TestBuildpacks(t *testing.T) {
 }
 
 func TestCustomBuildpack(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("git is not installed: apt-get install git")
-	}
+	needs.Tool(t, "git", "git")
 	s := newSite(t)
 	dir := stagetest.Scripts("exit 1", "echo from git", "echo 'default_process_types: {web: cloned}'").Dir(t)
 	for _, args := range [][]string{{"init", "-q"}, {"checkout", "-qb", "v2"}, {"add", "-A"}, {"commit", "-qm", "x"}} {
