@@ -10,7 +10,13 @@ import (
 // changed tells the others what became of an instance.
 func (d *DEA) changed(c instance.Change) {
 	s := c.Status
+	if c.From == s.State { // only what is known of it changed
+		d.snapshotDue = true
+		return
+	}
 	switch s.State {
+	case messaging.Starting:
+		d.snapshotDue = true
 	case messaging.Running:
 		d.publishRoute(messaging.RouterRegister, c.Instance, s, s.URIs)
 		d.heartbeatDue, d.snapshotDue = true, true
@@ -124,7 +130,7 @@ func (d *DEA) heartbeat() {
 }
 
 func (d *DEA) advertise() {
-	if d.leaving {
+	if d.leaving || d.retired {
 		return
 	}
 	left := d.parts.Ledger.Remaining()

@@ -74,11 +74,19 @@ type Config struct {
 	// nobody uses are removed; default 1 min.
 	CrashReapInterval, DropletReapInterval time.Duration
 
+	// OrphanReapInterval is how often the back end is asked for containers of this DEA that belong to no instance any
+	// more; default 1 min. They are destroyed when two looks in a row found them.
+	OrphanReapInterval time.Duration
+
+	// LegacySubjects answers dea.discover and droplet.status too, as dea_ng did until 2013.
+	LegacySubjects bool
+
 	// QuietEvacuation leaves out the droplet.exited messages of an evacuation, as the last dea_ng did; health managers
 	// of its time read the heartbeat.
 	QuietEvacuation bool
 
-	// Instance says how instances are run. Its CrashDir is set by the DEA.
+	// Instance says how instances are run. Its CrashDir is set by the DEA; its Owner, by which a DEA knows its own
+	// containers after a restart, is made from BaseDir if it is empty.
 	Instance instance.Config
 }
 
@@ -94,7 +102,18 @@ type Parts struct {
 	// Signer makes the URLs of files; nil means that there are none.
 	Signer *directory.Signer
 
+	// Staging is the stager that stands beside this DEA, if there is one. An evacuation waits for it, and the snapshot
+	// tells of its tasks.
+	Staging Staging
+
 	Logger *slog.Logger // nil discards
+}
+
+// Staging is what a DEA asks of a stager; *stager.Stager is one. Its methods may be called from any goroutine. Whoever
+// wires the two calls [DEA.StagingChanged] when a task comes or goes.
+type Staging interface {
+	Tasks() int                        // that are at work
+	Records() []instance.StagingRecord // for the snapshot
 }
 
 func (c Config) withDefaults() Config {
@@ -121,7 +140,15 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.CrashDiskUsage, 0.8)
 	setDefault(&c.CrashReapInterval, 10*time.Second)
 	setDefault(&c.DropletReapInterval, time.Minute)
+	setDefault(&c.OrphanReapInterval, time.Minute)
 	c.Instance.CrashDir = filepath.Join(c.BaseDir, "crashes")
+	if c.Instance.Owner == "" {
+		dir, err := filepath.Abs(c.BaseDir)
+		if err != nil { // there is no working directory
+			dir = c.BaseDir
+		}
+		c.Instance.Owner = "dea " + dir
+	}
 	return c
 }
 
@@ -144,6 +171,7 @@ func (c Config) validate() error {
 		"AdvertiseInterval": c.AdvertiseInterval, "HeartbeatInterval": c.HeartbeatInterval,
 		"RegisterInterval": c.RegisterInterval, "EvacuationInterval": c.EvacuationInterval,
 		"CrashReapInterval": c.CrashReapInterval, "DropletReapInterval": c.DropletReapInterval,
+		"OrphanReapInterval": c.OrphanReapInterval,
 	} {
 		if interval < 0 {
 			errs = append(errs, fmt.Errorf("%s must not be negative", name))

@@ -38,11 +38,15 @@ type DEA struct {
 	register *time.Ticker
 	interval time.Duration // of register
 	leaving  bool          // no new instances, no advertisements
-	evacuate *evacuation   // nil when there is none
+	retired  bool          // no advertisements
+	orphans  orphans
+	evacuate *evacuation // nil when there is none
 
 	// What the messages and changes handled last ask for, done once for all of them.
 	heartbeatDue, snapshotDue bool
 	save                      chan struct{}
+
+	keepOrphans bool // set before anything runs: we do not know enough to call a container an orphan
 }
 
 // New checks the configuration and builds a DEA. It starts nothing and opens nothing.
@@ -82,9 +86,14 @@ func (d *DEA) Run(ctx context.Context) error {
 	defer d.http.CloseIdleConnections()
 	d.life = life
 
+	if err := d.resume(ctx); err != nil {
+		return fmt.Errorf("dea: %w", err)
+	}
 	d.inbox = messaging.NewInbox(d.parts.Conn, d.log)
 	defer d.inbox.Close()
 	if err := d.subscribe(); err != nil {
+		cut()
+		d.running.Wait()
 		return fmt.Errorf("dea: %w", err)
 	}
 	saved := make(chan struct{})
@@ -110,11 +119,16 @@ func (d *DEA) tellOwnLimits() {
 	}
 }
 
+// boot makes the DEA known: how its resumed instances are first, so that nobody misses them.
 func (d *DEA) boot(ctx context.Context) {
+	d.work()
 	d.running.Go(func() { d.greetRouter(ctx) })
 	d.registerAll()
 	d.advertise()
-	d.heartbeat()
+	d.heartbeatDue, d.snapshotDue = true, true
+	d.settle()
+	d.reapOrphans()
+	d.running.Go(d.reapDroplets)
 	d.log.Info("dea.started", "instances", len(d.registry.All()))
 }
 
@@ -132,6 +146,8 @@ func (d *DEA) loop(ctx context.Context) {
 	defer reapCrashes.Stop()
 	reapDroplets := time.NewTicker(d.cfg.DropletReapInterval)
 	defer reapDroplets.Stop()
+	reapOrphans := time.NewTicker(d.cfg.OrphanReapInterval)
+	defer reapOrphans.Stop()
 
 	for !d.evacuate.over() {
 		select {
@@ -153,6 +169,8 @@ func (d *DEA) loop(ctx context.Context) {
 			d.reapCrashes(time.Now())
 		case <-reapDroplets.C:
 			d.running.Go(d.reapDroplets)
+		case <-reapOrphans.C:
+			d.reapOrphans()
 		case <-d.evacuate.tick():
 			d.evacuationPass()
 		}
@@ -184,9 +202,12 @@ func (d *DEA) settle() {
 
 // saveSnapshots writes the snapshot each time one is due, and a last one.
 func (d *DEA) saveSnapshots() {
-	path := filepath.Join(d.cfg.BaseDir, "db", "instances.json")
 	write := func() {
-		if err := d.registry.Snapshot().WriteFile(path); err != nil {
+		snapshot := d.registry.Snapshot()
+		if d.parts.Staging != nil {
+			snapshot.StagingTasks = append(snapshot.StagingTasks, d.parts.Staging.Records()...)
+		}
+		if err := snapshot.WriteFile(d.snapshotPath()); err != nil {
 			d.log.Error("dea.snapshot.failed", "error", err)
 		}
 	}
@@ -194,6 +215,14 @@ func (d *DEA) saveSnapshots() {
 		write()
 	}
 	write()
+}
+
+// StagingChanged tells the DEA that a staging task has come or gone. It never blocks.
+func (d *DEA) StagingChanged() {
+	d.queue.Put(func() {
+		d.snapshotDue = true
+		d.evacuationCheck()
+	})
 }
 
 // Start starts an instance as a message on dea.<id>.start does. It returns at once; what comes of it is told on NATS.
@@ -204,19 +233,24 @@ func (d *DEA) startInstance(m messaging.StartMessage) {
 		d.log.Info("instance.start.refused", "app", string(m.Droplet), "index", m.Index, "reason", "the DEA is leaving")
 		return
 	}
-	i, err := instance.New(m, d.cfg.Instance, instance.Parts{
-		Backend: d.parts.Backend, Droplets: d.parts.Droplets, Ledger: d.parts.Ledger, Logger: d.log,
-		Download: func(ctx context.Context, url string, w io.Writer) error {
-			return transfer.Download(ctx, d.http, url, w, transfer.DownloadOptions{})
-		},
-		Observe: func(c instance.Change) { d.queue.Put(func() { d.changed(c) }) },
-	})
+	i, err := instance.New(m, d.cfg.Instance, d.instanceParts())
 	if err != nil {
 		d.refused(m, err)
 		return
 	}
 	d.registry.Add(i)
 	d.running.Go(func() { i.Run(d.life) })
+}
+
+// instanceParts are what instances work with.
+func (d *DEA) instanceParts() instance.Parts {
+	return instance.Parts{
+		Backend: d.parts.Backend, Droplets: d.parts.Droplets, Ledger: d.parts.Ledger, Logger: d.log,
+		Download: func(ctx context.Context, url string, w io.Writer) error {
+			return transfer.Download(ctx, d.http, url, w, transfer.DownloadOptions{})
+		},
+		Observe: func(c instance.Change) { d.queue.Put(func() { d.changed(c) }) },
+	}
 }
 
 // refused tells that there is no room for an instance. It is not kept: it never was.

@@ -24,6 +24,15 @@ func (e *evacuation) tick() <-chan time.Time {
 	return e.ticker.C
 }
 
+// StopAdvertising takes the DEA out of all placements, for good: it says good-bye and offers nothing any more, while
+// everything else goes on. Each further call says good-bye again (SIGUSR1 of dea_ng).
+func (d *DEA) StopAdvertising() {
+	d.queue.Put(func() {
+		d.retired = true
+		d.goodbye()
+	})
+}
+
 // Evacuate makes the DEA leave in peace: it takes nothing new, marks its instances so that the health manager has them
 // replaced, and goes when none is left or after EvacuationBailOut. Run returns then. Further calls are harmless.
 func (d *DEA) Evacuate() { d.queue.Put(d.beginEvacuation) }
@@ -52,7 +61,10 @@ func (d *DEA) evacuationCheck() {
 	if d.evacuate == nil {
 		return
 	}
-	left := 0
+	left, staging := 0, 0
+	if d.parts.Staging != nil {
+		staging = d.parts.Staging.Tasks()
+	}
 	for _, i := range d.registry.All() {
 		if s := i.Status().State; s != messaging.Stopped && s != messaging.Crashed {
 			left++
@@ -60,8 +72,8 @@ func (d *DEA) evacuationCheck() {
 	}
 	since := time.Since(d.evacuate.began)
 	bailOut := since >= d.cfg.EvacuationBailOut
-	d.evacuate.done = left == 0 || bailOut
-	d.log.Info("dea.evacuating", "left", left, "since", since.Round(time.Millisecond), "bail_out", bailOut)
+	d.evacuate.done = left+staging == 0 || bailOut
+	d.log.Info("dea.evacuating", "instances", left, "staging_tasks", staging, "since", since.Round(time.Millisecond), "bail_out", bailOut)
 }
 
 // shutdown stops everything and says good-bye. It takes no longer than ShutdownTimeout and what a KILL takes; cut ends

@@ -42,6 +42,23 @@ type Config struct {
 	// DiskInodes is the number of files that an instance may have; default 200000.
 	DiskInodes int64
 
+	// Hooks of the operator, each of which may take HookTimeout; default 60 s.
+	Hooks       Hooks
+	HookTimeout time.Duration
+
+	// PostSetup is shell text that the start script runs right before the app (post_setup_hook of dea_ng).
+	PostSetup string
+
+	// StopRetry is the pause before a stop that failed is tried again; default 60 s.
+	StopRetry time.Duration
+
+	// Owner marks the containers of this node (the property "owner"), so that a later process takes up its own and no
+	// others. It has to stay the same from process to process. Empty means that containers have no mark.
+	Owner string
+
+	// Bandwidth of each container; nil means no limit.
+	Bandwidth *container.Bandwidth
+
 	// BindMounts are added to every container.
 	BindMounts []container.BindMount
 
@@ -57,6 +74,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.HealthCheckTimeout, 60*time.Second)
 	setDefault(&c.StateFileTimeout, 300*time.Second)
 	setDefault(&c.SampleInterval, 10*time.Second)
+	setDefault(&c.HookTimeout, 60*time.Second)
+	setDefault(&c.StopRetry, 60*time.Second)
 	setDefault(&c.NProc, 512)
 	setDefault(&c.DiskInodes, 200_000)
 	if c.CPUShares == nil {
@@ -84,13 +103,14 @@ type Parts struct {
 	// Download writes the droplet behind a URL to w; the digest is checked by the store.
 	Download func(ctx context.Context, url string, w io.Writer) error
 
-	// Observe is told each change of state, in order, while the instance is locked: it must not block nor call back.
+	// Observe is told each change, in order, while the instance is locked: it must not block nor call back.
 	Observe func(Change)
 
 	Logger *slog.Logger // nil discards
 }
 
-// A Change is one transition. The status is the one after it.
+// A Change is one transition, or, when From is the state of Status, tells that the container became known or the app was
+// spawned. The status is the one after it.
 type Change struct {
 	Instance *Instance
 	From     messaging.State // empty when the instance was made
@@ -141,34 +161,50 @@ type Instance struct {
 	// stopping ends when a stop was asked for; the start sequence and the wait for the app hang on it.
 	stopping context.Context
 	stop     context.CancelFunc
+
+	again   chan struct{} // receives when a stop is asked for once more: one that failed is retried at once
+	resumed *life         // what Resume found, for Run
 }
 
 // New makes an instance in state BORN and reserves its memory and disk. It fails with a
 // *resources.InsufficientError when there is not enough; then nothing is observed. The caller calls Run, and Release
 // when the instance is to be forgotten.
 func New(start messaging.StartMessage, cfg Config, parts Parts) (*Instance, error) {
-	if parts.Logger == nil {
-		parts.Logger = slog.New(slog.DiscardHandler)
-	}
-	// Beyond this many megabytes the bytes would not fit a number any more, and a huge limit would look like a small one.
-	const most = 1 << 40
-	start.Limits.Mem, start.Limits.Disk = min(start.Limits.Mem, most), min(start.Limits.Disk, most)
+	parts.Logger = loggerOf(parts)
+	start.Limits = bounded(start.Limits)
 	reservation, err := parts.Ledger.Reserve(amount(start.Limits))
 	if err != nil {
 		return nil, err
 	}
-	id := randomHex(16)
+	i := build(start, randomHex(16), randomHex(32), cfg, parts, reservation)
+	i.status.State = messaging.Born
+	i.parts.Observe(Change{Instance: i, Status: i.status})
+	return i, nil
+}
+
+func build(start messaging.StartMessage, id, privateID string, cfg Config, parts Parts, r *resources.Reservation) *Instance {
 	i := &Instance{
-		message: start, privateID: randomHex(32), cfg: cfg.withDefaults(), parts: parts, reservation: reservation,
+		message: start, privateID: privateID, cfg: cfg.withDefaults(), parts: parts, reservation: r, again: make(chan struct{}, 1),
 		log: parts.Logger.With("app", string(start.Droplet), "index", start.Index, "instance", id),
 	}
 	i.stopping, i.stop = context.WithCancel(context.Background())
-	i.status = Status{
-		ID: id, Version: start.Version, URIs: slices.Clone(start.URIs),
-		State: messaging.Born, Since: time.Now(), ExitStatus: -1,
+	i.status = Status{ID: id, Version: start.Version, URIs: slices.Clone(start.URIs), Since: time.Now(), ExitStatus: -1}
+	return i
+}
+
+func loggerOf(p Parts) *slog.Logger {
+	if p.Logger == nil {
+		return slog.New(slog.DiscardHandler)
 	}
-	i.parts.Observe(Change{Instance: i, Status: i.status})
-	return i, nil
+	return p.Logger
+}
+
+// bounded keeps limits to what fits: beyond this many megabytes the bytes would not fit a number any more, and a huge
+// limit would look like a small one.
+func bounded(l messaging.Limits) messaging.Limits {
+	const most = 1 << 40
+	l.Mem, l.Disk = min(l.Mem, most), min(l.Disk, most)
+	return l
 }
 
 func amount(l messaging.Limits) resources.Amount {
@@ -214,6 +250,11 @@ func (i *Instance) Stop() {
 	switch {
 	case i.status.State == messaging.Born:
 		i.change(messaging.Stopped, nil)
+	case i.status.State == messaging.Stopping:
+		select {
+		case i.again <- struct{}{}:
+		default: // told already
+		}
 	case checkTransition(i.status.State, messaging.Stopping) == nil:
 		i.change(messaging.Stopping, nil)
 	}
@@ -280,6 +321,14 @@ func (i *Instance) edit(edit func(*Status)) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	edit(&i.status)
+}
+
+// announce is edit for what a next life has to know: the observer is told.
+func (i *Instance) announce(edit func(*Status)) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	edit(&i.status)
+	i.parts.Observe(Change{Instance: i, From: i.status.State, Status: i.snapshot()})
 }
 
 // String names the instance by app and index.

@@ -30,6 +30,7 @@ type life struct {
 	exited    chan struct{} // closed when the process has ended; then exit is set
 	exit      exit
 	giveUp    context.CancelFunc // ends the wait for the process
+	lost      error              // why an instance of an earlier process cannot go on
 }
 
 // exit is how the app's process ended.
@@ -38,18 +39,26 @@ type exit struct {
 	err    error
 }
 
+func newLife(i *Instance) *life { return &life{Instance: i, exited: make(chan struct{})} }
+
 // Run takes the instance through its life. It returns when the instance is STOPPED or CRASHED and everything that it
 // had is given back, except what a crash keeps. When ctx ends, the instance is stopped at once, without grace.
 func (i *Instance) Run(ctx context.Context) {
-	l := &life{Instance: i, exited: make(chan struct{})}
+	if i.resumed != nil {
+		i.resumed.goOn(ctx)
+		return
+	}
+	l := newLife(i)
 	if err := i.transition(messaging.Starting, nil); err != nil {
 		switch i.Status().State {
 		case messaging.Evacuating: // marked before it began: it has to come up all the same
 		case messaging.Stopping:
 			l.end(ctx, err)
 			return
-		default:
+		case messaging.Stopped:
 			i.reservation.Release()
+			return
+		default: // a crash of an earlier process, which only waits to be forgotten
 			return
 		}
 	}
@@ -109,8 +118,7 @@ func (l *life) end(ctx context.Context, startErr error) {
 		s.ExitStatus, s.ExitDescription = status, description
 	})
 	if err != nil { // STOPPING came first
-		l.stopContainer(ctx)
-		l.takeDown()
+		l.bringDown(ctx)
 		l.reservation.Release()
 		if err := l.transition(messaging.Stopped, nil); err != nil {
 			l.log.Error("instance.stop.failed", "error", err)
@@ -124,7 +132,7 @@ func (l *life) end(ctx context.Context, startErr error) {
 		l.log.Info("droplet.instance.crashed", "exit_status", status, "exit_description", description)
 	}
 	l.keepLogs()
-	l.takeDown()
+	_ = l.takeDown() // told in the log; the container is an orphan now, which the node removes
 	keep := amount(l.message.Limits)
 	keep.MemoryBytes = 0
 	if err := l.reservation.Resize(keep); err != nil {
@@ -162,43 +170,81 @@ func startDescription(err error) string {
 		return exitUnhealthy
 	case errors.Is(err, errNoStartCommand):
 		return exitNoStartCommand
+	case errors.Is(err, errLost):
+		return exitUnknown
 	default:
 		return exitFailedToStart
 	}
 }
 
-// stopContainer ends the app: after its routes have been gone for a while with TERM, and with KILL when it does not
-// listen, or at once when ctx has ended.
-func (l *life) stopContainer(ctx context.Context) {
-	if l.container == nil {
-		return
+// bringDown stops and destroys the container, again and again until that works: nothing may be left of what is
+// STOPPED. When ctx ends there is one attempt more, without grace.
+func (l *life) bringDown(ctx context.Context) {
+	if l.container != nil {
+		l.log.Info("droplet.stopping")
+		if l.process != nil {
+			l.drainRoutes(ctx)
+			l.stopHooks(ctx)
+		}
 	}
-	l.log.Info("droplet.stopping")
-	if l.cfg.RouteDrain > 0 && len(l.Status().URIs) > 0 && l.process != nil {
+	for {
+		last := ctx.Err() != nil
+		err := l.stopContainer(ctx)
+		if err == nil || last {
+			err = l.takeDown()
+		}
+		if err == nil || last {
+			return
+		}
+		l.log.Warn("instance.stop.failed", "error", err, "retry", l.cfg.StopRetry)
 		select {
-		case <-time.After(l.cfg.RouteDrain):
-		case <-l.exited:
+		case <-time.After(l.cfg.StopRetry):
+		case <-l.again:
 		case <-ctx.Done():
 		}
 	}
-	err := l.container.Stop(ctx, false)
-	if err != nil && ctx.Err() == nil {
-		l.log.Warn("instance.stop.failed", "error", err)
+}
+
+// drainRoutes gives routers the time to hear that the routes are gone.
+func (l *life) drainRoutes(ctx context.Context) {
+	if l.cfg.RouteDrain == 0 || len(l.Status().URIs) == 0 {
+		return
+	}
+	select {
+	case <-time.After(l.cfg.RouteDrain):
+	case <-l.exited:
+	case <-ctx.Done():
 	}
 }
 
-// takeDown undoes what the start sequence did. It is not bound to the life of the caller: what was made goes.
-func (l *life) takeDown() {
+// stopContainer ends the app with TERM, and with KILL when it does not listen, or at once when ctx has ended.
+func (l *life) stopContainer(ctx context.Context) error {
+	if l.container == nil || ctx.Err() != nil {
+		return nil
+	}
+	err := l.container.Stop(ctx, false)
+	if errors.Is(err, container.ErrNotFound) || ctx.Err() != nil {
+		return nil // gone, or about to be destroyed
+	}
+	return err
+}
+
+// takeDown undoes what the start sequence did; what cannot be undone can be tried again. It is not bound to the life
+// of the caller: what was made goes.
+func (l *life) takeDown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	var errs []error
 	for name, err := range l.undo.run(ctx) {
 		l.log.Warn("task.destroy.failed", "step", name, "error", err)
+		errs = append(errs, fmt.Errorf("%s: %w", name, err))
 	}
 	if l.process != nil {
 		l.giveUp() // the process is gone with its container; one that is not cannot be waited for either
 		<-l.exited
 	}
 	l.edit(func(s *Status) { s.Handle = "" })
+	return errors.Join(errs...)
 }
 
 // spawned follows the app's process until it ends.
@@ -206,7 +252,6 @@ func (l *life) spawned(process container.Process) {
 	var ctx context.Context
 	ctx, l.giveUp = context.WithCancel(context.Background())
 	l.process = process
-	l.edit(func(s *Status) { s.ProcessID = process.ID() })
 	go func() {
 		defer close(l.exited)
 		status, err := process.Wait(ctx)

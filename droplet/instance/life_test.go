@@ -116,7 +116,9 @@ func (n *node) states() []messaging.State {
 	defer n.mu.Unlock()
 	var states []messaging.State
 	for _, c := range n.changes {
-		states = append(states, c.Status.State)
+		if c.From != c.Status.State {
+			states = append(states, c.Status.State)
+		}
 	}
 	return states
 }

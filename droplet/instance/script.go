@@ -13,13 +13,11 @@ import (
 // shell expanding them ("PATH=$PATH:/x"), and so are visible to the scripts in .profile.d, which run with no standard input
 // so that they cannot eat the rest of the script.
 //
-// An empty command stands for a droplet of the old kind, which brings a script named startup.
-func startScript(user []messaging.EnvVar, command string) string {
+// setup is a piece of shell that the operator wants to be run right before the app. An empty command stands for a droplet
+// of the old kind, which brings a script named startup.
+func startScript(user []messaging.EnvVar, setup, command string) string {
 	var b strings.Builder
-	b.WriteString("umask 077\n")
-	for _, v := range user {
-		b.WriteString(exportLine(v))
-	}
+	b.WriteString(exports(user))
 	b.WriteString(`unset GEM_PATH
 mkdir -p app logs tmp
 exec >>logs/stdout.log 2>>logs/stderr.log
@@ -31,13 +29,31 @@ if [ -d app/.profile.d ]; then
   done
   unset i
 fi
-DROPLET_BASE_DIR=$PWD
 `)
+	if setup != "" {
+		b.WriteString(setup + "\n")
+	}
+	b.WriteString("DROPLET_BASE_DIR=$PWD\n")
 	if command == "" {
 		b.WriteString("echo \"$$\" >>run.pid\nexec ./startup </dev/null\n")
 		return b.String()
 	}
 	fmt.Fprintf(&b, "cd app\necho \"$$\" >>\"$DROPLET_BASE_DIR/run.pid\"\nexec bash -c %s </dev/null\n", appenv.ShellQuote(command))
+	return b.String()
+}
+
+// hookScript is what bash reads to run a hook of the operator.
+func hookScript(user []messaging.EnvVar, hook string) string {
+	return exports(user) + hook + "\nexit\n"
+}
+
+// exports begins every script: files are private, and the user's variables are set.
+func exports(user []messaging.EnvVar) string {
+	var b strings.Builder
+	b.WriteString("umask 077\n")
+	for _, v := range user {
+		b.WriteString(exportLine(v))
+	}
 	return b.String()
 }
 

@@ -24,7 +24,7 @@ func runScript(t *testing.T, user []messaging.EnvVar, command string, prepare fu
 	bash := exec.Command("/bin/bash")
 	bash.Dir = home
 	bash.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + filepath.Join(home, "app"), "PORT=61001", "GEM_PATH=/system"}
-	bash.Stdin = strings.NewReader(startScript(user, command))
+	bash.Stdin = strings.NewReader(startScript(user, "", command))
 	output, err := bash.CombinedOutput()
 	require.NoError(t, err, "%s", output)
 	require.Empty(t, string(output), "everything goes to the log files")

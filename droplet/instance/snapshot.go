@@ -1,7 +1,11 @@
 package instance
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
+	"os"
 	"slices"
 	"time"
 
@@ -14,40 +18,19 @@ import (
 type Snapshot struct {
 	Time         messaging.Seconds `json:"time"`
 	Instances    []Record          `json:"instances"`
-	StagingTasks []json.RawMessage `json:"staging_tasks"`
+	StagingTasks []StagingRecord   `json:"staging_tasks"`
 }
 
-// A Record is one instance in a Snapshot.
-type Record struct {
-	CCPartition         string             `json:"cc_partition"`
-	ApplicationID       string             `json:"application_id"`
-	ApplicationVersion  string             `json:"application_version"`
-	ApplicationName     string             `json:"application_name"`
-	ApplicationURIs     []string           `json:"application_uris"`
-	InstanceID          string             `json:"instance_id"`
-	PrivateInstanceID   string             `json:"private_instance_id"`
-	InstanceIndex       int                `json:"instance_index"`
-	WardenHandle        *string            `json:"warden_handle"`
-	Limits              messaging.Limits   `json:"limits"`
-	HealthCheckTimeout  *int64             `json:"health_check_timeout"`
-	Environment         map[string]string  `json:"environment"`
-	Services            messaging.Services `json:"services"`
-	DropletSHA1         *string            `json:"droplet_sha1"`
-	DropletURI          *string            `json:"droplet_uri"`
-	StartCommand        *string            `json:"start_command"`
-	State               messaging.State    `json:"state"`
-	WardenJobID         *uint32            `json:"warden_job_id"`
-	WardenContainerPath *string            `json:"warden_container_path"`
-	WardenHostIP        *string            `json:"warden_host_ip"`
-	WardenContainerIP   *string            `json:"warden_container_ip"`
-	HostPort            *uint16            `json:"instance_host_port"`
-	ContainerPort       *uint16            `json:"instance_container_port"`
-	SyslogDrainURLs     []string           `json:"syslog_drain_urls"`
-	StateStartingAt     *messaging.Seconds `json:"state_starting_timestamp"`
+// A StagingRecord is one staging task in a Snapshot. It is there for outside readers only: staging is not resumed.
+type StagingRecord struct {
+	StagingMessage      json.RawMessage `json:"staging_message"`
+	WardenContainerPath *string         `json:"warden_container_path"`
+	WardenJobID         *uint32         `json:"warden_job_id"`
+	SyslogDrainURLs     []string        `json:"syslog_drain_urls"`
 }
 
 // recorded are the states that a snapshot holds. An evacuating instance is among them, other than in dea_ng: it has a
-// container, which the next life must know of.
+// container, which the next life must know of. One that is being resumed is not: its record is still in the file.
 var recorded = []messaging.State{
 	messaging.Starting, messaging.Running, messaging.Crashed, messaging.Stopping, messaging.Evacuating,
 }
@@ -55,7 +38,7 @@ var recorded = []messaging.State{
 // Snapshot describes all instances that matter to a next life.
 func (r *Registry) Snapshot() Snapshot {
 	snapshot := Snapshot{
-		Time: messaging.SecondsOf(time.Now()), Instances: []Record{}, StagingTasks: []json.RawMessage{},
+		Time: messaging.SecondsOf(time.Now()), Instances: []Record{}, StagingTasks: []StagingRecord{},
 	}
 	for _, i := range r.All() {
 		if s := i.Status(); slices.Contains(recorded, s.State) {
@@ -63,41 +46,6 @@ func (r *Registry) Snapshot() Snapshot {
 		}
 	}
 	return snapshot
-}
-
-func (i *Instance) record(s Status) Record {
-	m := i.Message()
-	uris, environment := s.URIs, map[string]string{}
-	if uris == nil {
-		uris = []string{}
-	}
-	for _, v := range m.Environment() {
-		environment[v.Name] = v.Value
-	}
-	r := Record{
-		CCPartition: m.CCPartition, ApplicationID: i.App(), ApplicationVersion: s.Version, ApplicationName: m.Name,
-		ApplicationURIs: uris, InstanceID: s.ID, PrivateInstanceID: i.privateID, InstanceIndex: m.Index,
-		WardenHandle: known(s.Handle), Limits: m.Limits, HealthCheckTimeout: known(int64(m.HealthCheckTimeout)),
-		Environment: environment, Services: m.Services, DropletSHA1: known(m.SHA1), DropletURI: known(m.ExecutableURI),
-		StartCommand: known(m.StartCommand), State: s.State, WardenJobID: known(s.ProcessID),
-		WardenContainerPath: known(s.Container.Path), WardenHostIP: known(s.Container.HostIP),
-		WardenContainerIP: known(s.Container.ContainerIP), HostPort: known(s.HostPort), ContainerPort: known(s.Port),
-		SyslogDrainURLs: m.Services.DrainURLs(),
-	}
-	if !s.StartedAt.IsZero() {
-		at := messaging.SecondsOf(s.StartedAt)
-		r.StateStartingAt = &at
-	}
-	return r
-}
-
-// known returns nil for a zero value: null in the snapshot.
-func known[T comparable](value T) *T {
-	var zero T
-	if value == zero {
-		return nil
-	}
-	return &value
 }
 
 // WriteFile replaces the file at path by the snapshot, readable for its owner only. A reader sees the old or the new
@@ -108,4 +56,59 @@ func (s Snapshot) WriteFile(path string) error {
 		return err
 	}
 	return atomicfile.WriteFile(path, append(data, '\n'), 0o600)
+}
+
+// maxSnapshot bounds what is read: thousands of instances with a large environment each.
+const maxSnapshot = 256 << 20
+
+// A SnapshotError says that a file is no snapshot: cut off, for example, or of something else.
+type SnapshotError struct {
+	Path string
+	Err  error
+}
+
+func (e *SnapshotError) Error() string { return fmt.Sprintf("%s is no snapshot: %v", e.Path, e.Err) }
+
+// Unwrap returns what is wrong.
+func (e *SnapshotError) Unwrap() error { return e.Err }
+
+// ReadSnapshot reads the file at path. An empty file, or null, is an empty snapshot. What cannot be a whole snapshot is a
+// *SnapshotError; other errors are those of the file system. A record that cannot be read is returned as one of broken,
+// and does not hide the others.
+func ReadSnapshot(path string) (s Snapshot, broken []error, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return s, nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxSnapshot+1))
+	if err != nil {
+		return s, nil, err
+	}
+	if len(data) > maxSnapshot {
+		return s, nil, &SnapshotError{path, fmt.Errorf("it is larger than %d bytes", maxSnapshot)}
+	}
+	if data = bytes.TrimSpace(data); len(data) == 0 || bytes.Equal(data, []byte("null")) {
+		return s, nil, nil
+	}
+	var raw struct {
+		Time      messaging.Seconds  `json:"time"`
+		Instances *[]json.RawMessage `json:"instances"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return s, nil, &SnapshotError{path, err}
+	}
+	if raw.Instances == nil {
+		return s, nil, &SnapshotError{path, fmt.Errorf(`it has no key "instances"`)}
+	}
+	s.Time = raw.Time
+	for n, one := range *raw.Instances {
+		var r Record
+		if err := json.Unmarshal(one, &r); err != nil {
+			broken = append(broken, fmt.Errorf("instances[%d]: %w", n, err))
+			continue
+		}
+		s.Instances = append(s.Instances, r)
+	}
+	return s, broken, nil
 }

@@ -41,10 +41,12 @@ func (l *life) start(ctx context.Context) error {
 				l.createContainer)
 		}},
 		{"unpack", func(ctx context.Context) error { return l.unpack(ctx, archive) }},
+		{"before_start", func(ctx context.Context) error { return l.hook(ctx, "before_start", l.cfg.Hooks.BeforeStart) }},
 		{"start command", func(ctx context.Context) (err error) { command, err = l.startCommand(ctx); return err }},
 		{"spawn", func(ctx context.Context) error { return l.spawn(ctx, command) }},
 		{"health check", l.awaitHealth},
 		{"running", func(context.Context) error { return l.running() }},
+		{"after_start", func(ctx context.Context) error { return l.hook(ctx, "after_start", l.cfg.Hooks.AfterStart) }},
 	} {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%s: %w", s.name, context.Cause(ctx))
@@ -99,15 +101,14 @@ func (l *life) createContainer(ctx context.Context) error {
 		BindMounts: l.cfg.BindMounts,
 		Limits: container.Limits{
 			MemoryBytes: m.Limits.Mem << 20, DiskBytes: m.Limits.Disk << 20,
-			DiskInodes: l.cfg.DiskInodes, CPUShares: l.cfg.CPUShares(m.Limits.Mem),
+			DiskInodes: l.cfg.DiskInodes, CPUShares: l.cfg.CPUShares(m.Limits.Mem), Bandwidth: l.cfg.Bandwidth,
 		},
-		Properties: map[string]string{"app": l.App(), "instance": l.Status().ID},
+		Properties: l.properties(),
 	})
 	if err != nil {
 		return err
 	}
-	l.container = c
-	l.undo.push("destroy container", c.Destroy)
+	l.hold(c)
 	port, err := c.NetIn(ctx, 0, 0)
 	if err != nil {
 		return err
@@ -122,10 +123,34 @@ func (l *life) createContainer(ctx context.Context) error {
 		return err
 	}
 	l.edit(func(s *Status) {
-		s.Container, s.Handle = info, c.Handle()
+		s.Container = info
 		s.HostPort, s.Port = port.HostPort, port.ContainerPort
 	})
 	return nil
+}
+
+// OwnerProperty is the property of a container that carries Config.Owner.
+const OwnerProperty = "owner"
+
+func (l *life) properties() map[string]string {
+	p := map[string]string{"app": l.App(), "instance": l.Status().ID}
+	if l.cfg.Owner != "" {
+		p[OwnerProperty] = l.cfg.Owner
+	}
+	return p
+}
+
+// hold makes c the container of this life, to be destroyed with it. Its handle is known from now on, so that nobody takes
+// it for an orphan.
+func (l *life) hold(c container.Container) {
+	l.container = c
+	l.edit(func(s *Status) { s.Handle = c.Handle() })
+	l.undo.push("destroy container", func(ctx context.Context) error {
+		if err := c.Destroy(ctx); !errors.Is(err, container.ErrNotFound) {
+			return err
+		}
+		return nil // it is gone, which is all that is wanted
+	})
 }
 
 func (l *life) unpack(ctx context.Context, ref *droplet.Ref) error {
@@ -188,12 +213,13 @@ func (l *life) spawn(ctx context.Context, command string) error {
 	if l.parts.Backend.Capabilities().Users {
 		spec.Rlimits.NProc = &l.cfg.NProc
 	}
-	script := startScript(m.Environment(), command)
+	script := startScript(m.Environment(), l.cfg.PostSetup, command)
 	process, err := l.container.Run(ctx, spec, container.IO{Stdin: strings.NewReader(script)})
 	if err != nil {
 		return err
 	}
 	l.spawned(process)
+	l.announce(func(s *Status) { s.ProcessID = process.ID() })
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 func Transitions() map[messaging.State][]messaging.State {
 	return map[messaging.State][]messaging.State{
 		messaging.Born:       {messaging.Starting, messaging.Stopped, messaging.Evacuating, messaging.Crashed},
+		messaging.Resuming:   {messaging.Running, messaging.Evacuating, messaging.Stopping, messaging.Crashed},
 		messaging.Starting:   {messaging.Running, messaging.Crashed, messaging.Stopping, messaging.Evacuating},
 		messaging.Running:    {messaging.Crashed, messaging.Stopping, messaging.Evacuating},
 		messaging.Evacuating: {messaging.Crashed, messaging.Stopping},

@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"iter"
+	"slices"
 	"sync"
 )
 
@@ -23,18 +24,25 @@ func (u *undoStack) push(name string, undo func(context.Context) error) {
 	u.steps = append(u.steps, undoStep{name, undo})
 }
 
-// run takes back the steps, the last one first, and yields those that failed. Every step is tried.
+// run takes back the steps, the last one first, and yields those that failed. Every step is tried; those that failed
+// stay, for another run.
 func (u *undoStack) run(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		u.mu.Lock()
 		steps := u.steps
 		u.steps = nil
 		u.mu.Unlock()
+		var failed []undoStep
 		told := true
-		for n := len(steps) - 1; n >= 0; n-- {
-			if err := steps[n].undo(ctx); err != nil && told {
-				told = yield(steps[n].name, err)
+		for _, step := range slices.Backward(steps) {
+			if err := step.undo(ctx); err != nil {
+				failed = append(failed, step)
+				told = told && yield(step.name, err)
 			}
 		}
+		slices.Reverse(failed)
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.steps = append(failed, u.steps...)
 	}
 }

@@ -1,0 +1,89 @@
+package dea
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/deakit/deakit/droplet/instance"
+)
+
+// resumeTimeout bounds the look for the container of one instance.
+const resumeTimeout = 30 * time.Second
+
+func (d *DEA) snapshotPath() string { return filepath.Join(d.cfg.BaseDir, "db", "instances.json") }
+
+// resume takes up the instances that an earlier process left. A file that is no snapshot is kept under another name and
+// does not keep the DEA from working; what its containers are is unknown then, so none of them is destroyed as an orphan.
+func (d *DEA) resume(ctx context.Context) error {
+	path := d.snapshotPath()
+	snapshot, broken, err := instance.ReadSnapshot(path)
+	var unreadable *instance.SnapshotError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.As(err, &unreadable):
+		broken = append(broken, err)
+	case err != nil:
+		return fmt.Errorf("read snapshot: %w", err)
+	}
+	records := slices.DeleteFunc(snapshot.Instances, func(r instance.Record) bool {
+		err := r.Check()
+		if err != nil {
+			broken = append(broken, err)
+		}
+		return err != nil
+	})
+	if len(broken) > 0 {
+		if err := d.setAside(path, broken); err != nil {
+			return err
+		}
+	}
+	d.resumeAll(ctx, records)
+	d.log.Info("dea.snapshot.loaded", "instances", len(records), "broken", len(broken))
+	return nil
+}
+
+// resumeAll looks for all containers at once, and registers the instances in the order of their records.
+func (d *DEA) resumeAll(ctx context.Context, records []instance.Record) {
+	found := make([]*instance.Instance, len(records))
+	var group errgroup.Group
+	group.SetLimit(16)
+	for n, record := range records {
+		group.Go(func() (err error) {
+			ctx, cancel := context.WithTimeout(ctx, resumeTimeout)
+			defer cancel()
+			if found[n], err = instance.Resume(ctx, record, d.cfg.Instance, d.instanceParts()); err != nil {
+				d.log.Error("dea.snapshot.refused", "error", err)
+			}
+			return nil // one record says nothing of the others
+		})
+	}
+	_ = group.Wait()
+	for _, i := range found {
+		if i != nil {
+			d.registry.Add(i)
+			d.running.Go(func() { i.Run(d.life) })
+		}
+	}
+}
+
+// setAside keeps a snapshot that was not understood, wholly or in part, before it is written anew.
+func (d *DEA) setAside(path string, problems []error) error {
+	aside := fmt.Sprintf("%s.unreadable-%s", path, time.Now().UTC().Format("20060102T150405.000000000"))
+	if err := os.Link(path, aside); err != nil {
+		return fmt.Errorf("set aside a snapshot that cannot be read (%w): %w", errors.Join(problems...), err)
+	}
+	d.keepOrphans = true
+	for _, problem := range problems {
+		d.log.Error("dea.snapshot.unreadable", "error", problem, "kept_as", aside)
+	}
+	return nil
+}
