@@ -103,7 +103,15 @@ func (n *node) parts() instance.Parts {
 // run starts an instance and returns it with a channel that closes when its life is over.
 func (n *node) run(ctx context.Context, m messaging.StartMessage) (*instance.Instance, <-chan struct{}) {
 	n.t.Helper()
-	i, err := instance.New(m, n.cfg, n.parts())
+	return n.runOn(ctx, n.backend, m)
+}
+
+// runOn is run on another back end than the node's own.
+func (n *node) runOn(ctx context.Context, backend container.Backend, m messaging.StartMessage) (*instance.Instance, <-chan struct{}) {
+	n.t.Helper()
+	parts := n.parts()
+	parts.Backend = backend
+	i, err := instance.New(m, n.cfg, parts)
 	require.NoError(n.t, err)
 	over := make(chan struct{})
 	go func() { defer close(over); i.Run(ctx) }()

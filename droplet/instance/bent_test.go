@@ -1,0 +1,66 @@
+package instance_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/deakit/deakit/container"
+)
+
+// A bent back end is a real one of which some calls fail, and which claims other capabilities.
+type bent struct {
+	container.Backend
+	caps     func(*container.Capabilities)
+	stops    atomic.Int32 // that fail from now on
+	destroys atomic.Int32
+	failed   atomic.Int32 // calls that have failed
+}
+
+var errBent = errors.New("the back end does not work")
+
+func (b *bent) Capabilities() container.Capabilities {
+	caps := b.Backend.Capabilities()
+	if b.caps != nil {
+		b.caps(&caps)
+	}
+	return caps
+}
+
+func (b *bent) Create(ctx context.Context, spec container.Spec) (container.Container, error) {
+	c, err := b.Backend.Create(ctx, spec)
+	return bentContainer{c, b}, err
+}
+
+func (b *bent) Lookup(ctx context.Context, handle string) (container.Container, error) {
+	c, err := b.Backend.Lookup(ctx, handle)
+	return bentContainer{c, b}, err
+}
+
+func (b *bent) fails(calls *atomic.Int32) bool {
+	if calls.Add(-1) < 0 {
+		calls.Add(1)
+		return false
+	}
+	b.failed.Add(1)
+	return true
+}
+
+type bentContainer struct {
+	container.Container
+	b *bent
+}
+
+func (c bentContainer) Stop(ctx context.Context, kill bool) error {
+	if c.b.fails(&c.b.stops) {
+		return errBent
+	}
+	return c.Container.Stop(ctx, kill)
+}
+
+func (c bentContainer) Destroy(ctx context.Context) error {
+	if c.b.fails(&c.b.destroys) {
+		return errBent
+	}
+	return c.Container.Destroy(ctx)
+}
