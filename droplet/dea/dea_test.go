@@ -48,6 +48,7 @@ type world struct {
 	parts   dea.Parts
 	cfg     dea.Config
 	baseDir string
+	alter   func(*dea.Parts) // before the DEA is built
 	stop    func()
 	ended   chan error
 }
@@ -55,6 +56,14 @@ type world struct {
 type object = map[string]any
 
 func newWorld(t testing.TB, edit func(*dea.Config)) *world {
+	t.Helper()
+	w := newSurroundings(t)
+	w.run(edit)
+	return w
+}
+
+// newSurroundings is a world without a DEA yet.
+func newSurroundings(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, app: testapp.NewDroplet(t, nil), baseDir: t.TempDir(), heard: make(chan *nats.Msg, 100000), ended: make(chan error, 1)}
 	w.nats = messagingtest.NewServer(t, func(o *server.Options) { o.MaxPayload = 4 << 20 })
@@ -78,28 +87,22 @@ func newWorld(t testing.TB, edit func(*dea.Config)) *world {
 		}
 	}))
 	t.Cleanup(w.store.Close)
+	return w
+}
 
-	backend, err := process.New(process.Options{Depot: filepath.Join(w.baseDir, "depot"), StopGrace: 2 * time.Second})
-	require.NoError(t, err)
-	droplets, err := droplet.NewStore(filepath.Join(w.baseDir, "droplets"), droplet.StoreOptions{})
-	require.NoError(t, err)
-	signer, err := directory.NewSigner(directory.SignerConfig{})
-	require.NoError(t, err)
-	// The peer comes back sooner than the DEA after an outage, and so hears all that the DEA has kept for it.
-	conn, err := messaging.Connect(messaging.Config{Servers: []string{w.nats.URL()}, ReconnectWait: 500 * time.Millisecond})
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
-	w.parts = dea.Parts{
-		Conn: conn, Backend: backend, Droplets: droplets, Signer: signer,
-		Ledger: resources.NewLedger(resources.Capacity{MemoryBytes: 1 << 30, DiskBytes: 4 << 30}),
-	}
-	w.cfg = dea.Config{
-		Index: 7, BaseDir: w.baseDir, HostIP: "127.0.0.1", FilesHost: "0123.example.com", FilesPort: 34567,
-		EvacuationInterval: 50 * time.Millisecond,
-	}
+// run brings a DEA into the world and waits until it is heard.
+func (w *world) run(edit func(*dea.Config)) {
+	w.t.Helper()
+	t := w.t
+	w.cfg, w.parts = newParts(t, w.nats.URL(), w.baseDir)
+	t.Cleanup(w.parts.Conn.Close)
 	if edit != nil {
 		edit(&w.cfg)
 	}
+	if w.alter != nil {
+		w.alter(&w.parts)
+	}
+	var err error
 	w.dea, err = dea.New(w.cfg, w.parts)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -107,7 +110,27 @@ func newWorld(t testing.TB, edit func(*dea.Config)) *world {
 	go func() { w.ended <- w.dea.Run(ctx) }()
 	t.Cleanup(w.end)
 	w.await("dea.heartbeat", nil)
-	return w
+}
+
+// newParts makes what a DEA needs, all below one directory.
+func newParts(t testing.TB, natsURL, baseDir string) (dea.Config, dea.Parts) {
+	t.Helper()
+	backend, err := process.New(process.Options{Depot: filepath.Join(baseDir, "depot"), StopGrace: 2 * time.Second})
+	require.NoError(t, err)
+	droplets, err := droplet.NewStore(filepath.Join(baseDir, "droplets"), droplet.StoreOptions{})
+	require.NoError(t, err)
+	signer, err := directory.NewSigner(directory.SignerConfig{})
+	require.NoError(t, err)
+	// The peer comes back sooner than the DEA after an outage, and so hears all that the DEA has kept for it.
+	conn, err := messaging.Connect(messaging.Config{Servers: []string{natsURL}, ReconnectWait: 500 * time.Millisecond})
+	require.NoError(t, err)
+	return dea.Config{
+			Index: 7, BaseDir: baseDir, HostIP: "127.0.0.1", FilesHost: "0123.example.com", FilesPort: 34567,
+			EvacuationInterval: 50 * time.Millisecond,
+		}, dea.Parts{
+			Conn: conn, Backend: backend, Droplets: droplets, Signer: signer,
+			Ledger: resources.NewLedger(resources.Capacity{MemoryBytes: 1 << 30, DiskBytes: 4 << 30}),
+		}
 }
 
 // end stops the DEA and looks at what it leaves.

@@ -1,8 +1,6 @@
 package dea_test
 
 import (
-	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/droplet/dea"
 	"github.com/deakit/deakit/internal/testapp"
 	"github.com/deakit/deakit/messaging"
@@ -24,17 +23,6 @@ func (w *world) offer(payload string) object {
 	w.t.Helper()
 	w.publish("dea.locate", payload)
 	return w.await("dea.advertise", nil)
-}
-
-// crash ends the first instance that runs and waits until it is dealt with.
-func (w *world) crash() {
-	w.t.Helper()
-	w.start(w.startMessage(testapp.Serves, nil))
-	route := w.await("router.register", func(m object) bool { return m["app"] == "app-guid" })
-	_, err := http.Get(fmt.Sprintf("http://%s:%.0f/exit", route["host"], route["port"]))
-	require.Error(w.t, err)
-	w.await("droplet.exited", nil)
-	require.Eventually(w.t, func() bool { return w.parts.Ledger.Reserved().MemoryBytes == 0 }, 10*time.Second, 5*time.Millisecond)
 }
 
 func TestOffersOnRequest(t *testing.T) {
@@ -53,14 +41,41 @@ func TestOfferAtOnceAndPeriodically(t *testing.T) {
 	}
 }
 
-func TestCrashCountsForDiskOnly(t *testing.T) {
+// SIGUSR1 of dea_ng: out of all placements, and everything else goes on.
+func TestStopAdvertising(t *testing.T) {
+	w := newWorld(t, func(c *dea.Config) { c.AdvertiseInterval = 20 * time.Millisecond })
+	w.start(w.startMessage(testapp.Serves, nil))
+	w.running()
+	for range 2 { // each says good-bye
+		w.dea.StopAdvertising()
+		bye := w.await("dea.shutdown", nil)
+		assert.Equal(t, w.dea.ID(), bye["id"])
+		assert.Equal(t, object{"app-guid": 1.0}, bye["app_id_to_count"])
+	}
+	w.publish("dea.locate", "")
+	w.publish("healthmanager.start", "")
+	for subject := ""; subject != "dea.heartbeat"; { // what was asked for later is answered, the offer is not
+		subject = (<-w.heard).Subject
+		assert.NotEqual(t, "dea.advertise", subject)
+	}
+	assert.Equal(t, messaging.Running, w.dea.Instances()[0].Status().State)
+	w.start(w.startMessage(testapp.Serves, func(m object) { m["index"] = 1 }))
+	w.await("dea.heartbeat", func(m object) bool { return len(m["droplets"].([]any)) == 2 })
+}
+
+// What is offered is the capacity without instances and without what a stager has reserved.
+func TestOfferIsWhatIsLeft(t *testing.T) {
 	w := newWorld(t, nil)
-	before := w.offer("")
-	w.crash()
-	after := w.offer("")
-	assert.Equal(t, before["available_memory"], after["available_memory"])
-	assert.Equal(t, before["available_disk"].(float64)-128, after["available_disk"])
-	assert.Equal(t, object{"app-guid": 1.0}, after["app_id_to_count"])
+	staging, err := w.parts.Ledger.Reserve(resources.Amount{MemoryBytes: 100 << 20, DiskBytes: 200 << 20})
+	require.NoError(t, err)
+	w.start(w.startMessage(testapp.NeverListens, nil)) // STARTING
+	w.start(w.startMessage(testapp.Serves, func(m object) { m["index"] = 1 }))
+	w.running()
+	offer := w.offer("")
+	assert.Equal(t, 1024.0-64-64-100, offer["available_memory"])
+	assert.Equal(t, 4096.0-128-128-200, offer["available_disk"])
+	staging.Release()
+	assert.Equal(t, 1024.0-64-64, w.offer("")["available_memory"])
 }
 
 func TestSameIndexTwice(t *testing.T) {
@@ -128,23 +143,6 @@ func TestRoutesAreRepeated(t *testing.T) {
 	for range 3 { // at once, and then every second instead of every hour
 		w.await("router.register", func(m object) bool { return m["app"] == "app-guid" })
 	}
-}
-
-func TestOldCrashesAreForgotten(t *testing.T) {
-	w := newWorld(t, func(c *dea.Config) { c.CrashReapInterval, c.CrashLifetime = 20*time.Millisecond, 400*time.Millisecond })
-	crashes := filepath.Join(w.baseDir, "crashes")
-	require.NoError(t, os.Mkdir(filepath.Join(crashes, "left-by-nobody"), 0o755))
-	w.crash()
-	w.crash() // the second one replaces the first of the same app
-	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 1 }, 10*time.Second, 5*time.Millisecond)
-	kept := w.dea.Instances()[0].Status()
-	assert.Equal(t, messaging.Crashed, kept.State)
-	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 0 }, 10*time.Second, 5*time.Millisecond, "its time is over")
-	require.Eventually(t, func() bool {
-		entries, err := os.ReadDir(crashes)
-		return err == nil && len(entries) == 0
-	}, 10*time.Second, 5*time.Millisecond)
-	require.Eventually(t, func() bool { return w.parts.Ledger.Reserved().DiskBytes == 0 }, 10*time.Second, 5*time.Millisecond)
 }
 
 func TestDamagedDropletIsFetchedAgain(t *testing.T) {

@@ -26,6 +26,7 @@ const (
 	ExitsAtOnce  = "exits at once" // with status 4
 	EatsMemory   = "eats memory"   // 256 MB, little by little
 	TellsByFile  = "tells by file" // writes state.json beside app/ when it is ready
+	Spins        = "spins"         // keeps one core busy
 )
 
 // Env is the variable that chooses a mode, for the environment of a start message.
@@ -45,6 +46,9 @@ func Main() {
 		os.Exit(4)
 	case EatsMemory:
 		eat()
+	case Spins:
+		for { //nolint:staticcheck // that is what it is for
+		}
 	case TellsByFile:
 		time.Sleep(50 * time.Millisecond) // an app takes its time to come up
 		if err := os.WriteFile("../state.json", []byte(`{"state":"RUNNING"}`), 0o600); err != nil {
