@@ -31,6 +31,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testapp.Main()
+	child()
 	goleak.VerifyTestMain(m)
 }
 
