@@ -1,0 +1,98 @@
+// Package pidfile keeps the file that tells outside tools the process id of a service, and that keeps a second one from
+// starting beside it.
+package pidfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A RunningError says that the file belongs to a process that lives.
+type RunningError struct {
+	Path string
+	PID  int // 0 when it is not known
+}
+
+func (e *RunningError) Error() string {
+	return fmt.Sprintf("cannot create pid file at %s: process already running (pid=%d)", e.Path, e.PID)
+}
+
+// A File is a pid file that this process holds.
+type File struct {
+	path string
+	file *os.File
+}
+
+// Create writes the id of this process, and a line feed, to the file at path, whose directory must exist, and locks it
+// until Remove or the end of the process. A file that a dead process left is taken over. When a live process holds it, or
+// is named in it, the error is a *RunningError.
+func Create(path string) (*File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("cannot create pid file: %w", err)
+	}
+	if err := claim(path, file); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &File{path, file}, nil
+}
+
+func claim(path string, file *os.File) error {
+	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	pid, readErr := readPID(file)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return &RunningError{path, pid}
+	}
+	if err = errors.Join(err, readErr); err != nil {
+		return fmt.Errorf("cannot create pid file at %s: %w", path, err)
+	}
+	// One that was written without a lock counts too, by an original for example.
+	if pid != os.Getpid() && alive(pid) {
+		return &RunningError{path, pid}
+	}
+	if err := file.Truncate(0); err != nil {
+		return fmt.Errorf("cannot write pid file: %w", err)
+	}
+	if _, err := file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
+		return fmt.Errorf("cannot write pid file: %w", err)
+	}
+	return nil
+}
+
+// readPID returns 0 for what is no process id.
+func readPID(file *os.File) (int, error) {
+	data, err := io.ReadAll(io.LimitReader(file, 64))
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil || pid < 0 {
+		return 0, nil
+	}
+	return pid, nil
+}
+
+func alive(pid int) bool {
+	return pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+}
+
+// Remove takes the file away, unless it is another one by now, and gives up the lock.
+func (f *File) Remove() error {
+	defer f.file.Close()
+	ours, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(f.path)
+	if err != nil || !os.SameFile(ours, there) {
+		return nil
+	}
+	return os.Remove(f.path)
+}

@@ -1,0 +1,60 @@
+package pidfile
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestCreateAndRemove(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dea.pid")
+	f, err := Create(path)
+	require.NoError(t, err)
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, fmt.Sprintf("%d\n", os.Getpid()), string(data))
+
+	_, err = Create(path)
+	var running *RunningError
+	require.ErrorAs(t, err, &running, "the lock is held")
+	assert.Equal(t, os.Getpid(), running.PID)
+
+	require.NoError(t, f.Remove())
+	assert.NoFileExists(t, path)
+}
+
+func TestFilesOfOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dea.pid")
+	other := exec.Command("sleep", "60")
+	require.NoError(t, other.Start())
+	require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, "%d\n", other.Process.Pid), 0o644))
+	_, err := Create(path)
+	var running *RunningError
+	require.ErrorAs(t, err, &running, "it lives, although it holds no lock")
+	assert.Equal(t, other.Process.Pid, running.PID)
+
+	require.NoError(t, other.Process.Kill())
+	_ = other.Wait()
+	f, err := Create(path)
+	require.NoError(t, err, "its owner is dead")
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, fmt.Sprintf("%d\n", os.Getpid()), string(data), "nothing is left of the old content")
+	require.NoError(t, f.Remove())
+
+	require.NoError(t, os.WriteFile(path, []byte("rubbish"), 0o644))
+	f, err = Create(path)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.WriteFile(path, []byte("1\n"), 0o644))
+	require.NoError(t, f.Remove())
+	assert.FileExists(t, path, "it is another's by now")
+
+	_, err = Create(filepath.Join(t.TempDir(), "none", "dea.pid"))
+	assert.ErrorIs(t, err, os.ErrNotExist)
+}
