@@ -5,7 +5,7 @@ type FindMessage struct {
 	Filter
 	IncludeStats Truth `json:"include_stats,omitempty"` // add figures of running instances
 
-	// Path asks for a signed URL of this path. The key alone is enough: null means the root of the instance.
+	// Asks for a signed URL of this path. The key alone is enough: null means the root of the instance.
 	Path Optional[string] `json:"path,omitzero"`
 }
 

@@ -27,29 +27,29 @@ type Placement struct {
 
 // Hello tells that a DEA is there.
 type Hello struct {
-	ID      string `json:"id" validate:"token"`
-	IP      string `json:"ip"`             // of the DEA
-	Version string `json:"version"`        // of the software; dea_ng says "0.0.1"
-	Port    Int    `json:"port,omitempty"` // of the old directory server (until mid 2013)
+	ID      string `json:"id" validate:"token"` // of the DEA
+	IP      string `json:"ip"`                  // of the DEA
+	Version string `json:"version"`             // of the software; dea_ng says "0.0.1"
+	Port    Int    `json:"port,omitempty"`      // of the old directory server (until mid 2013)
 }
 
 // Goodbye tells that a DEA is about to leave. It may come several times.
 type Goodbye struct {
-	ID           string         `json:"id" validate:"token"`
-	IP           string         `json:"ip"`              // of the DEA
-	Version      string         `json:"version"`         // of the software; dea_ng says "0.0.1"
-	AppIDToCount map[string]int `json:"app_id_to_count"` // instances of each app there, in any state
+	ID           string         `json:"id" validate:"token"` // of the DEA
+	IP           string         `json:"ip"`                  // of the DEA
+	Version      string         `json:"version"`             // of the software; dea_ng says "0.0.1"
+	AppIDToCount map[string]int `json:"app_id_to_count"`     // instances of each app there, in any state
 }
 
 // Capacity answers the question for a DEA's status. Fractions of peers are cut off.
 type Capacity struct {
-	ID             string `json:"id" validate:"token"`
-	IP             string `json:"ip"`              // of the DEA
-	Version        string `json:"version"`         // of the software; dea_ng says "0.0.1"
-	MaxMemory      Int    `json:"max_memory"`      // what may be reserved, overcommitment included, MB
-	ReservedMemory Int    `json:"reserved_memory"` // of instances and staging tasks, MB
-	UsedMemory     Int    `json:"used_memory"`     // measured, of instances only, MB
-	NumClients     *Int   `json:"num_clients"`     // always null
+	ID             string `json:"id" validate:"token"` // of the DEA
+	IP             string `json:"ip"`                  // of the DEA
+	Version        string `json:"version"`             // of the software; dea_ng says "0.0.1"
+	MaxMemory      Int    `json:"max_memory"`          // what may be reserved, overcommitment included, MB
+	ReservedMemory Int    `json:"reserved_memory"`     // of instances and staging tasks, MB
+	UsedMemory     Int    `json:"used_memory"`         // measured, of instances only, MB
+	NumClients     *Int   `json:"num_clients"`         // always null
 }
 
 // A DiscoverMessage asks which DEA has room for an instance. Those that have none stay silent, the others answer after a

@@ -29,9 +29,9 @@ type Route struct {
 	App  string   `json:"app,omitempty"`            // app guid
 	URIs []string `json:"uris" validate:"required"` // host names, in any case; never null
 	Host string   `json:"host" validate:"required"` // IP address
-	Port uint16   `json:"port" validate:"gte=1"`    // there
+	Port uint16   `json:"port" validate:"gte=1"`    // TCP port
 
-	// Tags say what answers there: {"component": "dea-0"}.
+	// What answers there: {"component": "dea-0"}.
 	Tags map[string]string `json:"tags,omitempty"`
 
 	PrivateInstanceID string `json:"private_instance_id,omitempty"` // 64 hex digits, for sticky sessions

@@ -43,7 +43,7 @@ type StagingRequest struct {
 	BuildpackCacheDownloadURI string `json:"buildpack_cache_download_uri,omitempty"` // where to get the buildpack cache; empty: there is none
 	BuildpackCacheUploadURI   string `json:"buildpack_cache_upload_uri,omitempty"`   // where to put it; empty: nowhere
 
-	// StartMessage starts instance 0 when the droplet is there. It is checked when it is used: while staging, only
+	// The message that starts instance 0 when the droplet is there. It is checked when it is used: while staging, only
 	// its limits count, and it still lacks the droplet's digest.
 	StartMessage json.RawMessage `json:"start_message,omitempty"`
 
@@ -72,8 +72,8 @@ func (r StagingRequest) HasStart() bool {
 	return json.Unmarshal(r.StartMessage, &fields) == nil && len(fields) > 0
 }
 
-// StagingProperties tell how to stage. Buildpack and BuildpackGitURL, or BuildpackKey, or none of the three are set;
-// none means to try the admin buildpacks in order.
+// StagingProperties tell how to stage. Either buildpack and buildpack_git_url are set, or buildpack_key is, or none of the
+// three, which means to try the admin buildpacks in order.
 type StagingProperties struct {
 	Services    Services          `json:"services"`            // VCAP_SERVICES of the staging
 	Resources   *StagingResources `json:"resources,omitempty"` // what the app will get; stagers of DEAs do not read it

@@ -136,7 +136,7 @@ type EgressRule struct {
 	Log         bool   `json:"log,omitempty"`                // write what it lets through to the log
 }
 
-// protocols are the values of EgressRule.Protocol.
-var protocols = []string{"tcp", "udp", "icmp", "all"}
+// Protocols lists the values of EgressRule.Protocol.
+func Protocols() []string { return []string{"tcp", "udp", "icmp", "all"} }
 
-func isProtocol(name string) bool { return slices.Contains(protocols, name) }
+func isProtocol(name string) bool { return slices.Contains(Protocols(), name) }

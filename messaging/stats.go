@@ -10,7 +10,7 @@ type Stats struct {
 	Name      string   `json:"name"`       // of the app
 	URIs      []string `json:"uris"`       // its routes
 	Host      string   `json:"host"`       // IP address of the DEA
-	Port      *uint16  `json:"port"`       // there; null when the instance has none
+	Port      *uint16  `json:"port"`       // TCP port; null when the instance has none
 	Uptime    Int      `json:"uptime"`     // seconds since STARTING
 	MemQuota  int64    `json:"mem_quota"`  // bytes
 	DiskQuota int64    `json:"disk_quota"` // bytes
