@@ -108,6 +108,15 @@ func TestHealthAndRoutesOfAllEras(t *testing.T) {
 		messaging.Component{Type: "Router", UUID: "0-77", Host: "10.0.0.5:8081", Credentials: []string{"u", "p"}, Start: "2014-02-28 15:13:08 -0800"})
 }
 
+// What an update does not say, or says with null, is left as it is.
+func TestUpdatesOfAllEras(t *testing.T) {
+	era(t, "routes only", messaging.DEAUpdate, `{"droplet":17,"uris":["a","a"]}`,
+		messaging.UpdateMessage{Droplet: "17", URIs: ptr([]string{"a", "a"})})
+	era(t, "no routes from now on", messaging.DEAUpdate, `{"droplet":"a","uris":[],"version":"v"}`,
+		messaging.UpdateMessage{Droplet: "a", URIs: ptr([]string{}), Version: ptr("v")})
+	era(t, "null", messaging.DEAUpdate, `{"droplet":"a","uris":null,"version":null}`, messaging.UpdateMessage{Droplet: "a"})
+}
+
 func TestStagingOfAllEras(t *testing.T) {
 	era(t, "request of February 2013", messaging.StagingQueue.Subject(),
 		`{"app_id":17,"task_id":"t","async":true,"properties":{"services":[],"framework":"rack","meta":{"console":null},"environment":null},`+

@@ -151,6 +151,29 @@ func TestGoldenStaging(t *testing.T) {
 		`{"task_id":"t","error":"Not enough memory resources available"}`)
 }
 
+func TestGoldenStart(t *testing.T) {
+	golden(t, messaging.DEAStart("d"), messaging.StartMessage{
+		Droplet: "app", Index: 0, Name: "shop", Version: "v", URIs: []string{"a.example.com"}, CCPartition: "default",
+		Limits: messaging.Limits{Mem: 256, Disk: 1024, FDs: 16384}, SHA1: "2fd4", ExecutableURI: "http://cc/droplet", Env: []string{"A=b"},
+		Services:           messaging.Services{{Name: "db", Label: "user-provided", Credentials: json.RawMessage(`{"uri":"mysql://x"}`)}},
+		HealthCheckTimeout: 60, Stack: "cflinuxfs2",
+		EgressNetworkRules: []messaging.EgressRule{{Protocol: "icmp", Type: ptr(0), Code: ptr(-1), Log: true}},
+		VCAPApplication:    map[string]json.RawMessage{"users": json.RawMessage(`null`)},
+	}, `{"droplet":"app","index":0,"name":"shop","version":"v","uris":["a.example.com"],"cc_partition":"default",`+
+		`"limits":{"mem":256,"disk":1024,"fds":16384},"sha1":"2fd4","executableUri":"http://cc/droplet","env":["A=b"],`+
+		`"services":[{"name":"db","label":"user-provided","credentials":{"uri":"mysql://x"}}],"health_check_timeout":60,`+
+		`"stack":"cflinuxfs2","egress_network_rules":[{"protocol":"icmp","type":0,"code":-1,"log":true}],"vcap_application":{"users":null}}`)
+}
+
+func TestGoldenSignals(t *testing.T) {
+	for _, subject := range []messaging.Subject[messaging.Signal]{
+		messaging.DEALocate, messaging.HealthManagerStart, messaging.StagingLocate, messaging.RouterGreet.Subject(),
+		messaging.DropletStatus.Subject(), messaging.ComponentDiscover.Subject(),
+	} {
+		golden(t, subject, messaging.Signal{}, `{}`)
+	}
+}
+
 // The example of a start message of 2014, with the forms that its sender used.
 const startMessage = `{"droplet":"0e7b4b2e","index":0,"name":"shop","version":"f31d","uris":["shop.example.com"],
  "prod":false,"sha1":"2fd4e1c67a2d28fced849ee1bb76e7391b93eb12","executableFile":"deprecated",
