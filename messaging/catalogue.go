@@ -1,47 +1,68 @@
 package messaging
 
 import (
+	"slices"
 	"strings"
+	"sync"
 )
 
-// A Kind describes one subject of the protocol for programs that show or document messages of every type.
-type Kind struct {
-	Subject string // with "*" where an id stands
-	From    string // who publishes
-	To      string // who listens
-	Purpose string
+// A Direction tells what a platform node (a DEA, a stager) does with a subject.
+type Direction string
 
-	Decode       func(data []byte) (any, error)
-	DecodeAnswer func(data []byte) (any, error) // nil when there are no answers
+// The directions.
+const (
+	NodeSends    Direction = "sends"
+	NodeReceives Direction = "receives"
+	NodeAsks     Direction = "asks"    // sends, and hears the answers
+	NodeAnswers  Direction = "answers" // receives, and answers to the reply subject
+	NodeIgnores  Direction = "ignores" // others talk there
+)
+
+// A Kind describes one subject of the protocol, for programs that show, record or document messages of every type.
+type Kind struct {
+	Subject   string    // with "*" where the id of a component stands
+	Area      string    // what it is about: "Running apps"
+	Direction Direction // seen from the platform node
+	From      string    // who publishes
+	To        string    // who listens
+	Group     string    // queue group of those who listen; empty: each of them hears every message
+	Era       string    // when peers used it
+	Purpose   string    // a few words
+	Note      string    // what else to know: sentences, may be empty
+
+	// Example is a message in the form that is recommended for sending. Answers has one for each form of answer; it is
+	// nil when there are no answers. Both are shared: do not change what they point to.
+	Example any
+	Answers []any
+
+	Decode       func(data []byte) (any, error) // into the type of Example
+	DecodeAnswer func(data []byte) (any, error) // into one type for all forms of answers; nil when there are none
 }
 
-// Kinds lists every subject that the package knows.
-func Kinds() []Kind {
-	return []Kind{
-		tell(DEAAdvertise, "DEA", "Cloud Controller", "capacity offer"),
-		tell(DEALocate, "Cloud Controller", "DEA", "advertise now"),
-		tell(DEAStart("*"), "Cloud Controller", "DEA", "start one instance"),
-		tell(DEAStop, "Cloud Controller", "DEA, stager", "stop what matches"),
-		tell(DEAUpdate, "Cloud Controller", "DEA", "new routes or version of an app"),
-		ask(DEAFindDroplet, "Cloud Controller", "DEA", "find instances, their figures and files"),
-		tell(DEAShutdown, "DEA", "Cloud Controller", "forget the offer"),
-		tell(DropletExited, "DEA", "Cloud Controller, health manager", "an instance ended or has to leave"),
-		tell(DEAHeartbeat, "DEA", "health manager", "all instances"),
-		tell(HealthManagerStart, "health manager", "DEA", "heartbeat now"),
-		tell(RouterStart, "router", "DEA", "register everything now"),
-		ask(RouterGreet, "DEA", "router", "ask for the interval"),
-		tell(RouterRegister, "DEA", "router", "add routes"),
-		tell(RouterUnregister, "DEA", "router", "remove routes"),
-		tell(StagingAdvertise, "stager", "Cloud Controller", "capacity offer"),
-		tell(StagingLocate, "Cloud Controller", "stager", "advertise now"),
-		ask(StagingStart("*"), "Cloud Controller", "stager", "stage an app"),
-		tell(StagingStop, "Cloud Controller", "stager", "give up staging of an app"),
+// Kinds lists every subject that the package knows, by area.
+func Kinds() []Kind { return slices.Clone(kinds()) }
+
+var kinds = sync.OnceValue(func() []Kind {
+	return slices.Concat(
+		area("Offers", offerKinds()),
+		area("Running apps", appKinds()),
+		area("Health", healthKinds()),
+		area("Routes", routerKinds()),
+		area("Staging", stagingKinds()),
+		area("Components", componentKinds()),
+	)
+})
+
+func area(name string, kinds []Kind) []Kind {
+	for i := range kinds {
+		kinds[i].Area = name
 	}
+	return kinds
 }
 
 // KindOf finds the kind of a subject.
 func KindOf(subject string) (Kind, bool) {
-	for _, kind := range Kinds() {
+	for _, kind := range kinds() {
 		if matches(kind.Subject, subject) {
 			return kind, true
 		}
@@ -62,13 +83,16 @@ func matches(pattern, subject string) bool {
 	return true
 }
 
-func tell[T any](s Subject[T], from, to, purpose string) Kind {
-	return Kind{Subject: string(s), From: from, To: to, Purpose: purpose, Decode: boxed(s.Decode)}
+// tell completes the kind of a subject without answers.
+func tell[T any](s Subject[T], kind Kind, example T) Kind {
+	kind.Subject, kind.Example, kind.Decode = string(s), example, boxed(s.Decode)
+	return kind
 }
 
-func ask[Q, A any](q Query[Q, A], from, to, purpose string) Kind {
-	kind := tell(q.Subject(), from, to, purpose)
-	kind.DecodeAnswer = boxed(q.DecodeAnswer)
+// ask completes the kind of a query. The answers are messages of type A, or of those types that are sent for it.
+func ask[Q, A any](q Query[Q, A], kind Kind, example Q, answers ...any) Kind {
+	kind = tell(q.Subject(), kind, example)
+	kind.Answers, kind.DecodeAnswer = answers, boxed(q.DecodeAnswer)
 	return kind
 }
 

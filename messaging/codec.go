@@ -57,7 +57,9 @@ func encode[T any](subject string, message T) ([]byte, error) {
 func decode[T any](subject string, data []byte) (T, error) {
 	var message T
 	if _, ok := any(&message).(ignored); ok {
-		if json.Unmarshal(data, &message) != nil {
+		// A value of the wrong type leaves the other fields readable; what is no JSON leaves nothing.
+		var wrongType *json.UnmarshalTypeError
+		if err := json.Unmarshal(data, &message); err != nil && !errors.As(err, &wrongType) {
 			var empty T
 			return empty, nil
 		}
@@ -146,8 +148,8 @@ func explain(f validator.FieldError) string {
 		return "is not a known state"
 	case "protocol":
 		return "must be one of tcp, udp, icmp, all"
-	case "uri":
-		return "must be a URI"
+	case "len":
+		return "must have " + f.Param() + " elements"
 	default:
 		return "must satisfy " + f.Tag() + " " + f.Param()
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -75,6 +76,55 @@ func TestInboxSurvivesBadMessagesAndPanics(t *testing.T) {
 	soon(t, "the good message is handled", func() bool { return good.Load() == 1 })
 	cancel()
 	require.NoError(t, <-done)
+}
+
+// In a queue group each request reaches one of the members; every member hears what comes to all.
+func TestAnswerInGroup(t *testing.T) {
+	const requests = 50
+	server := messagingtest.NewServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var ended atomic.Int32
+	for _, member := range []string{"one", "two"} {
+		conn := server.Connect()
+		in := messaging.NewInbox(conn, nil)
+		defer in.Close()
+		require.NoError(t, messaging.AnswerInGroup(in, messaging.StagingQueue, messaging.StagingQueueGroup,
+			func(_ context.Context, m messaging.StagingRequest, to messaging.Reply) {
+				assert.NoError(t, messaging.Send(to, messaging.StagingRefusal{TaskID: string(m.TaskID), Error: "refused by " + member}))
+			}))
+		require.NoError(t, messaging.Handle(in, messaging.StagingLocate, func(context.Context, messaging.Signal) {
+			assert.NoError(t, conn.Flush(), "its answers are with the server")
+			ended.Add(1)
+		}))
+		require.NoError(t, conn.Flush(), "the server knows the subscriptions")
+		done := make(chan error)
+		go func() { done <- in.Run(ctx) }()
+		defer func() { cancel(); assert.NoError(t, <-done) }()
+	}
+	conn := server.Connect()
+	sub, err := conn.SubscribeSync("answers")
+	require.NoError(t, err)
+	want := make([]string, requests)
+	for i := range requests {
+		want[i] = strconv.Itoa(i)
+		require.NoError(t, conn.PublishRequest(string(messaging.StagingQueue), "answers", []byte(`{"task_id":`+want[i]+`}`)))
+	}
+	require.NoError(t, messaging.StagingLocate.Publish(conn, messaging.Signal{}))
+	soon(t, "both members have come to the end", func() bool { return ended.Load() == 2 })
+	require.NoError(t, conn.Flush(), "all answers are here")
+	count, _, err := sub.Pending()
+	require.NoError(t, err)
+	require.Equal(t, requests, count, "no request was answered twice")
+	var got []string
+	for range requests {
+		msg, err := sub.NextMsg(patience)
+		require.NoError(t, err)
+		answer, err := messaging.StagingQueue.DecodeAnswer(msg.Data)
+		require.NoError(t, err)
+		got = append(got, string(answer.TaskID))
+	}
+	assert.ElementsMatch(t, want, got)
 }
 
 func TestQuery(t *testing.T) {

@@ -13,4 +13,9 @@
 // [Connect] gives a connection that comes back for ever and never replays stale publications, [Inbox] receives
 // several subjects in the order in which the server sent them, [Outbox] keeps the few messages that must not be lost
 // while the server is away. The types can be used without any of these.
+//
+// [Kinds] is the catalogue of all subjects, with an example of every message. The documents docs/protocol.md and
+// docs/asyncapi.yaml are written from it; go generate renews them.
 package messaging
+
+//go:generate go test ./internal/protodoc -update

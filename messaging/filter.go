@@ -10,13 +10,13 @@ import (
 type Filter struct {
 	Droplet Text `json:"droplet" validate:"required"` // app guid
 
-	// Version selects by equality; absent or null means any version, an empty string is a version.
+	// Version of the app, by equality; absent or null means any version, an empty string is a version.
 	Version *string `json:"version,omitempty"`
 
 	Instances   Texts   `json:"instances,omitempty"`    // instance guids
-	InstanceIDs Texts   `json:"instance_ids,omitempty"` // a synonym; the union of both counts
-	Indices     Indices `json:"indices,omitempty"`
-	States      Names   `json:"states,omitempty"`
+	InstanceIDs Texts   `json:"instance_ids,omitempty"` // a synonym of instances; the union of both counts
+	Indices     Indices `json:"indices,omitempty"`      // instance indexes
+	States      Names   `json:"states,omitempty"`       // received in any case; an unknown one refuses the message
 }
 
 // Names is a list of states; input is accepted in any case, an unknown name refuses the message ("Unknown state").

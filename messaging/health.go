@@ -8,17 +8,17 @@ const (
 
 // A Heartbeat lists all instances of a DEA. An empty list is sent too: it says that the DEA lives.
 type Heartbeat struct {
-	DEA      string     `json:"dea" validate:"token"`
-	Droplets []Instance `json:"droplets" validate:"required,dive"`
+	DEA      string     `json:"dea" validate:"token"`              // id of the DEA
+	Droplets []Instance `json:"droplets" validate:"required,dive"` // one entry for each instance; never null
 }
 
-// An Instance is one entry of a Heartbeat.
+// An Instance is one entry of a Heartbeat. HM9000 decodes the index as an integer.
 type Instance struct {
-	CCPartition    string  `json:"cc_partition"`
-	Droplet        Text    `json:"droplet" validate:"required"` // app guid
-	Version        string  `json:"version"`
-	Instance       string  `json:"instance" validate:"required"` // guid
-	Index          int     `json:"index" validate:"gte=0"`
-	State          State   `json:"state" validate:"state"` // STARTING, RUNNING, CRASHED or EVACUATING
-	StateTimestamp Seconds `json:"state_timestamp"`
+	CCPartition    string  `json:"cc_partition"`                 // from the start message
+	Droplet        Text    `json:"droplet" validate:"required"`  // app guid
+	Version        string  `json:"version"`                      // of the app
+	Instance       string  `json:"instance" validate:"required"` // instance guid
+	Index          int     `json:"index" validate:"gte=0"`       // instance index
+	State          State   `json:"state" validate:"state"`       // STARTING, RUNNING, CRASHED or EVACUATING
+	StateTimestamp Seconds `json:"state_timestamp"`              // of the last change of state, Unix seconds
 }

@@ -42,7 +42,7 @@ func NewInbox(conn *nats.Conn, log *slog.Logger) *Inbox {
 
 // Handle subscribes to a subject.
 func Handle[T any](in *Inbox, subject Subject[T], handler func(context.Context, T)) error {
-	return in.subscribe(string(subject), func(ctx context.Context, msg *nats.Msg) {
+	return in.subscribe(string(subject), "", func(ctx context.Context, msg *nats.Msg) {
 		message, err := subject.Decode(msg.Data)
 		if err != nil {
 			in.refuse(msg, err)
@@ -54,7 +54,12 @@ func Handle[T any](in *Inbox, subject Subject[T], handler func(context.Context, 
 
 // Answer subscribes to a query. The handler, or whom it tells, sends any number of answers to the Reply.
 func Answer[Q, A any](in *Inbox, query Query[Q, A], handler func(context.Context, Q, Reply)) error {
-	return in.subscribe(string(query), func(ctx context.Context, msg *nats.Msg) {
+	return AnswerInGroup(in, query, "", handler)
+}
+
+// AnswerInGroup is Answer in a queue group: each request reaches one of the group's members.
+func AnswerInGroup[Q, A any](in *Inbox, query Query[Q, A], group string, handler func(context.Context, Q, Reply)) error {
+	return in.subscribe(string(query), group, func(ctx context.Context, msg *nats.Msg) {
 		request, err := query.Decode(msg.Data)
 		if err != nil {
 			in.refuse(msg, err)
@@ -64,8 +69,9 @@ func Answer[Q, A any](in *Inbox, query Query[Q, A], handler func(context.Context
 	})
 }
 
-func (in *Inbox) subscribe(subject string, handle func(context.Context, *nats.Msg)) error {
-	sub, err := in.conn.ChanSubscribe(subject, in.messages)
+// subscribe joins a queue group unless its name is empty.
+func (in *Inbox) subscribe(subject, group string, handle func(context.Context, *nats.Msg)) error {
+	sub, err := in.conn.ChanQueueSubscribe(subject, group, in.messages)
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", subject, err)
 	}

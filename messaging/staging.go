@@ -7,7 +7,15 @@ const (
 	StagingAdvertise Subject[StagerAdvertisement] = "staging.advertise" // stager: capacity offer, every 5 s and when asked
 	StagingLocate    Subject[Signal]              = "staging.locate"    // Cloud Controller: advertise now
 	StagingStop      Subject[StagingStopMessage]  = "staging.stop"      // Cloud Controller: give up what runs for an app
+	Buildpacks       Subject[BuildpackList]       = "buildpacks"        // Cloud Controller: fetch these ahead of time (2014-09 to 2015-10)
+
+	// StagingQueue asks any one stager, with the answers of StagingStart (until 2016-01). Stagers subscribe to it in the
+	// queue group StagingQueueGroup, see [AnswerInGroup].
+	StagingQueue Query[StagingRequest, StagingAnswer] = "staging"
 )
+
+// StagingQueueGroup is the queue group of StagingQueue: each request reaches one stager.
+const StagingQueueGroup = "staging"
 
 // StagingStart returns the subject on which the stager of this id is asked to stage. Two answers come to the reply
 // subject: that the set-up is done, and the result. A refusal is the only answer.
@@ -17,36 +25,34 @@ func StagingStart(id string) Query[StagingRequest, StagingAnswer] {
 
 // A StagerAdvertisement offers the capacity of a stager. The Cloud Controller drops it after 10 s.
 type StagerAdvertisement struct {
-	ID              string   `json:"id" validate:"token"`
-	Stacks          []string `json:"stacks" validate:"required"`
-	AvailableMemory Int      `json:"available_memory"`         // MB
-	AvailableDisk   *Int     `json:"available_disk,omitempty"` // MB; nil (before 2014-04) means enough
+	ID              string   `json:"id" validate:"token"`        // of the stager; it becomes a part of subjects
+	Stacks          []string `json:"stacks" validate:"required"` // names of the root file systems it has
+	AvailableMemory Int      `json:"available_memory"`           // what is left, MB; may be negative
+	AvailableDisk   *Int     `json:"available_disk,omitempty"`   // the same for disk, MB; nil (before 2014-04) means enough
 }
 
 // A StagingRequest asks for an app to be staged.
 type StagingRequest struct {
-	AppID      Text              `json:"app_id,omitempty"`
-	TaskID     Text              `json:"task_id,omitempty"` // empty: the stager draws one
-	Properties StagingProperties `json:"properties"`
+	AppID      Text              `json:"app_id,omitempty"`  // app guid; without one a stop does not find the task
+	TaskID     Text              `json:"task_id,omitempty"` // comes back in the answers; empty: the stager draws one
+	Properties StagingProperties `json:"properties"`        // how to stage
 
-	// Where to get the app's source, and where to put the droplet. They may carry user info.
-	DownloadURI string `json:"download_uri"`
-	UploadURI   string `json:"upload_uri"`
+	DownloadURI string `json:"download_uri"` // where to get the app's source; may carry user info
+	UploadURI   string `json:"upload_uri"`   // where to put the droplet; may carry user info
 
-	// The same for the buildpack cache; empty means that there is none.
-	BuildpackCacheDownloadURI string `json:"buildpack_cache_download_uri,omitempty"`
-	BuildpackCacheUploadURI   string `json:"buildpack_cache_upload_uri,omitempty"`
+	BuildpackCacheDownloadURI string `json:"buildpack_cache_download_uri,omitempty"` // where to get the buildpack cache; empty: there is none
+	BuildpackCacheUploadURI   string `json:"buildpack_cache_upload_uri,omitempty"`   // where to put it; empty: nowhere
 
-	// StartMessage starts instance 0 when the droplet is there. It is checked when it is used: while staging, only
+	// The message that starts instance 0 when the droplet is there. It is checked when it is used: while staging, only
 	// its limits count, and it still lacks the droplet's digest.
 	StartMessage json.RawMessage `json:"start_message,omitempty"`
 
-	AdminBuildpacks    []AdminBuildpack `json:"admin_buildpacks,omitempty"` // in the order in which to try them
-	EgressNetworkRules []EgressRule     `json:"egress_network_rules,omitempty"`
-	Stack              string           `json:"stack,omitempty"`
-	MemoryLimit        Int              `json:"memory_limit,omitempty"` // MB; 0: that of the start message
-	DiskLimit          Int              `json:"disk_limit,omitempty"`   // MB
-	AcceptsHTTP        bool             `json:"accepts_http,omitempty"`
+	AdminBuildpacks    []AdminBuildpack `json:"admin_buildpacks,omitempty"`     // in the order in which to try them
+	EgressNetworkRules []EgressRule     `json:"egress_network_rules,omitempty"` // what may go out while staging (since 2014-06)
+	Stack              string           `json:"stack,omitempty"`                // name of the root file system (since 2015-02)
+	MemoryLimit        Int              `json:"memory_limit,omitempty"`         // MB; 0: that of the start message
+	DiskLimit          Int              `json:"disk_limit,omitempty"`           // MB; 0: that of the start message
+	AcceptsHTTP        bool             `json:"accepts_http,omitempty"`         // since 2016; no stager reads it
 }
 
 // StartLimits returns the limits of the start message, zero where it has none.
@@ -66,85 +72,41 @@ func (r StagingRequest) HasStart() bool {
 	return json.Unmarshal(r.StartMessage, &fields) == nil && len(fields) > 0
 }
 
-// StagingProperties tell how to stage.
+// StagingProperties tell how to stage. Either buildpack and buildpack_git_url are set, or buildpack_key is, or none of the
+// three, which means to try the admin buildpacks in order.
 type StagingProperties struct {
-	Services    Services    `json:"services"`
-	Environment []string    `json:"environment"` // NAME=value
-	Meta        StagingMeta `json:"meta"`
+	Services    Services          `json:"services"`            // VCAP_SERVICES of the staging
+	Resources   *StagingResources `json:"resources,omitempty"` // what the app will get; stagers of DEAs do not read it
+	Environment []string          `json:"environment"`         // the user's variables, NAME=value
+	Meta        StagingMeta       `json:"meta"`                // what else the user said
 
-	// One of: a git URL (two names for it, the first wins), the key of an admin buildpack, or neither, which means
-	// to try the admin buildpacks in order.
-	Buildpack       string `json:"buildpack,omitempty"`
-	BuildpackGitURL string `json:"buildpack_git_url,omitempty"`
-	BuildpackKey    string `json:"buildpack_key,omitempty"`
+	Buildpack       string `json:"buildpack,omitempty"`         // git URL of the user's buildpack
+	BuildpackGitURL string `json:"buildpack_git_url,omitempty"` // the same; buildpack wins when both are there
+	BuildpackKey    string `json:"buildpack_key,omitempty"`     // key of the admin buildpack to use, without detection
+}
+
+// StagingResources are the limits of the app that is staged.
+type StagingResources struct {
+	Memory Int `json:"memory"` // MB
+	Disk   Int `json:"disk"`   // MB
+	FDs    Int `json:"fds"`    // open files
 }
 
 // StagingMeta carries the start command that the user gave with the app.
 type StagingMeta struct {
-	Command string `json:"command,omitempty"`
+	Command string `json:"command,omitempty"` // start command; it comes before that of the buildpack
 }
 
 // An AdminBuildpack is a zip file at a URL; new content has a new key.
 type AdminBuildpack struct {
-	Key string `json:"key"`
-	URL string `json:"url"` // may carry user info
+	Key string `json:"key"` // names the content, fit to be a directory name
+	URL string `json:"url"` // where to get the zip file; may carry user info
 }
+
+// A BuildpackList is a bare JSON array of all admin buildpacks. The Cloud Controller sends it when a new stager appears.
+type BuildpackList []AdminBuildpack
 
 // A StagingStopMessage gives up all staging of an app.
 type StagingStopMessage struct {
-	AppID Text `json:"app_id" validate:"required"`
-}
-
-// A StagingAnswer is what a requester reads from either answer. Stagers send [StagingSetup] and [StagingResult].
-type StagingAnswer struct {
-	TaskID               Text            `json:"task_id"`
-	StreamingLogURL      string          `json:"task_streaming_log_url"`
-	DetectedBuildpack    string          `json:"detected_buildpack"`
-	BuildpackKey         string          `json:"buildpack_key"`
-	DropletSHA1          string          `json:"droplet_sha1"`
-	DetectedStartCommand string          `json:"detected_start_command"`
-	Procfile             map[string]Text `json:"procfile"`
-	AppID                Text            `json:"app_id"`
-	Error                string          `json:"error"` // empty when all is well
-	ErrorInfo            *StagingError   `json:"error_info"`
-}
-
-// StagingSetup is the first answer: the task is set up, or could not be.
-type StagingSetup struct {
-	TaskID          string  `json:"task_id" validate:"required"`
-	StreamingLogURL string  `json:"task_streaming_log_url"`
-	Error           *string `json:"error"` // null when all is well
-}
-
-// StagingResult is the second answer.
-type StagingResult struct {
-	TaskID               string            `json:"task_id" validate:"required"`
-	DetectedBuildpack    *string           `json:"detected_buildpack"` // null when detection was not run
-	BuildpackKey         *string           `json:"buildpack_key"`
-	DropletSHA1          *string           `json:"droplet_sha1"` // null: not packed, or instance 0 was not started
-	DetectedStartCommand *string           `json:"detected_start_command"`
-	Procfile             map[string]string `json:"procfile"`
-	AppID                string            `json:"app_id"`
-	Error                string            `json:"error,omitempty"`
-	ErrorInfo            *StagingError     `json:"error_info,omitempty"`
-}
-
-// StagingRefusal is the only answer when a task was not begun or was stopped.
-type StagingRefusal struct {
-	TaskID string `json:"task_id" validate:"required"`
-	AppID  string `json:"app_id,omitempty"`
-	Error  string `json:"error" validate:"required"`
-}
-
-// The types that the Cloud Controller knows; it breaks on others.
-const (
-	NoAppDetected = "NoAppDetectedError"
-	CompileFailed = "BuildpackCompileFailed"
-	ReleaseFailed = "BuildpackReleaseFailed"
-)
-
-// A StagingError names the kind of a failed staging. Both fields are always set.
-type StagingError struct {
-	Type    string `json:"type" validate:"required"`
-	Message string `json:"message" validate:"required"`
+	AppID Text `json:"app_id" validate:"required"` // app guid
 }

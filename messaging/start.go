@@ -7,30 +7,30 @@ import (
 	"strings"
 )
 
-// A StartMessage tells a DEA to start one instance of an app.
+// A StartMessage tells a DEA to start one instance of an app. Keys that are not listed here are ignored: executableFile,
+// prod, console, debug, tags, flapping, framework, runtime.
 type StartMessage struct {
-	Droplet     Text     `json:"droplet" validate:"required"` // app guid
-	Index       int      `json:"index" validate:"gte=0"`
-	Name        string   `json:"name" validate:"required"`
-	Version     string   `json:"version" validate:"required"`
-	URIs        []string `json:"uris"`
-	CCPartition string   `json:"cc_partition" validate:"required"`
-	Limits      Limits   `json:"limits"`
+	Droplet     Text     `json:"droplet" validate:"required"`      // app guid
+	Index       int      `json:"index" validate:"gte=0"`           // instance index
+	Name        string   `json:"name" validate:"required"`         // of the app
+	Version     string   `json:"version" validate:"required"`      // of the app
+	URIs        []string `json:"uris"`                             // routes; without any there is no health check
+	CCPartition string   `json:"cc_partition" validate:"required"` // comes back in heartbeats and exits
+	Limits      Limits   `json:"limits"`                           // what the instance gets
 
-	// SHA1 of the droplet file in hex, and where to get it. The URL may carry user info.
-	SHA1          string `json:"sha1"`
-	ExecutableURI string `json:"executableUri"`
+	SHA1          string `json:"sha1"`          // of the droplet file, in hex
+	ExecutableURI string `json:"executableUri"` // where to get the droplet; may carry user info
 
-	Env      []string `json:"env"`                          // NAME=value
+	Env      []string `json:"env"`                          // the user's variables, NAME=value
 	Services Services `json:"services" validate:"required"` // must be there, may be empty
 
 	StartCommand       string `json:"start_command,omitempty"`        // overrides that of the droplet
 	HealthCheckTimeout Int    `json:"health_check_timeout,omitempty"` // seconds; 0 or less means the DEA's default
-	Stack              string `json:"stack,omitempty"`
+	Stack              string `json:"stack,omitempty"`                // name of the root file system (since 2015-02)
 
-	EgressNetworkRules []EgressRule `json:"egress_network_rules,omitempty" validate:"dive"`
+	EgressNetworkRules []EgressRule `json:"egress_network_rules,omitempty" validate:"dive"` // what may go out (since 2014-06)
 
-	// VCAPApplication is what the Cloud Controller knows of the app, the base of VCAP_APPLICATION (since 2014).
+	// What the Cloud Controller knows of the app, the base of VCAP_APPLICATION (since 2014-03).
 	VCAPApplication map[string]json.RawMessage `json:"vcap_application,omitempty"`
 }
 
@@ -61,7 +61,7 @@ func ParseEnv(entries []string) []EnvVar {
 
 // Limits of one instance. The numbers must be integers on the wire.
 type Limits struct {
-	Mem  int64 `json:"mem" validate:"gte=0"`  // MB
+	Mem  int64 `json:"mem" validate:"gte=0"`  // memory, MB
 	Disk int64 `json:"disk" validate:"gte=0"` // MB
 	FDs  int64 `json:"fds" validate:"gte=0"`  // open files
 }
@@ -91,13 +91,13 @@ func (s *Services) UnmarshalJSON(data []byte) error {
 // A Service is one service binding, with those of its keys that reach VCAP_SERVICES, in that order. Values are kept
 // as the Cloud Controller sent them.
 type Service struct {
-	Name           string          `json:"name"`
-	Label          string          `json:"label"`
-	Tags           json.RawMessage `json:"tags,omitempty"`
-	Plan           json.RawMessage `json:"plan,omitempty"`
-	PlanOption     json.RawMessage `json:"plan_option,omitempty"`
-	Credentials    json.RawMessage `json:"credentials,omitempty"`
-	SyslogDrainURL json.RawMessage `json:"syslog_drain_url,omitempty"`
+	Name           string          `json:"name"`                       // of the service instance
+	Label          string          `json:"label"`                      // of the service, in 2014 with its version; or "user-provided"
+	Tags           json.RawMessage `json:"tags,omitempty"`             // array of strings; in 2013 an object
+	Plan           json.RawMessage `json:"plan,omitempty"`             // name of the plan
+	PlanOption     json.RawMessage `json:"plan_option,omitempty"`      // string
+	Credentials    json.RawMessage `json:"credentials,omitempty"`      // any JSON; secret
+	SyslogDrainURL json.RawMessage `json:"syslog_drain_url,omitempty"` // where the app's log goes
 }
 
 // UnmarshalJSON implements json.Unmarshaler. Keys that are null or false count as absent.
@@ -128,14 +128,15 @@ func (s Services) DrainURLs() []string {
 
 // An EgressRule allows traffic out of an instance or a staging task.
 type EgressRule struct {
-	Protocol    string `json:"protocol" validate:"protocol"`
-	Destination string `json:"destination,omitempty"` // CIDR, address, or range
-	Ports       string `json:"ports,omitempty"`       // "80,443,8000-9000"
-	Type        *int   `json:"type,omitempty"`        // ICMP
-	Code        *int   `json:"code,omitempty"`        // ICMP
-	Log         bool   `json:"log,omitempty"`
+	Protocol    string `json:"protocol" validate:"protocol"` // tcp, udp, icmp or all
+	Destination string `json:"destination,omitempty"`        // CIDR, address, or range
+	Ports       string `json:"ports,omitempty"`              // "80,443,8000-9000"
+	Type        *int   `json:"type,omitempty"`               // ICMP type
+	Code        *int   `json:"code,omitempty"`               // ICMP code
+	Log         bool   `json:"log,omitempty"`                // write what it lets through to the log
 }
 
-func isProtocol(name string) bool {
-	return slices.Contains([]string{"tcp", "udp", "icmp", "all"}, name)
-}
+// Protocols lists the values of EgressRule.Protocol.
+func Protocols() []string { return []string{"tcp", "udp", "icmp", "all"} }
+
+func isProtocol(name string) bool { return slices.Contains(Protocols(), name) }

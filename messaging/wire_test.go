@@ -3,6 +3,7 @@ package messaging_test
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -25,7 +26,7 @@ func golden[T any](t *testing.T, subject messaging.Subject[T], message T, wire s
 
 func TestGoldenDEA(t *testing.T) {
 	golden(t, messaging.DEAAdvertise, messaging.Advertisement{
-		ID: "0-4f1c", Stacks: []string{"lucid64"}, AvailableMemory: 3072, AvailableDisk: -1,
+		ID: "0-4f1c", Stacks: []string{"lucid64"}, AvailableMemory: 3072, AvailableDisk: ptr(messaging.Int(-1)),
 		AppIDToCount: map[string]int{"app": 2}, PlacementProperties: messaging.Placement{Zone: "z1"},
 	}, `{"id":"0-4f1c","stacks":["lucid64"],"available_memory":3072,"available_disk":-1,`+
 		`"app_id_to_count":{"app":2},"placement_properties":{"zone":"z1"}}`)
@@ -75,11 +76,68 @@ func TestGoldenHealthAndRouter(t *testing.T) {
 	}, `{"dea":"0-4f1c","app":"app","uris":[],"host":"10.0.3.7","port":61017,"tags":{"component":"dea-0"},"private_instance_id":"p"}`)
 }
 
+// The URL of an offer is absent, null, or there; a DEA without HTTPS sends either of the first two.
+func TestGoldenURLOfAnOffer(t *testing.T) {
+	for wire, url := range map[string]messaging.Optional[string]{
+		``: {}, `,"url":null`: messaging.Null[string](), `,"url":"https://dea-0:1234"`: messaging.Present("https://dea-0:1234"),
+	} {
+		golden(t, messaging.DEAAdvertise, messaging.Advertisement{
+			ID: "d", Stacks: []string{}, AvailableDisk: ptr(messaging.Int(1)), AppIDToCount: map[string]int{},
+			PlacementProperties: messaging.Placement{Zone: "default"}, URL: url,
+		}, `{"id":"d","stacks":[],"available_memory":0,"available_disk":1,"app_id_to_count":{},`+
+			`"placement_properties":{"zone":"default"}`+wire+`}`)
+	}
+}
+
+func TestGoldenOldSubjects(t *testing.T) {
+	golden(t, messaging.DEAHello, messaging.Hello{ID: "0-4f1c", IP: "10.0.3.7", Version: "0.0.1"},
+		`{"id":"0-4f1c","ip":"10.0.3.7","version":"0.0.1"}`)
+	golden(t, messaging.DEAStatus.Subject(), messaging.Signal{}, `{}`)
+	golden(t, messaging.Subject[messaging.Capacity]("answer"), messaging.Capacity{
+		ID: "0-4f1c", IP: "10.0.3.7", Version: "0.0.1", MaxMemory: 4096, ReservedMemory: 1024, UsedMemory: 512,
+	}, `{"id":"0-4f1c","ip":"10.0.3.7","version":"0.0.1","max_memory":4096,"reserved_memory":1024,"used_memory":512,"num_clients":null}`)
+	golden(t, messaging.DEADiscover.Subject(), messaging.DiscoverMessage{
+		Droplet: "app", Limits: messaging.Limits{Mem: 256, Disk: 1024, FDs: 16384},
+	}, `{"droplet":"app","limits":{"mem":256,"disk":1024,"fds":16384}}`)
+	golden(t, messaging.Subject[messaging.InstanceSummary]("answer"), messaging.InstanceSummary{Name: "shop", URIs: []string{"a.example.com"}},
+		`{"name":"shop","uris":["a.example.com"]}`)
+	golden(t, messaging.DropletUpdated, messaging.Signal{}, `{}`)
+}
+
+func TestGoldenComponents(t *testing.T) {
+	component := messaging.Component{
+		Type: "DEA", Index: 0, UUID: "0-4f1c", Host: "10.0.3.7:34501", Credentials: []string{"user", "password"},
+		Start: "2014-02-28 15:13:08 -0800",
+	}
+	const announced = `{"type":"DEA","index":0,"uuid":"0-4f1c","host":"10.0.3.7:34501","credentials":["user","password"],` +
+		`"start":"2014-02-28 15:13:08 -0800"`
+	golden(t, messaging.ComponentAnnounce, component, announced+`}`)
+	component.Uptime = messaging.Uptime(12*time.Minute + 7*time.Second + 900*time.Millisecond)
+	golden(t, messaging.Subject[messaging.Component]("answer"), component, announced+`,"uptime":"0d:0h:12m:7s"}`)
+	assert.Equal(t, "3d:4h:5m:6s", messaging.Uptime(76*time.Hour+5*time.Minute+6*time.Second))
+	assert.Equal(t, "0d:0h:0m:0s", messaging.Uptime(-time.Hour))
+}
+
 func TestGoldenStaging(t *testing.T) {
 	golden(t, messaging.StagingAdvertise, messaging.StagerAdvertisement{
 		ID: "s", Stacks: []string{"lucid64"}, AvailableMemory: 7168, AvailableDisk: ptr(messaging.Int(30720)),
 	}, `{"id":"s","stacks":["lucid64"],"available_memory":7168,"available_disk":30720}`)
 	golden(t, messaging.StagingStop, messaging.StagingStopMessage{AppID: "a"}, `{"app_id":"a"}`)
+	golden(t, messaging.Buildpacks, messaging.BuildpackList{{Key: "b1_0f3c", URL: "http://cc/b1"}}, `[{"key":"b1_0f3c","url":"http://cc/b1"}]`)
+	for _, query := range []messaging.Query[messaging.StagingRequest, messaging.StagingAnswer]{messaging.StagingStart("s"), messaging.StagingQueue} {
+		golden(t, query.Subject(), messaging.StagingRequest{
+			AppID: "a", TaskID: "t", DownloadURI: "http://cc/app", UploadURI: "http://cc/droplet", Stack: "cflinuxfs2",
+			Properties: messaging.StagingProperties{
+				Services: messaging.Services{}, Environment: []string{"A=b"}, Meta: messaging.StagingMeta{Command: "run"}, BuildpackKey: "b1",
+				Resources: &messaging.StagingResources{Memory: 256, Disk: 1024, FDs: 16384},
+			},
+			StartMessage:    json.RawMessage(`{"index":0,"sha1":null}`),
+			AdminBuildpacks: []messaging.AdminBuildpack{{Key: "b1", URL: "http://cc/b1"}}, MemoryLimit: 512,
+		}, `{"app_id":"a","task_id":"t","properties":{"services":[],"resources":{"memory":256,"disk":1024,"fds":16384},`+
+			`"environment":["A=b"],"meta":{"command":"run"},"buildpack_key":"b1"},"download_uri":"http://cc/app",`+
+			`"upload_uri":"http://cc/droplet","start_message":{"index":0,"sha1":null},`+
+			`"admin_buildpacks":[{"key":"b1","url":"http://cc/b1"}],"stack":"cflinuxfs2","memory_limit":512}`)
+	}
 	golden(t, messaging.Subject[messaging.StagingSetup]("answer"), messaging.StagingSetup{TaskID: "t", StreamingLogURL: "http://x"},
 		`{"task_id":"t","task_streaming_log_url":"http://x","error":null}`)
 	golden(t, messaging.Subject[messaging.StagingResult]("answer"), messaging.StagingResult{
@@ -91,6 +149,29 @@ func TestGoldenStaging(t *testing.T) {
 	golden(t, messaging.Subject[messaging.StagingRefusal]("answer"),
 		messaging.StagingRefusal{TaskID: "t", Error: "Not enough memory resources available"},
 		`{"task_id":"t","error":"Not enough memory resources available"}`)
+}
+
+func TestGoldenStart(t *testing.T) {
+	golden(t, messaging.DEAStart("d"), messaging.StartMessage{
+		Droplet: "app", Index: 0, Name: "shop", Version: "v", URIs: []string{"a.example.com"}, CCPartition: "default",
+		Limits: messaging.Limits{Mem: 256, Disk: 1024, FDs: 16384}, SHA1: "2fd4", ExecutableURI: "http://cc/droplet", Env: []string{"A=b"},
+		Services:           messaging.Services{{Name: "db", Label: "user-provided", Credentials: json.RawMessage(`{"uri":"mysql://x"}`)}},
+		HealthCheckTimeout: 60, Stack: "cflinuxfs2",
+		EgressNetworkRules: []messaging.EgressRule{{Protocol: "icmp", Type: ptr(0), Code: ptr(-1), Log: true}},
+		VCAPApplication:    map[string]json.RawMessage{"users": json.RawMessage(`null`)},
+	}, `{"droplet":"app","index":0,"name":"shop","version":"v","uris":["a.example.com"],"cc_partition":"default",`+
+		`"limits":{"mem":256,"disk":1024,"fds":16384},"sha1":"2fd4","executableUri":"http://cc/droplet","env":["A=b"],`+
+		`"services":[{"name":"db","label":"user-provided","credentials":{"uri":"mysql://x"}}],"health_check_timeout":60,`+
+		`"stack":"cflinuxfs2","egress_network_rules":[{"protocol":"icmp","type":0,"code":-1,"log":true}],"vcap_application":{"users":null}}`)
+}
+
+func TestGoldenSignals(t *testing.T) {
+	for _, subject := range []messaging.Subject[messaging.Signal]{
+		messaging.DEALocate, messaging.HealthManagerStart, messaging.StagingLocate, messaging.RouterGreet.Subject(),
+		messaging.DropletStatus.Subject(), messaging.ComponentDiscover.Subject(),
+	} {
+		golden(t, subject, messaging.Signal{}, `{}`)
+	}
 }
 
 // The example of a start message of 2014, with the forms that its sender used.
@@ -183,9 +264,17 @@ func TestSignalsTakeAnyPayload(t *testing.T) {
 		assert.NoError(t, err, "%q", data)
 		assert.Zero(t, hello.MinimumRegisterInterval)
 	}
-	hello, err := messaging.RouterStart.Decode([]byte(`{"minimumRegisterIntervalInSeconds":20.0}`))
-	require.NoError(t, err)
-	assert.EqualValues(t, 20, hello.MinimumRegisterInterval)
+	for raw, want := range map[string]int64{
+		`{"minimumRegisterIntervalInSeconds":20.0}`:                       20,
+		`{"minimumRegisterIntervalInSeconds":null}`:                       0,
+		`{"id":7,"hosts":"x","minimumRegisterIntervalInSeconds":15}`:      15, // what can be read is read
+		`{"minimumRegisterIntervalInSeconds":15}{"hosts":[]}`:             0,
+		`{"hosts":["10.0.0.1"],"minimumRegisterIntervalInSeconds":"soon"`: 0,
+	} {
+		hello, err := messaging.RouterStart.Decode([]byte(raw))
+		require.NoError(t, err)
+		assert.EqualValues(t, want, hello.MinimumRegisterInterval, raw)
+	}
 }
 
 func TestLooseNumbers(t *testing.T) {
@@ -270,65 +359,4 @@ func TestSendingIsStrict(t *testing.T) {
 	assert.Len(t, refused.Problems, 2, "all problems at once: %v", err)
 	_, err = messaging.RouterRegister.Encode(messaging.Route{URIs: []string{"x"}, Host: "h"})
 	assert.ErrorContains(t, err, "port")
-}
-
-// A validation tag with a mistake panics when its type is first checked; this meets every type of the protocol.
-func TestEveryKindDecodes(t *testing.T) {
-	for _, kind := range messaging.Kinds() {
-		for _, data := range []string{`{}`, `{"droplet":"a","index":0}`, `{"id":"x","stacks":[]}`} {
-			_, _ = kind.Decode([]byte(data)) // refused or not: it returns
-			if kind.DecodeAnswer != nil {
-				_, _ = kind.DecodeAnswer([]byte(data))
-			}
-		}
-		found, ok := messaging.KindOf(kind.Subject)
-		require.True(t, ok)
-		assert.Equal(t, kind.Subject, found.Subject)
-	}
-	_, err := messaging.Subject[messaging.StagingSetup]("s").Encode(messaging.StagingSetup{TaskID: "t"})
-	require.NoError(t, err)
-	_, ok := messaging.KindOf("dea.start.extra.tokens")
-	assert.False(t, ok)
-}
-
-func FuzzDecode(f *testing.F) {
-	f.Add([]byte(startMessage))
-	f.Add([]byte(`{"droplet":7,"indices":["1",2],"states":["running"],"path":null,"uris":null}`))
-	f.Add([]byte(`{"memory_limit":"5","properties":{"services":[null,{"tags":{}}]},"start_message":{"limits":{"mem":"9"}}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, kind := range messaging.Kinds() {
-			message, err := kind.Decode(data)
-			if err != nil {
-				continue
-			}
-			wire, err := json.Marshal(message)
-			if err != nil {
-				t.Fatalf("%s: read but not written: %v", kind.Subject, err)
-			}
-			if _, err := kind.Decode(wire); err != nil {
-				t.Fatalf("%s: written but not read: %v\n%s", kind.Subject, err, wire)
-			}
-		}
-	})
-}
-
-func BenchmarkDecode(b *testing.B) {
-	heartbeat := []byte(`{"dea":"0-4f1c","droplets":[{"cc_partition":"default","droplet":"0e7b","version":"f31d","instance":"9be4","index":0,"state":"RUNNING","state_timestamp":1393629188.4127}]}`)
-	for name, bench := range map[string]func() error{
-		"start": func() error { _, err := messaging.DEAStart("x").Decode([]byte(startMessage)); return err },
-		"stop": func() error {
-			_, err := messaging.DEAStop.Decode([]byte(`{"droplet":"a","indices":[0,1]}`))
-			return err
-		},
-		"heartbeat": func() error { _, err := messaging.DEAHeartbeat.Decode(heartbeat); return err },
-	} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := bench(); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
 }

@@ -136,7 +136,7 @@ func (d *DEA) advertise() {
 	left := d.parts.Ledger.Remaining()
 	d.unsent(string(messaging.DEAAdvertise), messaging.DEAAdvertise.Publish(d.parts.Conn, messaging.Advertisement{
 		ID: d.cfg.ID, Stacks: d.cfg.Stacks,
-		AvailableMemory: messaging.Int(left.MemoryBytes >> 20), AvailableDisk: messaging.Int(left.DiskBytes >> 20),
+		AvailableMemory: messaging.Int(left.MemoryBytes >> 20), AvailableDisk: new(messaging.Int(left.DiskBytes >> 20)),
 		AppIDToCount: d.registry.CountByApp(), PlacementProperties: messaging.Placement{Zone: d.cfg.Zone},
 	}))
 }

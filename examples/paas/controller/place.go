@@ -31,17 +31,21 @@ func (o offers) advertised(ad messaging.Advertisement, now time.Time) {
 		zone = "default"
 	}
 	o[ad.ID] = &offer{
-		id: ad.ID, stacks: ad.Stacks, memory: int64(ad.AvailableMemory), disk: int64(ad.AvailableDisk),
+		id: ad.ID, stacks: ad.Stacks, memory: int64(ad.AvailableMemory), disk: offered(ad.AvailableDisk),
 		zone: zone, apps: ad.AppIDToCount, at: now,
 	}
 }
 
 func (o offers) stagerAdvertised(ad messaging.StagerAdvertisement, now time.Time) {
-	disk := int64(1) << 40 // one that does not say has enough
-	if ad.AvailableDisk != nil {
-		disk = int64(*ad.AvailableDisk)
+	o[ad.ID] = &offer{id: ad.ID, stacks: ad.Stacks, memory: int64(ad.AvailableMemory), disk: offered(ad.AvailableDisk), at: now}
+}
+
+// offered is the disk of an offer in MB; one that does not say has enough.
+func offered(disk *messaging.Int) int64 {
+	if disk == nil {
+		return 1 << 40
 	}
-	o[ad.ID] = &offer{id: ad.ID, stacks: ad.Stacks, memory: int64(ad.AvailableMemory), disk: disk, at: now}
+	return int64(*disk)
 }
 
 // fitting drops stale offers and returns those with room.
