@@ -125,7 +125,12 @@ func (d *DEA) heartbeat() {
 			})
 		}
 	}
-	d.unsent(string(messaging.DEAHeartbeat), messaging.DEAHeartbeat.Publish(d.parts.Conn, beat))
+	if d.parts.PostHeartbeat != nil {
+		d.parts.PostHeartbeat(beat)
+	}
+	if !d.cfg.NoNATSHeartbeat {
+		d.unsent(string(messaging.DEAHeartbeat), messaging.DEAHeartbeat.Publish(d.parts.Conn, beat))
+	}
 	d.outbox.Flush()
 }
 
@@ -133,11 +138,15 @@ func (d *DEA) advertise() {
 	if d.leaving || d.retired {
 		return
 	}
-	left := d.parts.Ledger.Remaining()
+	left, url := d.parts.Ledger.Remaining(), messaging.Null[string]()
+	if d.cfg.URL != "" {
+		url = messaging.Present(d.cfg.URL)
+	}
 	d.unsent(string(messaging.DEAAdvertise), messaging.DEAAdvertise.Publish(d.parts.Conn, messaging.Advertisement{
 		ID: d.cfg.ID, Stacks: d.cfg.Stacks,
 		AvailableMemory: messaging.Int(left.MemoryBytes >> 20), AvailableDisk: new(messaging.Int(left.DiskBytes >> 20)),
 		AppIDToCount: d.registry.CountByApp(), PlacementProperties: messaging.Placement{Zone: d.cfg.Zone},
+		URL: url,
 	}))
 }
 

@@ -78,6 +78,13 @@ type Config struct {
 	// more; default 1 min. They are destroyed when two looks in a row found them.
 	OrphanReapInterval time.Duration
 
+	// URL of the HTTPS entry, told in offers: the Cloud Controller sends starts there instead of by NATS. Empty means that
+	// there is none.
+	URL string
+
+	// NoNATSHeartbeat leaves out dea.heartbeat, for a health manager that is told by Parts.PostHeartbeat (from 2016).
+	NoNATSHeartbeat bool
+
 	// LegacySubjects answers dea.discover and droplet.status too, as dea_ng did until 2013.
 	LegacySubjects bool
 
@@ -101,6 +108,9 @@ type Parts struct {
 
 	// Signer makes the URLs of files; nil means that there are none.
 	Signer *directory.Signer
+
+	// PostHeartbeat gets each heartbeat, too; it must not block. Nil means that heartbeats go by NATS only.
+	PostHeartbeat func(messaging.Heartbeat)
 
 	// Staging is the stager that stands beside this DEA, if there is one. An evacuation waits for it, and the snapshot
 	// tells of its tasks.

@@ -123,6 +123,7 @@ func (d *DEA) tellOwnLimits() {
 func (d *DEA) boot(ctx context.Context) {
 	d.work()
 	d.running.Go(func() { d.greetRouter(ctx) })
+	d.hello()
 	d.registerAll()
 	d.advertise()
 	d.heartbeatDue, d.snapshotDue = true, true

@@ -18,6 +18,8 @@ func (d *DEA) subscribe() error {
 		messaging.Handle(d.inbox, messaging.DEAUpdate, func(_ context.Context, m messaging.UpdateMessage) { d.updateInstances(m) }),
 		messaging.Handle(d.inbox, messaging.HealthManagerStart, func(context.Context, messaging.Signal) { d.heartbeat() }),
 		messaging.Handle(d.inbox, messaging.RouterStart, func(_ context.Context, m messaging.RouterHello) { d.routerHello(m) }),
+		messaging.Answer(d.inbox, messaging.DEAStatus, func(_ context.Context, _ messaging.Signal, to messaging.Reply) { d.status(to) }),
+		d.subscribeLegacy(),
 		messaging.Answer(d.inbox, messaging.DEAFindDroplet, func(_ context.Context, m messaging.FindMessage, to messaging.Reply) { d.find(m, to) }),
 	)
 }
