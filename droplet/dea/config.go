@@ -66,9 +66,10 @@ type Config struct {
 	ShutdownTimeout time.Duration
 
 	// CrashLifetime is how long the files of a crash are kept; default 1 h. They go earlier when a newer crash of the
-	// app comes, or when the disk is fuller than CrashDiskUsage, a fraction of blocks or inodes; default 0.8.
-	CrashLifetime  time.Duration
-	CrashDiskUsage float64
+	// app comes, or when the disk is fuller than CrashDiskUsage, a fraction of its blocks, or CrashInodeUsage, a fraction
+	// of its inodes; default 0.8 each.
+	CrashLifetime                   time.Duration
+	CrashDiskUsage, CrashInodeUsage float64
 
 	// CrashReapInterval is how often crashes are looked at; default 10 s. DropletReapInterval is how often droplets that
 	// nobody uses are removed; default 1 min.
@@ -148,6 +149,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.ShutdownTimeout, 30*time.Second)
 	setDefault(&c.CrashLifetime, time.Hour)
 	setDefault(&c.CrashDiskUsage, 0.8)
+	setDefault(&c.CrashInodeUsage, 0.8)
 	setDefault(&c.CrashReapInterval, 10*time.Second)
 	setDefault(&c.DropletReapInterval, time.Minute)
 	setDefault(&c.OrphanReapInterval, time.Minute)
