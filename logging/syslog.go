@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -39,21 +40,35 @@ type syslog struct {
 	closed  bool
 }
 
-func newSyslog(identity, address string) (*syslog, error) {
+// ParseSyslogAddress returns what net.Dial needs for a [Config.SyslogAddress]. The error does not repeat the address.
+func ParseSyslogAddress(address string) (network, target string, err error) {
 	u, err := url.Parse(cmp.Or(address, "unixgram:///dev/log"))
-	if err != nil {
-		return nil, errAddress // the text of err repeats the address
-	}
-	switch s := (&syslog{network: u.Scheme, pause: retryPause}); {
+	switch {
+	case err != nil:
+		return "", "", errAddress // the text of err repeats the address
 	case u.Scheme == "unixgram" && u.Host == "" && u.Path != "":
-		s.address, s.header = u.Path, localHeader(identity)
-		return s, nil
-	case u.Scheme == "udp" && u.Hostname() != "" && u.User == nil && u.Path == "":
-		s.address, s.header = net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "514")), remoteHeader(identity)
-		return s, nil
+		return u.Scheme, u.Path, nil
+	case u.Scheme == "udp" && u.Hostname() != "" && u.User == nil && u.Path == "" && u.RawQuery == "":
+		port := cmp.Or(u.Port(), "514")
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "", "", errAddress
+		}
+		return u.Scheme, net.JoinHostPort(u.Hostname(), port), nil
 	default:
-		return nil, errAddress
+		return "", "", errAddress
 	}
+}
+
+func newSyslog(identity, address string) (*syslog, error) {
+	network, target, err := ParseSyslogAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	header := localHeader(identity)
+	if network == "udp" {
+		header = remoteHeader(identity)
+	}
+	return &syslog{network: network, address: target, header: header, pause: retryPause}, nil
 }
 
 // localHeader is what the C library's syslog() writes: daemons take nothing else on their socket.

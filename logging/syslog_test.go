@@ -155,3 +155,29 @@ func TestLongLinesAreCutForSyslog(t *testing.T) {
 	assert.Len(t, receive(t, conn), 32<<10)
 	assert.Zero(t, output.Lost())
 }
+
+func TestSyslogAddresses(t *testing.T) {
+	for address, want := range map[string]string{
+		"":                     "unixgram /dev/log",
+		"unixgram:///run/log":  "unixgram /run/log",
+		"udp://log.example":    "udp log.example:514",
+		"udp://10.0.0.1:5140":  "udp 10.0.0.1:5140",
+		"udp://[fd00::1]:5140": "udp [fd00::1]:5140",
+		"udp://u:secret@h":     "",
+		"udp://h:0":            "",
+		"udp://h:70000":        "",
+		"udp://h/path":         "",
+		"tcp://h:514":          "",
+		"unixgram://h/dev/log": "",
+		"/dev/log":             "",
+		"udp://secret\x7f:%zz": "",
+	} {
+		network, target, err := logging.ParseSyslogAddress(address)
+		if want == "" {
+			require.EqualError(t, err, "syslog address must be udp://host:port or unixgram:///path", address)
+			continue
+		}
+		require.NoError(t, err, address)
+		assert.Equal(t, want, network+" "+target)
+	}
+}
