@@ -9,12 +9,14 @@ import (
 // NewJSONHandler writes lines as [slog.JSONHandler] does, with the level names and the rules for values of this package
 // and the place of the program as "source".
 func NewJSONHandler(w io.Writer, level slog.Leveler) *slog.JSONHandler {
-	return slog.NewJSONHandler(w, &slog.HandlerOptions{AddSource: true, Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if a.Value.Kind() == slog.KindDuration {
-			return slog.Float64(a.Key, a.Value.Duration().Seconds())
-		}
-		return replace(groups, a)
-	}})
+	return slog.NewJSONHandler(w, &slog.HandlerOptions{AddSource: true, Level: level, ReplaceAttr: replaceInJSON})
+}
+
+func replaceInJSON(groups []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		return slog.Float64(a.Key, a.Value.Duration().Seconds())
+	}
+	return replace(groups, a)
 }
 
 // NewTextHandler writes lines for people as [slog.TextHandler] does, with the level names and the rules for values of this

@@ -15,7 +15,7 @@ func (d *decoder) settle(c *Config) {
 		d.warn("instance.cpu_limit_shares", line, "is ignored: memory_to_cpu_share_ratio is given too")
 		c.Instance.CPULimitShares = 0
 	}
-	if line, ok := d.given["instance"]; ok {
+	if line, ok := d.given["instance"]; ok && c.Instance.CPULimitShares == 0 { // files of its time had none of these
 		var lacking []string
 		for _, key := range []string{"memory_to_cpu_share_ratio", "max_cpu_share_limit", "min_cpu_share_limit", "disk_inode_limit"} {
 			if !d.has("instance." + key) {
@@ -23,7 +23,8 @@ func (d *decoder) settle(c *Config) {
 			}
 		}
 		if len(lacking) > 0 {
-			d.warn("instance", line, "lacks %s: their defaults apply, but dea_ng demands all once instance is given", strings.Join(lacking, ", "))
+			d.warn("instance", line, "lacks %s: their defaults apply, but dea_ng demands all once instance is given",
+				strings.Join(lacking, ", "))
 		}
 	}
 	if c.Domain == "" && !d.hasFailed("domain") {

@@ -136,7 +136,7 @@ func TestRefused(t *testing.T) {
 		"domain: a b":                              {"line 1: domain: must be a host name"},
 		"domain: http://x":                         {"line 1: domain: must be a host name"},
 		"service_name: u:secret@x":                 {"line 1: service_name: must be a host name"},
-		"cc_url: ftp://u:secret@x":                 {"line 1: cc_url: must have the form http://host or https://host, with [user:password@] before and [:port][/path] after the host"},
+		"cc_url: ftp://u:secret@x":                 {"line 1: cc_url: must have the form http://[user:password@]host[:port][/path], or https://…"},
 		"crash_lifetime_secs: 0":                   {"line 1: crash_lifetime_secs: must be more than 0 seconds"},
 		"crash_inode_usage_ratio_threshold: 1.5":   {"line 1: crash_inode_usage_ratio_threshold: must be at most 1"},
 		"crash_block_usage_ratio_threshold: 0":     {"line 1: crash_block_usage_ratio_threshold: must be more than 0"},
@@ -162,7 +162,7 @@ func TestRefused(t *testing.T) {
 		"deakit: {log_emitters: {nats: 'logs.*'}}":   {"line 1: deakit.log_emitters.nats: must be a NATS subject without wildcards and blanks"},
 		"deakit: {legacy_subjects: [dea.advertise]}": {"line 1: deakit.legacy_subjects[0]: must be one of dea.discover, droplet.status"},
 		"hm9000: {listener_uri: x}": {
-			"line 1: hm9000.listener_uri: must have the form http://host or https://host, with [user:password@] before and [:port][/path] after the host",
+			"line 1: hm9000.listener_uri: must have the form http://[user:password@]host[:port][/path], or https://…",
 			"line 1: hm9000.key_file: is required when hm9000 is given", "line 1: hm9000.cert_file: is required when hm9000 is given",
 			"line 1: hm9000.ca_file: is required when hm9000 is given",
 		},

@@ -32,7 +32,7 @@ var rules = map[string]rule{
 	"host":     {isHost, "must be a host name"},
 	"hostport": {isHostPort, "must have the form host:port"},
 	"nats":     {isNATS, "must have the form nats://[user:password@]host:port"},
-	"http":     {isHTTP, "must have the form http://host or https://host, with [user:password@] before and [:port][/path] after the host"},
+	"http":     {isHTTP, "must have the form http://[user:password@]host[:port][/path], or https://…"},
 	"syslog":   {isSyslog, "must have the form udp://host:port or unixgram:///path"},
 	"subject":  {isSubject, "must be a NATS subject without wildcards and blanks"},
 	"variable": {variable.MatchString, "must be named with letters, digits and '_', as variables are"},
