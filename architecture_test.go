@@ -43,6 +43,8 @@ func layer(name string) int {
 	switch {
 	case slices.Contains([]string{"internal/testapp", "internal/stagetest", "messaging/messagingtest", "container/containertest"}, name):
 		return 4
+	case name == "droplet/dea/config": // reads a file and knows no service
+		return 2
 	case strings.HasPrefix(name, "droplet/dea"), strings.HasPrefix(name, "staging/stager"), strings.HasPrefix(name, "agent"):
 		return 3
 	case strings.HasPrefix(name, "staging"), strings.HasPrefix(name, "droplet/instance"),
@@ -51,7 +53,7 @@ func layer(name string) int {
 	case strings.HasPrefix(name, "internal"), name == "":
 		return 0
 	default:
-		return 1 // messaging, container, droplet
+		return 1 // messaging, container, droplet, logging
 	}
 }
 

@@ -1,0 +1,33 @@
+package config
+
+// Deakit is what dea_ng has no keys for. All are optional.
+type Deakit struct {
+	// Host is the IP address that the DEA gives for itself. Empty: that of the interface that leads outside.
+	Host string `yaml:"host" validate:"omitempty,ip"`
+
+	// HeartbeatTransport is "nats", "http" or "both"; the last two need hm9000. Empty: http where hm9000 is given, else nats.
+	HeartbeatTransport string `yaml:"heartbeat_transport" validate:"omitempty,oneof=nats http both"`
+
+	// LogFormat is "steno", "json" or "text"; default steno. SyslogAddress is where the system log listens:
+	// udp://host:port or unixgram:///path. Empty: the machine's own.
+	LogFormat     string `yaml:"log_format" validate:"oneof=steno json text"`
+	SyslogAddress URL    `yaml:"syslog_address" validate:"omitempty,syslog"`
+
+	LogEmitters LogEmitters `yaml:"log_emitters"`
+
+	// RegisterDirectoryServer is whether the DEA registers the directory server's host name with the router, which takes
+	// a domain; default true. A directory server that registers itself makes it false.
+	RegisterDirectoryServer bool `yaml:"register_directory_server"`
+
+	// QuietEvacuation leaves out the droplet.exited messages of an evacuation, as the last dea_ng did; default false.
+	QuietEvacuation bool `yaml:"quiet_evacuation"`
+
+	// LegacySubjects that are answered besides those of 2014 and later: dea.discover, droplet.status. Default none.
+	LegacySubjects []string `yaml:"legacy_subjects" validate:"unique,dive,oneof=dea.discover droplet.status"`
+}
+
+// LogEmitters are where lines about instances go, besides or instead of loggregator. Empty: not there.
+type LogEmitters struct {
+	Syslog URL    `yaml:"syslog" validate:"omitempty,syslog"` // udp://host:port or unixgram:///path
+	NATS   string `yaml:"nats" validate:"omitempty,subject"`  // subject
+}

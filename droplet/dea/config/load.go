@@ -1,0 +1,73 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"reflect"
+	"regexp"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// MaxBytes bounds the size of a file.
+const MaxBytes = 1 << 20
+
+// Load reads the file at path and checks it. Relative paths in it are relative to the working directory. The error is a
+// [*LoadError] or an [*InvalidError]. The warnings are by line; they come with an InvalidError, too.
+func Load(path string) (*Config, []Warning, error) {
+	data, err := read(path)
+	if err != nil {
+		if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
+			err = failed.Err // it repeats the path
+		}
+		return nil, nil, &LoadError{path, err}
+	}
+	return parse(path, data)
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, MaxBytes+1))
+}
+
+// Parse checks the content of a file, at most MaxBytes, like Load: it also looks whether the certificate files that it
+// names are there.
+func Parse(data []byte) (*Config, []Warning, error) { return parse("", data) }
+
+func parse(file string, data []byte) (*Config, []Warning, error) {
+	if len(data) > MaxBytes {
+		return nil, nil, &LoadError{file, fmt.Errorf("it has more than %d bytes", MaxBytes)}
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, nil, &LoadError{file, withoutQuotes(err)}
+	}
+	cfg := Default()
+	d := &decoder{file: file, given: map[string]int{}, failed: map[string]bool{}}
+	if len(doc.Content) > 0 && !isNull(doc.Content[0]) {
+		d.value("", doc.Content[0].Line, doc.Content[0], reflect.ValueOf(&cfg).Elem(), "")
+	}
+	d.settle(&cfg)
+	d.check(&cfg)
+	inOrder(d.warnings)
+	if len(d.problems) > 0 {
+		inOrder(d.problems)
+		return nil, d.warnings, &InvalidError{d.problems}
+	}
+	return &cfg, d.warnings, nil
+}
+
+var quoted = regexp.MustCompile("'[^']*'|`[^`]*`|\"[^\"]*\"")
+
+// withoutQuotes takes from an error of the YAML parser what it quotes of the file: a password that begins with '*' for
+// example, which YAML takes for something else.
+func withoutQuotes(err error) error {
+	return errors.New(quoted.ReplaceAllString(err.Error(), "(…)"))
+}
