@@ -31,8 +31,11 @@ func (c *Config) StackNames() []string {
 }
 
 // RootFS returns the directory of the stack's root file system. Empty means the back end's default, as files of early 2014
-// do not say. The error has dea_ng's text.
+// do not say. A message that names no stack, as those of early 2014, gets the first one. The error has dea_ng's text.
 func (c *Config) RootFS(stack string) (string, error) {
+	if stack == "" && len(c.Stacks) > 0 {
+		return c.Stacks[0].PackagePath, nil
+	}
 	for _, s := range c.Stacks {
 		if s.Name == stack {
 			return s.PackagePath, nil
@@ -65,9 +68,6 @@ func (c *Config) Capacity() resources.Capacity {
 	plain := resources.Capacity{MemoryBytes: r.MemoryMB << 20, DiskBytes: r.DiskMB << 20}
 	return plain.Overcommit(r.MemoryOvercommitFactor, r.DiskOvercommitFactor)
 }
-
-// CrashDiskUsage returns the smaller of the two thresholds at which files of crashes go early.
-func (c *Config) CrashDiskUsage() float64 { return min(c.CrashBlockThreshold, c.CrashInodeThreshold) }
 
 // HeartbeatsBy tells how heartbeats are sent.
 func (c *Config) HeartbeatsBy() (nats, http bool) {
