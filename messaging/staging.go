@@ -92,6 +92,17 @@ type StagingResources struct {
 	FDs    Int `json:"fds"`    // open files
 }
 
+// UnmarshalJSON implements json.Unmarshaler. What cannot be read counts as absent: hardly anyone reads it, and nobody may
+// refuse a request for it.
+func (r *StagingResources) UnmarshalJSON(data []byte) error {
+	type plain StagingResources
+	var read plain
+	if json.Unmarshal(data, &read) == nil {
+		*r = StagingResources(read)
+	}
+	return nil
+}
+
 // StagingMeta carries the start command that the user gave with the app.
 type StagingMeta struct {
 	Command string `json:"command,omitempty"` // start command; it comes before that of the buildpack

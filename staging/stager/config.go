@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -57,6 +58,17 @@ type Config struct {
 	// AdvertiseInterval is the pause between two advertisements; default 5 s.
 	AdvertiseInterval time.Duration
 
+	// NoQueue leaves out the subject staging, on which any one of all stagers was asked until 2016.
+	NoQueue bool
+
+	// CallbackURL is the internal API of the Cloud Controller, with user info: the results of [Stager.Stage] go there.
+	// Empty means that there is none, and that Stage takes nothing.
+	CallbackURL string
+
+	// Owner marks the containers of this stager (the property "owner"), so that a later process removes those that were
+	// left behind, and no others. It has to stay the same from process to process; empty makes it from BaseDir.
+	Owner string
+
 	// LogURL makes the URL under which people follow the log of a task: path is a path of the staging container. Nil
 	// means that there is none.
 	LogURL func(taskID, path string) string
@@ -74,7 +86,7 @@ type Config struct {
 	Git buildpack.GitOptions
 }
 
-// Parts are what a stager works with. Start, Droplets and Logger may be nil.
+// Parts are what a stager works with. Start, Droplets, Changed and Logger may be nil.
 type Parts struct {
 	Conn       *nats.Conn        // the caller closes it, after Run
 	Backend    container.Backend // the caller closes it, after Run
@@ -87,6 +99,9 @@ type Parts struct {
 	// Start starts instance 0, whose droplet is in Droplets then. It must not wait. It may decide not to start, because the
 	// DEA is leaving for example.
 	Start func(messaging.StartMessage)
+
+	// Changed is called when a task has come, has got its container, or is gone. It must not wait.
+	Changed func()
 
 	Logger *slog.Logger // nil discards
 }
@@ -102,6 +117,13 @@ func (c Config) withDefaults() Config {
 	c.MaxDuration = cmp.Or(c.MaxDuration, staging.DefaultTimeout)
 	c.MaxPackageBytes = cmp.Or(c.MaxPackageBytes, 2<<30)
 	c.AdvertiseInterval = cmp.Or(c.AdvertiseInterval, 5*time.Second)
+	if c.Owner == "" {
+		dir, err := filepath.Abs(c.BaseDir)
+		if err != nil { // there is no working directory
+			dir = c.BaseDir
+		}
+		c.Owner = "stager " + dir
+	}
 	c.LogLinger = cmp.Or(c.LogLinger, 5*time.Second)
 	return c
 }

@@ -66,7 +66,7 @@ func (t *task) upload(ctx context.Context, uri, name string) error {
 }
 
 // setUpDone sends answer 1.
-func (t *task) setUpDone(err error) {
+func (t *task) setUpDone(ctx context.Context, err error) {
 	setup := messaging.StagingSetup{TaskID: t.id}
 	if t.s.cfg.LogURL != nil {
 		setup.StreamingLogURL = t.s.cfg.LogURL(t.id, staging.LogPath)
@@ -75,13 +75,15 @@ func (t *task) setUpDone(err error) {
 		text, _ := wire(err)
 		setup.Error = &text
 	}
-	answer(t, setup)
+	t.told(t.requester.setUp(ctx, setup))
 }
 
 // finish sends the last answer, and returns the message that starts instance 0, if there is to be one.
 func (t *task) finish(ctx context.Context, err error) *messaging.StartMessage {
-	if errors.Is(context.Cause(ctx), errStopped) {
-		answer(t, messaging.StagingRefusal{TaskID: t.id, AppID: t.app, Error: errStopped.Error()})
+	stopped := errors.Is(context.Cause(ctx), errStopped)
+	ctx = context.WithoutCancel(ctx)
+	if stopped {
+		t.told(t.requester.refused(ctx, messaging.StagingRefusal{TaskID: t.id, AppID: t.app, Error: errStopped.Error()}))
 		return nil
 	}
 	result := messaging.StagingResult{TaskID: t.id, AppID: t.app}
@@ -94,7 +96,7 @@ func (t *task) finish(ctx context.Context, err error) *messaging.StartMessage {
 	}
 	if err != nil {
 		result.Error, result.ErrorInfo = wire(err)
-		answer(t, result)
+		t.told(t.requester.done(ctx, result))
 		return nil
 	}
 	var start *messaging.StartMessage
@@ -103,7 +105,7 @@ func (t *task) finish(ctx context.Context, err error) *messaging.StartMessage {
 			result.DropletSHA1 = nil // the Cloud Controller is to start all instances itself
 		}
 	}
-	answer(t, result)
+	t.told(t.requester.done(ctx, result))
 	return start
 }
 
@@ -127,9 +129,9 @@ func orNull(s string) *string {
 	return &s
 }
 
-// answer sends a message to the requester, now or when the connection is back.
-func answer[A any](t *task, message A) {
-	if err := messaging.PostAnswer(t.s.outbox, t.reply, message); err != nil {
+// told logs that the requester could not be told. The task goes on all the same: a droplet that arrived is there.
+func (t *task) told(err error) {
+	if err != nil {
 		t.log.Error("staging.answer.failed", "error", err)
 	}
 }

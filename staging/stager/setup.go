@@ -218,12 +218,17 @@ func (t *task) createContainer(ctx context.Context) error {
 			MemoryBytes: t.memoryMB() << 20, DiskBytes: t.diskMB() << 20, DiskInodes: cfg.DiskInodes,
 			CPUShares: cfg.CPUShares, Bandwidth: cfg.Bandwidth,
 		},
-		Properties: map[string]string{"app": t.app, "staging_task": t.id},
+		Properties: map[string]string{"app": t.app, "staging_task": t.id, ownerProperty: cfg.Owner},
 	})
 	if err != nil {
 		t.container = nil // an interface around a nil pointer would not do
 		return err
 	}
+	info, err := t.container.Info(ctx)
+	if err != nil {
+		return err
+	}
+	t.s.containerMade(t, info.Path)
 	for _, rule := range rules {
 		if err := t.container.NetOut(ctx, rule); err != nil {
 			return err

@@ -31,6 +31,7 @@ type Stager struct {
 	closing chan struct{}  // closed when Run is told to end
 
 	mu    sync.Mutex
+	open  bool              // tasks are admitted
 	tasks map[string]*task  // that have not sent their last answer, by id
 	logs  map[string]string // directory that shows the log of a task, by id; also for a while after the task
 }
@@ -61,11 +62,15 @@ func (s *Stager) Run(ctx context.Context) error {
 	if err := s.clean(); err != nil {
 		return fmt.Errorf("stager: prepare base directory: %w", err)
 	}
+	s.removeLeftContainers(ctx)
 	inbox := messaging.NewInbox(s.parts.Conn, s.log)
 	defer inbox.Close()
 	if err := s.subscribe(inbox); err != nil {
 		return fmt.Errorf("stager: %w", err)
 	}
+	s.mu.Lock()
+	s.open = true
+	s.mu.Unlock()
 	caps := s.parts.Backend.Capabilities()
 	if missing := caps.Unenforced(); len(missing) > 0 {
 		s.log.Warn("stager.backend.capabilities", "backend", caps.Name, "not_enforced", missing)
@@ -89,8 +94,11 @@ func (s *Stager) clean() error {
 }
 
 func (s *Stager) subscribe(inbox *messaging.Inbox) error {
+	begin := func(ctx context.Context, m messaging.StagingRequest, reply messaging.Reply) {
+		s.begin(ctx, m, byNATS{s.outbox, reply})
+	}
 	errs := []error{
-		messaging.Answer(inbox, messaging.StagingStart(s.cfg.ID), s.begin),
+		messaging.Answer(inbox, messaging.StagingStart(s.cfg.ID), begin),
 		messaging.Handle(inbox, messaging.StagingStop, func(_ context.Context, m messaging.StagingStopMessage) { s.stop(string(m.AppID)) }),
 		messaging.Handle(inbox, messaging.DEAStop, func(_ context.Context, m messaging.StopMessage) {
 			if m.WholeApp {
@@ -100,6 +108,9 @@ func (s *Stager) subscribe(inbox *messaging.Inbox) error {
 	}
 	if !s.cfg.NoAdvertise {
 		errs = append(errs, messaging.Handle(inbox, messaging.StagingLocate, func(context.Context, messaging.Signal) { s.advertise() }))
+	}
+	if !s.cfg.NoQueue {
+		errs = append(errs, messaging.AnswerInGroup(inbox, messaging.StagingQueue, messaging.StagingQueueGroup, begin))
 	}
 	return errors.Join(errs...)
 }
@@ -132,6 +143,7 @@ func (s *Stager) loop(ctx context.Context, inbox *messaging.Inbox) {
 func (s *Stager) shutdown(ctx context.Context, inbox *messaging.Inbox) {
 	inbox.Close()
 	s.mu.Lock()
+	s.open = false
 	for _, t := range s.tasks {
 		t.cancel(errStopped)
 	}
@@ -161,29 +173,64 @@ func (s *Stager) advertise() {
 	}
 }
 
+// Stage takes a request that came by another way than NATS: its result is posted to the Cloud Controller, see
+// Config.CallbackURL (dea_ng from 2016, POST /v1/stage). It does not wait; an error says that the request was not taken.
+func (s *Stager) Stage(request messaging.StagingRequest) error {
+	switch {
+	case s.cfg.CallbackURL == "":
+		return errors.New("nothing is staged here by HTTP: the URL of the Cloud Controller is not configured")
+	case request.AppID == "":
+		return errors.New("the request has no app_id, so its result could not be posted")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.open {
+		return errClosed
+	}
+	s.running.Go(func() {
+		s.begin(context.Background(), request, byHTTP{base: s.cfg.CallbackURL, stager: s.cfg.ID, closing: s.closing})
+	})
+	return nil
+}
+
 // begin admits a request and starts its task, or refuses it with the one answer.
-func (s *Stager) begin(ctx context.Context, request messaging.StagingRequest, reply messaging.Reply) {
+func (s *Stager) begin(ctx context.Context, request messaging.StagingRequest, requester requester) {
 	if request.TaskID == "" {
 		request.TaskID = messaging.Text(randomHex())
 	}
-	t := newTask(s, request, reply)
+	t := newTask(s, request, requester)
 	t.log.Info("staging.task.requested")
 	ctx, t.cancel = context.WithCancelCause(ctx)
 	if err := s.admit(t); err != nil {
 		t.cancel(nil)
 		t.log.Warn("staging.task.refused", "error", err)
-		answer(t, messaging.StagingRefusal{TaskID: t.id, AppID: t.app, Error: refusalText(err)})
+		refusal := messaging.StagingRefusal{TaskID: t.id, AppID: t.app, Error: refusalText(err)}
+		t.told(requester.refused(context.WithoutCancel(ctx), refusal))
 		return
 	}
+	s.changed()
 	s.running.Go(func() { t.run(ctx) })
 }
 
-var errDuplicate = errors.New("Error staging: a task with this id is running")
+// changed tells that tasks have come or gone.
+func (s *Stager) changed() {
+	if s.parts.Changed != nil {
+		s.parts.Changed()
+	}
+}
+
+var (
+	errDuplicate = errors.New("Error staging: a task with this id is running")
+	errClosed    = errors.New("Error staging: the stager is leaving")
+)
 
 func (s *Stager) admit(t *task) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.tasks[t.id] != nil {
+	switch {
+	case !s.open:
+		return errClosed
+	case s.tasks[t.id] != nil:
 		return errDuplicate
 	}
 	var err error
@@ -219,15 +266,9 @@ func (s *Stager) stop(app string) {
 // unregister ends the time in which a task can be stopped.
 func (s *Stager) unregister(t *task) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.tasks, t.id)
-}
-
-// Tasks returns how many tasks are at work.
-func (s *Stager) Tasks() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.tasks)
+	s.mu.Unlock()
+	s.changed()
 }
 
 // StagingTask is one half of [directory.Lookup]: it shows the log of a task, under the path that the log has in the

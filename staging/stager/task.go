@@ -25,10 +25,11 @@ type task struct {
 	log     *slog.Logger
 	id, app string
 	request messaging.StagingRequest
-	reply   messaging.Reply
+	requester
 
 	reservation *resources.Reservation
 	cancel      context.CancelCauseFunc
+	path        string // of the container on the host, guarded by Stager.mu
 
 	undo      []func(context.Context) error // of what must not outlast the last answer
 	dir       string                        // the workspace: work/ and log/
@@ -39,8 +40,8 @@ type task struct {
 	droplet   *droplet.Ref
 }
 
-func newTask(s *Stager, request messaging.StagingRequest, reply messaging.Reply) *task {
-	t := &task{s: s, id: string(request.TaskID), app: string(request.AppID), request: request, reply: reply}
+func newTask(s *Stager, request messaging.StagingRequest, requester requester) *task {
+	t := &task{s: s, id: string(request.TaskID), app: string(request.AppID), request: request, requester: requester}
 	t.log = s.log.With("task", t.id, "app", t.app)
 	return t
 }
@@ -93,7 +94,7 @@ func (t *task) work(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx) // a stopped task has one answer
 	}
-	t.setUpDone(err)
+	t.setUpDone(ctx, err)
 	if err != nil {
 		return err
 	}
