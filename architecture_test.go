@@ -41,7 +41,7 @@ func packages(t *testing.T) map[string]listed {
 // tests use above.
 func layer(name string) int {
 	switch {
-	case slices.Contains([]string{"internal/testapp", "internal/stagetest", "messaging/messagingtest", "container/containertest"}, name):
+	case slices.Contains([]string{"internal/testapp", "internal/stagetest", "internal/certtest", "messaging/messagingtest", "container/containertest"}, name):
 		return 4
 	case strings.HasPrefix(name, "droplet/dea"), strings.HasPrefix(name, "staging/stager"), strings.HasPrefix(name, "agent"):
 		return 3
