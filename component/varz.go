@@ -9,6 +9,8 @@ import (
 	"os"
 	"runtime"
 	"time"
+
+	"github.com/deakit/deakit/messaging"
 )
 
 // proc is where the kernel tells of the process and the machine.
@@ -21,7 +23,7 @@ func (c *Component) varz(ctx context.Context) ([]byte, error) {
 	record := c.Record()
 	maps.Copy(values, map[string]any{
 		"type": record.Type, "index": record.Index, "uuid": record.UUID, "host": record.Host,
-		"credentials": record.Credentials, "start": record.Start, "uptime": uptime(time.Since(c.start)),
+		"credentials": record.Credentials, "start": record.Start, "uptime": messaging.Uptime(time.Since(c.start)),
 		"cpu": c.cpuPercent(), "num_cores": runtime.NumCPU(),
 	})
 	if memory, err := residentMemory(proc); err == nil {
