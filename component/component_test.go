@@ -138,7 +138,8 @@ func TestAnnouncedWheneverThereIsAServer(t *testing.T) {
 	g.open.Store(false)
 	server.Stop()
 	server.Start()
-	require.Eventually(t, func() bool { return peer.IsConnected() && peer.FlushTimeout(time.Second) == nil }, 20*time.Second, time.Millisecond)
+	back := func() bool { return peer.IsConnected() && peer.FlushTimeout(time.Second) == nil }
+	require.Eventually(t, back, 20*time.Second, time.Millisecond)
 	g.open.Store(true)
 	assert.Equal(t, record, next(t, announced))
 }

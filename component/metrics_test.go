@@ -111,7 +111,9 @@ func TestMetricsOfAComponent(t *testing.T) {
 	assert.Equal(t, 4.0, families["dea_instances"].Metric[0].Gauge.GetValue())
 	assert.Len(t, families["component_log_lines_total"].Metric, 7)
 	assert.Greater(t, families["process_cpu_seconds_total"].Metric[0].Counter.GetValue(), 0.0)
-	for _, name := range []string{"process_resident_memory_bytes", "host_memory_used_bytes", "host_memory_free_bytes", "component_uptime_seconds"} {
+	for _, name := range []string{
+		"process_resident_memory_bytes", "host_memory_used_bytes", "host_memory_free_bytes", "component_uptime_seconds",
+	} {
 		assert.Greater(t, families[name].GetMetric()[0].Gauge.GetValue(), 0.0, name)
 	}
 	assert.Contains(t, families, "host_load1")

@@ -13,7 +13,8 @@ func TestFiguresOfTheKernel(t *testing.T) {
 	good := fstest.MapFS{
 		"self/statm": {Data: []byte("2000 300 100 1 0 200 0\n")},
 		"loadavg":    {Data: []byte("1.25 0.50 0.10 2/345 6789\n")},
-		"meminfo":    {Data: []byte("MemTotal:       1000 kB\nMemFree:         100 kB\nMemAvailable:    400 kB\nHugePages_Total:   0\n")},
+		"meminfo": {Data: []byte(
+			"MemTotal:       1000 kB\nMemFree:         100 kB\nMemAvailable:    400 kB\nHugePages_Total:   0\n")},
 	}
 	memory, err := residentMemory(good)
 	require.NoError(t, err)

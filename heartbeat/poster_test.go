@@ -107,7 +107,8 @@ func (n *node) serveTLS(t *testing.T, handler http.Handler, clients *certtest.Au
 // beat is a heartbeat of the DEA dea-0 with one instance that has this guid.
 func beat(guid string) messaging.Heartbeat {
 	return messaging.Heartbeat{DEA: "dea-0", Droplets: []messaging.Instance{{
-		CCPartition: "default", Droplet: "app", Version: "v1", Instance: guid, State: messaging.Running, StateTimestamp: 1393629188.4127,
+		CCPartition: "default", Droplet: "app", Version: "v1", Instance: guid,
+		State: messaging.Running, StateTimestamp: 1393629188.4127,
 	}}}
 }
 

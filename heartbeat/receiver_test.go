@@ -18,7 +18,8 @@ func TestReceiver(t *testing.T) {
 		assert.WithinDuration(t, time.Now(), at, time.Minute)
 		taken = append(taken, b)
 	}, nil)
-	const entry = `{"cc_partition":"default","droplet":"a","version":"v","instance":"i","index":0,"state":"RUNNING","state_timestamp":1.5}`
+	const entry = `{"cc_partition":"default","droplet":"a","version":"v","instance":"i","index":0,` +
+		`"state":"RUNNING","state_timestamp":1.5}`
 	for _, test := range []struct {
 		method, path, body string
 		code               int
