@@ -41,14 +41,14 @@ func packages(t *testing.T) map[string]listed {
 // tests use above.
 func layer(name string) int {
 	switch {
-	case slices.Contains([]string{"internal/testapp", "internal/stagetest", "messaging/messagingtest", "container/containertest"}, name):
+	case slices.Contains([]string{"internal/testapp", "internal/stagetest", "internal/certtest", "messaging/messagingtest", "container/containertest"}, name):
 		return 4
 	case name == "droplet/dea/config": // reads a file and knows no service
 		return 2
 	case strings.HasPrefix(name, "droplet/dea"), strings.HasPrefix(name, "staging/stager"), strings.HasPrefix(name, "agent"):
 		return 3
 	case strings.HasPrefix(name, "staging"), strings.HasPrefix(name, "droplet/instance"),
-		strings.HasPrefix(name, "directory"), strings.HasPrefix(name, "heartbeat"):
+		strings.HasPrefix(name, "directory"), strings.HasPrefix(name, "heartbeat"), strings.HasPrefix(name, "component"):
 		return 2
 	case strings.HasPrefix(name, "internal"), name == "":
 		return 0
@@ -92,7 +92,7 @@ func TestTestLibrariesStayInTests(t *testing.T) {
 			continue
 		}
 		for _, dep := range p.Deps {
-			for _, banned := range []string{"github.com/nats-io/nats-server", "github.com/stretchr/testify", "go.uber.org/goleak", "pgregory.net/rapid"} {
+			for _, banned := range []string{"github.com/nats-io/nats-server", "github.com/stretchr/testify", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/prometheus"} {
 				if strings.HasPrefix(dep, banned) {
 					t.Errorf("%s depends on %s", name, dep)
 				}

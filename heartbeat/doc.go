@@ -18,6 +18,11 @@
 // A finding is repeated by each Check until it has been dealt with, and a lost message is made up for by the next
 // round: starting is bounded by Monitor.Starting, stopping twice is harmless.
 //
+// # By HTTP
+//
+// DEAs from 2016 on send heartbeats by HTTP instead of NATS. [Receiver] takes them and passes them to Monitor.Heartbeat, beside
+// or in place of the subscription; [Poster] is the sender's side.
+//
 // # Where it differs from HM9000
 //
 // An instance of an old version is extra only when the new version runs at its index, so that a change of version needs

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,6 +30,7 @@ type DEA struct {
 	registry instance.Registry
 	outbox   *messaging.Outbox
 	http     *http.Client // for droplets
+	closed   atomic.Bool  // as leaving, for other goroutines
 
 	// queue carries what others want done by the goroutine of Run, which alone touches the fields below.
 	queue    *mailbox.Mailbox[func()]
