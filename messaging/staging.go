@@ -92,6 +92,18 @@ type StagingResources struct {
 	FDs    Int `json:"fds"`    // open files
 }
 
+// UnmarshalJSON implements json.Unmarshaler. Values that are no numbers count as zeros: nobody is refused for what no
+// stager of a DEA reads.
+func (r *StagingResources) UnmarshalJSON(data []byte) error {
+	type plain StagingResources
+	var read plain
+	if json.Unmarshal(data, &read) != nil {
+		read = plain{}
+	}
+	*r = StagingResources(read)
+	return nil
+}
+
 // StagingMeta carries the start command that the user gave with the app.
 type StagingMeta struct {
 	Command string `json:"command,omitempty"` // start command; it comes before that of the buildpack
