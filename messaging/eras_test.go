@@ -98,7 +98,7 @@ func TestHealthAndRoutesOfAllEras(t *testing.T) {
 		`{"dea":"0-4f1c","app":"a","uris":["a.example.com"],"host":"10.0.3.7","port":61017,"tags":{"component":"dea-0"}}`,
 		messaging.Route{DEA: "0-4f1c", App: "a", URIs: []string{"a.example.com"}, Host: "10.0.3.7", Port: 61017, Tags: map[string]string{"component": "dea-0"}})
 	era(t, "route, 2016", messaging.RouterRegister,
-		`{"uris":[],"host":"10.0.3.7","port":8080,"tags":null,"stale_threshold_in_seconds":60,"route_service_url":"https://rs","private_instance_index":"3"}`,
+		`{"uris":[],"host":"10.0.3.7","port":8080,"tags":null,"stale_threshold_in_seconds":60,"route_service_url":"https://rs","private_instance_index":3}`,
 		messaging.Route{URIs: []string{}, Host: "10.0.3.7", Port: 8080, StaleThreshold: 60, RouteServiceURL: "https://rs", PrivateInstanceIndex: "3"})
 	era(t, "router, 2014", messaging.RouterStart, `{"id":"r","hosts":["10.0.0.5"],"minimumRegisterIntervalInSeconds":5}`,
 		messaging.RouterHello{ID: "r", Hosts: []string{"10.0.0.5"}, MinimumRegisterInterval: 5})
@@ -130,6 +130,15 @@ func TestStagingOfAllEras(t *testing.T) {
 			`"buildpack_cache_upload_uri":null,"start_message":null,"admin_buildpacks":null,"egress_network_rules":null,"stack":null,`+
 			`"memory_limit":null,"disk_limit":"4096","accepts_http":null}`,
 		messaging.StagingRequest{AppID: "a", UploadURI: "u", DiskLimit: 4096, StartMessage: json.RawMessage("null")})
+
+	for resources, want := range map[string]*messaging.StagingResources{
+		`null`: nil, `{"memory":256,"disk":"1024","fds":null}`: {Memory: 256, Disk: 1024},
+		`{"memory":"x","disk":1}`: {}, `"small"`: {}, `[]`: {}, // nobody reads them: no reason to refuse
+	} {
+		have, err := messaging.StagingStart("s").Decode([]byte(`{"properties":{"resources":` + resources + `}}`))
+		require.NoError(t, err, resources)
+		assert.Equal(t, want, have.Properties.Resources, resources)
+	}
 
 	for name, test := range map[string]struct {
 		wire string

@@ -38,5 +38,5 @@ type Route struct {
 
 	StaleThreshold       Int    `json:"stale_threshold_in_seconds,omitempty"` // when the route is forgotten, s; 0: as the router likes
 	RouteServiceURL      string `json:"route_service_url,omitempty"`          // https URL through which requests go first (later routers)
-	PrivateInstanceIndex string `json:"private_instance_index,omitempty"`     // instance index as text, for metrics (later routers)
+	PrivateInstanceIndex Text   `json:"private_instance_index,omitempty"`     // instance index as text, for metrics (later routers)
 }

@@ -92,14 +92,15 @@ type StagingResources struct {
 	FDs    Int `json:"fds"`    // open files
 }
 
-// UnmarshalJSON implements json.Unmarshaler. What cannot be read counts as absent: hardly anyone reads it, and nobody may
-// refuse a request for it.
+// UnmarshalJSON implements json.Unmarshaler. Values that are no numbers count as zeros: nobody is refused for what no
+// stager of a DEA reads.
 func (r *StagingResources) UnmarshalJSON(data []byte) error {
 	type plain StagingResources
 	var read plain
-	if json.Unmarshal(data, &read) == nil {
-		*r = StagingResources(read)
+	if json.Unmarshal(data, &read) != nil {
+		read = plain{}
 	}
+	*r = StagingResources(read)
 	return nil
 }
 
