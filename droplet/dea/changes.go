@@ -67,7 +67,7 @@ func (d *DEA) publishRoute(subject messaging.Subject[messaging.Route], i *instan
 	}
 	d.sendRoute(subject, messaging.Route{
 		DEA: d.cfg.ID, App: i.App(), URIs: uris, Host: s.Container.HostIP, Port: s.HostPort,
-		Tags: component("dea", d.cfg.Index), PrivateInstanceID: i.PrivateID(),
+		Tags: tags("dea", d.cfg.Index), PrivateInstanceID: i.PrivateID(),
 	})
 }
 
@@ -135,7 +135,7 @@ func (d *DEA) heartbeat() {
 }
 
 func (d *DEA) advertise() {
-	if d.leaving || d.retired {
+	if d.leaving.Load() || d.retired {
 		return
 	}
 	left, url := d.parts.Ledger.Remaining(), messaging.Null[string]()

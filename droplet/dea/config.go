@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/deakit/deakit/component"
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/directory"
@@ -135,7 +135,7 @@ func (c Config) withDefaults() Config {
 		c.Stacks = []string{"cflinuxfs2"}
 	}
 	if c.HostIP == "" {
-		c.HostIP = localIP()
+		c.HostIP = component.LocalIP()
 	}
 	if c.FilesURL == "" && c.FilesHost != "" {
 		c.FilesURL = "http://" + c.FilesHost
@@ -208,14 +208,4 @@ func randomHex() string {
 	b := make([]byte, 16)
 	_, _ = rand.Read(b) // never fails
 	return hex.EncodeToString(b)
-}
-
-// localIP finds the address of the interface that leads outside. Nothing is sent.
-func localIP() string {
-	conn, err := net.Dial("udp", "1.2.3.4:1")
-	if err != nil {
-		return "127.0.0.1"
-	}
-	defer conn.Close()
-	return conn.LocalAddr().(*net.UDPAddr).IP.String()
 }

@@ -30,7 +30,7 @@ type DEA struct {
 	registry instance.Registry
 	outbox   *messaging.Outbox
 	http     *http.Client // for droplets
-	closed   atomic.Bool  // as leaving, for other goroutines
+	leaving  atomic.Bool  // no new instances, no advertisements; the loop alone sets it
 
 	// queue carries what others want done by the goroutine of Run, which alone touches the fields below.
 	queue    *mailbox.Mailbox[func()]
@@ -39,7 +39,6 @@ type DEA struct {
 	life     context.Context
 	register *time.Ticker
 	interval time.Duration // of register
-	leaving  bool          // no new instances, no advertisements
 	retired  bool          // no advertisements
 	orphans  orphans
 	evacuate *evacuation // nil when there is none
@@ -232,7 +231,7 @@ func (d *DEA) StagingChanged() {
 func (d *DEA) Start(m messaging.StartMessage) { d.queue.Put(func() { d.startInstance(m) }) }
 
 func (d *DEA) startInstance(m messaging.StartMessage) {
-	if d.leaving {
+	if d.leaving.Load() {
 		d.log.Info("instance.start.refused", "app", string(m.Droplet), "index", m.Index, "reason", "the DEA is leaving")
 		return
 	}

@@ -45,11 +45,11 @@ func (d *DEA) fileURL(id string, path *string) string {
 func (d *DEA) filesRoute() (messaging.Route, bool) {
 	return messaging.Route{
 		URIs: []string{d.cfg.FilesHost}, Host: d.cfg.HostIP, Port: d.cfg.FilesPort,
-		Tags: component("directory-server", d.cfg.Index),
+		Tags: tags("directory-server", d.cfg.Index),
 	}, d.cfg.FilesHost != "" && d.cfg.FilesPort != 0
 }
 
-// component is the tag by which operators tell routes apart.
-func component(name string, index int) map[string]string {
+// tags are those by which operators tell routes apart.
+func tags(name string, index int) map[string]string {
 	return map[string]string{"component": name + "-" + strconv.Itoa(index)}
 }

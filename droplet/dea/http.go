@@ -42,7 +42,7 @@ func (d *DEA) Handler(stage func(messaging.StagingRequest) error) http.Handler {
 }
 
 // accepting tells whether the DEA takes new work, from any goroutine.
-func (d *DEA) accepting() bool { return !d.closed.Load() }
+func (d *DEA) accepting() bool { return !d.leaving.Load() }
 
 // taken handles messages of one type. Whatever the content type is, the body is JSON.
 func taken[T any](d *DEA, decode func([]byte) (T, error), take func(T) error) http.HandlerFunc {

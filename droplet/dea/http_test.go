@@ -166,18 +166,20 @@ func TestStageOverHTTPS(t *testing.T) {
 
 func TestLeavingRefusesOverHTTPS(t *testing.T) {
 	w := newWorld(t, nil)
+	w.start(w.startMessage(testapp.Serves, nil))
+	w.running()
 	e := newEntry(t, w.dea.Handler(func(messaging.StagingRequest) error {
 		t.Error("staging while leaving")
 		return nil
 	}), nil)
-	w.dea.Close()
+	w.dea.Evacuate()
+	w.await("dea.shutdown", nil)
 	for _, path := range []string{"/v1/apps", "/v1/stage"} {
 		code, text := e.send("POST", path, w.startMessage(testapp.Serves, nil))
 		assert.Equal(t, 503, code)
 		assert.Contains(t, text, "leaving")
 	}
-	w.quiet()
-	assert.Empty(t, w.dea.Instances())
+	assert.Len(t, w.dea.Instances(), 1)
 }
 
 func TestWhoMaySend(t *testing.T) {

@@ -38,11 +38,11 @@ func (d *DEA) StopAdvertising() {
 func (d *DEA) Evacuate() { d.queue.Put(d.beginEvacuation) }
 
 func (d *DEA) beginEvacuation() {
-	if d.evacuate != nil || d.leaving {
+	if d.evacuate != nil || d.leaving.Load() {
 		return
 	}
 	d.evacuate = &evacuation{began: time.Now(), ticker: time.NewTicker(d.cfg.EvacuationInterval)}
-	d.leaving = true
+	d.leaving.Store(true)
 	d.goodbye()
 	d.evacuationPass()
 }
@@ -79,7 +79,7 @@ func (d *DEA) evacuationCheck() {
 // shutdown stops everything and says good-bye. It takes no longer than ShutdownTimeout and what a KILL takes; cut ends
 // the grace.
 func (d *DEA) shutdown(cut context.CancelFunc) {
-	d.leaving = true
+	d.leaving.Store(true)
 	if d.evacuate != nil {
 		d.evacuate.ticker.Stop()
 	}

@@ -49,8 +49,8 @@ func (d *DEA) status(to messaging.Reply) {
 func (d *DEA) discovered(ctx context.Context, m messaging.DiscoverMessage, to messaging.Reply) {
 	const most = 1 << 40 // more megabytes would not fit a number of bytes
 	wanted := resources.Amount{MemoryBytes: min(m.Limits.Mem, most) << 20, DiskBytes: min(m.Limits.Disk, most) << 20}
-	if short := d.parts.Ledger.Constrained(wanted); short != resources.None || d.leaving || d.retired {
-		d.log.Info("dea.discover.ignored", "app", string(m.Droplet), "constrained_resource", short, "leaving", d.leaving || d.retired)
+	if short := d.parts.Ledger.Constrained(wanted); short != resources.None || d.leaving.Load() || d.retired {
+		d.log.Info("dea.discover.ignored", "app", string(m.Droplet), "constrained_resource", short, "leaving", d.leaving.Load() || d.retired)
 		return
 	}
 	wait := time.NewTimer(d.taste(string(m.Droplet)))
