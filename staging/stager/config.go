@@ -46,6 +46,9 @@ type Config struct {
 	Bandwidth  *container.Bandwidth  // nil means no limit
 	BindMounts []container.BindMount // shown in every container, besides the buildpacks
 
+	// Environment has variables, NAME=value, for every buildpack; those of the request come after them and win.
+	Environment []string
+
 	// MaxDuration is how long buildpacks may work; default 900 s.
 	MaxDuration time.Duration
 

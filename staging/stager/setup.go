@@ -97,7 +97,8 @@ func (t *task) getBuildpacks(ctx context.Context) error {
 		Timeout:      t.s.cfg.MaxDuration,
 		Limits:       droplet.Limits{MaxBytes: t.diskMB() << 20},
 		Environment: staging.Environment{
-			Application: t.application(), Services: p.Services, MemoryMB: t.appMemory(), User: p.Environment,
+			Application: t.application(), Services: p.Services, MemoryMB: t.appMemory(),
+			User: slices.Concat(t.s.cfg.Environment, p.Environment),
 		},
 	}
 	custom := p.Buildpack

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/deakit/deakit/component"
+	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/logging"
+)
+
+// A log is where the lines of the process go, and how many there were.
+type log struct {
+	*slog.Logger
+	output *logging.Output
+	counts component.LogCounts
+}
+
+func openLog(cfg *config.Config) (*log, error) {
+	logger, output, err := logging.New(cfg.Log())
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	l := &log{output: output}
+	l.Logger = slog.New(l.counts.Handler(logger.Handler()))
+	return l, nil
+}
+
+// reopen goes on in a new file, after the old one was moved away.
+func (l *log) reopen() {
+	if err := l.output.Reopen(); err != nil {
+		l.Error("log.reopen.failed", "error", err)
+	}
+}
+
+func (l *log) close() {
+	if lost := l.output.Lost(); lost > 0 {
+		fmt.Fprintf(os.Stderr, "dea: %d log lines could not be written\n", lost)
+	}
+	if err := l.output.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "dea: close log:", err)
+	}
+}

@@ -1,0 +1,118 @@
+// Command dea is a droplet execution agent: it takes dea_ng's own configuration file, and needs nothing else but NATS.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/deakit/deakit/droplet/dea/config"
+)
+
+// The exit codes of the program, listed in its help.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+const description = `A droplet execution agent (DEA): runs and stages apps as a Cloud Controller tells it over NATS.
+
+The configuration is that of dea_ng; examples/dea/dea.yml shows every key.
+
+Signals:
+  TERM, INT, QUIT  stop all instances and end; a second one ends at once, without grace
+  USR1             take part in no more placements; everything else goes on
+  USR2             evacuate: have all instances replaced elsewhere, then end
+  HUP              open the log file again
+
+Exit codes:
+  0  ended as told
+  1  the configuration is wrong, or something failed; standard error says what
+  2  the command line makes no sense`
+
+type cli struct {
+	Config  string `arg:"" name:"CONFIG.yml" help:"Configuration file."`
+	Backend string `help:"What apps run in: ${enum}. auto takes the strongest that works here." enum:"auto,process" default:"auto"`
+	Check   bool   `help:"Check the configuration, tell what is wrong or odd with it, and end."`
+
+	NoDirectoryServer bool `help:"Leave directory_server.v2_port to a directory server in a process of its own."`
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) (code int) {
+	var c cli
+	code = -1
+	parser, err := kong.New(&c, kong.Name("dea"), kong.Description(description), kong.UsageOnError(),
+		kong.Exit(func(n int) { code = n }))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "dea:", err)
+		return exitFailed
+	}
+	_, err = parser.Parse(args)
+	switch {
+	case code >= 0:
+		return code // --help was shown
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "dea: %v; try --help\n", err)
+		return exitUsage
+	}
+	if err := c.run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// run is all that comes after the command line.
+func (c *cli) run() error {
+	cfg, warnings, err := config.Load(c.Config)
+	var unreadable *config.LoadError
+	switch {
+	case errors.As(err, &unreadable):
+		return fmt.Errorf("ERROR: %w", err)
+	case err != nil:
+		return err
+	case c.Check:
+		for _, w := range warnings {
+			fmt.Println("warning:", w)
+		}
+		fmt.Printf("%s is fine, with %d warnings.\n", c.Config, len(warnings))
+		return nil
+	}
+	l, err := openLog(cfg)
+	if err != nil {
+		return fmt.Errorf("dea: %w", err)
+	}
+	defer l.close()
+	for _, w := range warnings {
+		l.Warn("config.warning", "warning", w.String())
+	}
+	err = c.work(cfg, l)
+	if err != nil {
+		l.Error("dea.failed", "error", err)
+	}
+	return err
+}
+
+// work runs a node until it is told to end.
+func (c *cli) work(cfg *config.Config, l *log) (err error) {
+	pid, err := claim(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pid.Remove()) }()
+	n, err := open(cfg, c, l)
+	if err != nil {
+		return fmt.Errorf("dea: %w", err)
+	}
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	stop := n.obeySignals(end)
+	defer stop()
+	return n.run(ctx)
+}

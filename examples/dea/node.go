@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/deakit/deakit/component"
+	"github.com/deakit/deakit/container/process"
+	"github.com/deakit/deakit/container/resources"
+	"github.com/deakit/deakit/directory"
+	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/droplet/dea"
+	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/heartbeat"
+	"github.com/deakit/deakit/messaging"
+	"github.com/deakit/deakit/staging/stager"
+)
+
+// A node is a DEA with all that stands beside it in one process.
+type node struct {
+	cfg *config.Config
+	log *log
+
+	id, host string // of the DEA
+	files    string // URL that signed URLs begin with
+
+	conn     *nats.Conn
+	backend  *process.Backend
+	ledger   *resources.Ledger
+	droplets *droplet.Store
+	signer   *directory.Signer
+	stager   *stager.Stager // nil when staging is off
+	poster   *heartbeat.Poster
+	dea      *dea.DEA
+	servers  []server // beside the DEA
+
+	closers []func() error
+}
+
+// open builds all parts of a node and starts none. The caller calls run.
+func open(cfg *config.Config, c *cli, l *log) (n *node, err error) {
+	base, err := filepath.Abs(cfg.BaseDir)
+	if err != nil {
+		return nil, err
+	}
+	cfg.BaseDir = base
+	n = &node{
+		cfg: cfg, log: l, id: fmt.Sprintf("%d-%s", cfg.Index, directory.NewToken()), host: cfg.Deakit.Host,
+		ledger: resources.NewLedger(cfg.Capacity()),
+	}
+	if n.host == "" {
+		n.host = component.LocalIP()
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	for _, step := range []func() error{
+		n.makeDirectories, n.connect, func() error { return n.openBackend(c.Backend) }, n.openDroplets, n.openSigner, n.nameFiles,
+		n.openStager, n.openPoster, n.openDEA, n.openStatus, n.openHTTPS,
+		func() error { return n.openFiles(!c.NoDirectoryServer) },
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+func (n *node) path(names ...string) string {
+	return filepath.Join(append([]string{n.cfg.BaseDir}, names...)...)
+}
+
+func (n *node) makeDirectories() error { return os.MkdirAll(n.cfg.BaseDir, 0o755) }
+
+func (n *node) connect() (err error) {
+	n.conn, err = messaging.Connect(messaging.Config{
+		Servers: n.cfg.NATSURLs(), Name: fmt.Sprintf("dea-%d", n.cfg.Index), Logger: n.log.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		return messaging.Drain(ctx, n.conn)
+	})
+	return nil
+}
+
+// openBackend chooses what apps run in, and says why.
+func (n *node) openBackend(name string) (err error) {
+	reason := "it was asked for"
+	if name == "auto" {
+		reason = "it works everywhere, and is the only one that this program has"
+	}
+	n.backend, err = process.New(process.Options{Depot: n.path("instances"), HostIP: n.host, Logger: n.log.Logger})
+	if err != nil {
+		return err
+	}
+	n.log.Info("dea.backend", "backend", n.backend.Capabilities().Name, "because", reason)
+	if n.cfg.WardenSocket != "" {
+		n.log.Warn("dea.backend.warden-ignored", "warden_socket", n.cfg.WardenSocket, "remedy", "none yet: apps run as plain processes")
+	}
+	return nil
+}
+
+func (n *node) openDroplets() (err error) {
+	n.droplets, err = droplet.NewStore(n.path("droplets"), droplet.StoreOptions{Logger: n.log.Logger})
+	if err == nil {
+		n.onClose(n.droplets.Close)
+	}
+	return err
+}
+
+func (n *node) openSigner() (err error) {
+	n.signer, err = directory.NewSigner(directory.SignerConfig{})
+	return err
+}
+
+func (n *node) openPoster() (err error) {
+	hm := n.cfg.HM9000
+	if _, byHTTP := n.cfg.HeartbeatsBy(); !byHTTP || hm == nil {
+		return nil
+	}
+	n.poster, err = heartbeat.NewPoster(heartbeat.PosterConfig{
+		URL: string(hm.ListenerURI), KeyFile: hm.KeyFile, CertFile: hm.CertFile, CAFile: hm.CAFile, Logger: n.log.Logger,
+	})
+	return err
+}
+
+// onClose remembers what is to be closed when the node ends, the last one first.
+func (n *node) onClose(f func() error) { n.closers = append(n.closers, f) }
+
+// close gives back all but the back end.
+func (n *node) close() error {
+	var errs []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		errs = append(errs, n.closers[i]())
+	}
+	n.closers = nil
+	return errors.Join(errs...)
+}
+
+// closeBackend ends all containers that are left.
+func (n *node) closeBackend() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return n.backend.Close(ctx)
+}

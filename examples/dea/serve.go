@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/deakit/deakit/component"
+	"github.com/deakit/deakit/directory"
+	"github.com/deakit/deakit/droplet/dea"
+	"github.com/deakit/deakit/internal/httpserve"
+)
+
+// A server works beside the DEA until its context ends.
+type server struct {
+	name string
+	run  func(context.Context) error
+}
+
+// run works until ctx ends, or an evacuation is over. A part that fails ends the others.
+func (n *node) run(ctx context.Context) error {
+	beside, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	helpers, beside := errgroup.WithContext(beside)
+	for _, s := range n.servers {
+		helpers.Go(func() error {
+			if err := s.run(beside); err != nil {
+				return fmt.Errorf("dea: %s: %w", s.name, err)
+			}
+			return nil
+		})
+	}
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(beside, stop)()
+	err := n.work(working, stop)
+	end() // what tells of the DEA ends after it
+	err = errors.Join(err, helpers.Wait())
+	if err == nil {
+		err = n.closeBackend() // otherwise what still runs is for the next process
+	}
+	return errors.Join(err, n.close())
+}
+
+// work runs the DEA and the stager, side by side: when one ends, so does the other.
+func (n *node) work(ctx context.Context, stop func()) error {
+	var agents errgroup.Group
+	agents.Go(func() error { defer stop(); return n.dea.Run(ctx) })
+	if n.stager != nil {
+		agents.Go(func() error { defer stop(); return n.stager.Run(ctx) })
+	}
+	return agents.Wait()
+}
+
+// serve opens a listener now, so that a port that is taken is told before anything begins, and serves it later.
+func (n *node) serve(name, address string, run func(context.Context, net.Listener) error) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	n.onClose(func() error { _ = l.Close(); return nil }) // closed already where it was served
+	n.servers = append(n.servers, server{name, func(ctx context.Context) error { return run(ctx, l) }})
+	n.log.Info("dea.listening", "for", name, "address", l.Addr().String())
+	return nil
+}
+
+// openStatus opens the endpoint for figures and, over NATS, tells where it is; also what posts heartbeats.
+func (n *node) openStatus() error {
+	if n.poster != nil {
+		n.servers = append(n.servers, server{"heartbeats over HTTP", n.poster.Run})
+	}
+	status, err := component.New(component.Config{
+		Type: "DEA", Index: n.cfg.Index, UUID: n.id, Host: n.host, Port: n.cfg.Status.Port,
+		User: n.cfg.Status.User, Password: string(n.cfg.Status.Password), Conn: n.conn, LogCounts: &n.log.counts, Logger: n.log.Logger,
+		Varz:    func(ctx context.Context) map[string]any { return n.dea.Varz(ctx, n.stagingShare()) },
+		Metrics: func(context.Context) []component.Metric { return n.dea.Metrics(n.stagingShare()) },
+	})
+	if err != nil {
+		return err
+	}
+	return n.serve("status", net.JoinHostPort(n.host, strconv.Itoa(int(n.cfg.Status.Port))), status.Serve)
+}
+
+// openHTTPS opens the entry for start and staging messages, where the configuration has one.
+func (n *node) openHTTPS() error {
+	ssl := n.cfg.SSL
+	if ssl == nil {
+		return nil
+	}
+	tls, err := dea.ServerTLS(dea.TLSFiles{KeyFile: ssl.KeyFile, CertFile: ssl.CertFile, CAFile: ssl.CAFile}, n.log.Logger)
+	if err != nil {
+		return err
+	}
+	if ssl.CAFile == "" {
+		n.log.Warn("dea.https.open-to-all", "remedy", "set ssl.ca_file: whoever reaches the port can run programs here")
+	}
+	return n.serve("https", ":"+strconv.Itoa(int(ssl.Port)), func(ctx context.Context, l net.Listener) error {
+		s := httpserve.New(n.dea.Handler(n.stage), n.log.Logger)
+		s.TLSConfig = tls
+		return httpserve.Run(ctx, s, l)
+	})
+}
+
+// files are those of instances and of staging tasks.
+type files struct{ *node }
+
+// Instance implements directory.Lookup.
+func (f files) Instance(ctx context.Context, id string) (directory.Tree, error) {
+	return f.dea.Instance(ctx, id)
+}
+
+// StagingTask implements directory.Lookup.
+func (f files) StagingTask(ctx context.Context, id string) (directory.Tree, error) {
+	if f.stager == nil {
+		return directory.Tree{}, directory.ErrUnknown
+	}
+	return f.stager.StagingTask(ctx, id)
+}
+
+// openFiles opens what tells a directory server where files are and, unless one stands apart, the directory server.
+func (n *node) openFiles(serveThem bool) error {
+	local := directory.NewLocal(n.signer, files{n})
+	api := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(n.cfg.DirectoryServer.FileAPIPort)))
+	err := n.serve("file API", api, func(ctx context.Context, l net.Listener) error {
+		return httpserve.Run(ctx, httpserve.New(directory.FileAPI(local, n.log.Logger), n.log.Logger), l)
+	})
+	if err != nil || !serveThem {
+		return err
+	}
+	s, err := directory.NewServer(directory.Config{
+		Resolver: local, StreamingTimeout: n.cfg.DirectoryServer.StreamingTimeout, Logger: n.log.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	return n.serve("directory server", ":"+strconv.Itoa(int(n.cfg.DirectoryServer.V2Port)), s.Run)
+}
+
+// nameFiles draws the host name under which files are served.
+func (n *node) nameFiles() error {
+	if n.cfg.Domain != "" {
+		n.files = n.cfg.DirectoryServer.Protocol + "://" + directory.NewToken() + "." + n.cfg.Domain
+	}
+	return nil
+}
+
+func (n *node) filesHost() string {
+	u, err := url.Parse(n.files)
+	if err != nil {
+		return "" // it was made of parts that were checked
+	}
+	return u.Host
+}

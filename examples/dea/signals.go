@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/internal/pidfile"
+)
+
+// obeySignals does what signals ask for, until stop is called.
+func (n *node) obeySignals(end func()) (stop func()) {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP)
+	over, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		ending := false
+		for {
+			select {
+			case s := <-signals:
+				n.log.Warn("caught SIG" + names[s])
+				switch s {
+				case syscall.SIGUSR1:
+					n.dea.StopAdvertising()
+				case syscall.SIGUSR2:
+					n.dea.Evacuate()
+				case syscall.SIGHUP:
+					n.log.reopen()
+				default:
+					if ending {
+						fmt.Fprintln(os.Stderr, "dea: ended at once by a second signal; apps may still run")
+						os.Exit(exitFailed)
+					}
+					ending = true
+					end()
+				}
+			case <-over:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(over)
+		<-gone
+	}
+}
+
+var names = map[os.Signal]string{
+	syscall.SIGTERM: "TERM", syscall.SIGINT: "INT", syscall.SIGQUIT: "QUIT",
+	syscall.SIGUSR1: "USR1", syscall.SIGUSR2: "USR2", syscall.SIGHUP: "HUP",
+}
+
+// claim writes the pid file, and keeps a second DEA from starting with the same configuration.
+func claim(cfg *config.Config) (*pidfile.File, error) {
+	pid, err := pidfile.Create(cfg.PIDFilename)
+	if err != nil {
+		return nil, fmt.Errorf("dea: %w", err)
+	}
+	return pid, nil
+}
