@@ -34,7 +34,7 @@ func TestPackageRefused(t *testing.T) {
 		"empty":               {nil, "it is empty"},
 		"cut off":             {stagetest.Files{"a": strings.Repeat("text", 1000)}.Tgz(t)[:50], "EOF"},
 		"gzip of something":   {gzipped(t, "something"), "EOF"},
-		"damaged zip":         {append([]byte("PK"), make([]byte, 100)...), "zip: not a valid zip file"},
+		"damaged zip":         {append([]byte("PK\x03\x04"), make([]byte, 100)...), "zip: not a valid zip file"},
 		"gzip of a long text": {gzipped(t, strings.Repeat("something", 1000)), "invalid tar header"},
 	} {
 		t.Run(name, func(t *testing.T) {
