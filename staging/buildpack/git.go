@@ -26,7 +26,8 @@ type GitOptions struct {
 	// the account that this process runs under, "file" the repositories of this machine.
 	Schemes []string
 
-	// MaxBytes bounds what a clone may take on disk, looked at twice a second; default 2 GiB.
+	// MaxBytes bounds what a clone may take on disk, looked at twice a second; default 2 GiB. A file, a directory or a
+	// link takes at least 4 KiB.
 	MaxBytes int64
 
 	// Timeout bounds the clone as a whole; default 5 minutes.
@@ -257,7 +258,7 @@ func (g *Git) watch(ctx context.Context) (_ context.Context, stop func()) {
 				return
 			case <-ticker.C:
 			}
-			if treeSize(g.dir) > g.opts.MaxBytes {
+			if treeSize(g.dir, g.opts.MaxBytes) > g.opts.MaxBytes {
 				cancel(fmt.Errorf("it has more than %d bytes", g.opts.MaxBytes))
 			}
 		}
@@ -265,14 +266,21 @@ func (g *Git) watch(ctx context.Context) (_ context.Context, stop func()) {
 	return ctx, func() { cancel(nil); <-ended }
 }
 
-// treeSize adds up the files below dir, as far as they stay while it looks.
-func treeSize(dir string) (total int64) {
+// blockBytes is what the least of files takes: a repository can have millions of empty ones.
+const blockBytes = 4 << 10
+
+// treeSize adds up what is below dir, as far as it stays while it looks, until that is more than most.
+func treeSize(dir string, most int64) (total int64) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil
 		}
+		total += blockBytes
 		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-			total += info.Size()
+			total += max(info.Size()-blockBytes, 0)
+		}
+		if total > most {
+			return fs.SkipAll
 		}
 		return nil
 	})

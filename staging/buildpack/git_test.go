@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -132,6 +133,20 @@ func TestGitIsBounded(t *testing.T) {
 	bp, err := buildpack.NewGit(url, t.TempDir(), buildpack.GitOptions{Schemes: []string{"file"}, MaxBytes: 1, Program: slowGit(t)})
 	require.NoError(t, err)
 	assert.ErrorContains(t, bp.Prepare(t.Context(), buildpack.Build{Log: io.Discard}), "more than 1 bytes")
+
+	// A bomb: files without content take their place, too.
+	url, _ = repository(t)
+	dir := strings.TrimPrefix(url, "file://")
+	for n := range 100 {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprint("empty", n)), nil, 0o644))
+	}
+	git(t, dir, "add", ".")
+	git(t, dir, "commit", "-qm", "bomb")
+	bp, err = buildpack.NewGit(url, t.TempDir(), buildpack.GitOptions{
+		Schemes: []string{"file"}, MaxBytes: 400 << 10, Timeout: 20 * time.Second, Program: slowGit(t),
+	})
+	require.NoError(t, err)
+	assert.ErrorContains(t, bp.Prepare(t.Context(), buildpack.Build{Log: io.Discard}), "more than 409600 bytes")
 
 	// A server that never answers.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
