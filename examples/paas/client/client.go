@@ -230,7 +230,7 @@ func (c *Client) do(ctx context.Context, method, path string, content io.Reader)
 	}
 	response, err := c.http.Do(r)
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
-		return nil, fmt.Errorf("%s http://%s%s: %w", method, r.URL.Host, r.URL.Path, wrapped.Err) // a query may hold secrets
+		return nil, fmt.Errorf("%s %s://%s%s: %w", method, r.URL.Scheme, r.URL.Host, r.URL.Path, wrapped.Err) // a query may hold secrets
 	}
 	if err != nil {
 		return nil, err
