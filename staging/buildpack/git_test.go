@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,7 +119,7 @@ func TestGitFails(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	address := strings.TrimPrefix(server.URL, "http://")
-	bp, err = buildpack.NewGit("http://user:secret@"+address+"/org/bp.git", t.TempDir(), localGit)
+	bp, err = buildpack.NewGit("http://user:secret@"+address+"/org/bp.git?token=secret", t.TempDir(), localGit)
 	require.NoError(t, err)
 	log.Reset()
 	err = bp.Prepare(t.Context(), buildpack.Build{Log: &log})
@@ -126,6 +127,21 @@ func TestGitFails(t *testing.T) {
 	assert.Equal(t, "clone", failed.Command)
 	assert.Contains(t, err.Error(), "Git clone failed: http://"+address+"/org/bp.git: exit status 128")
 	assert.NotContains(t, err.Error()+log.String(), "secret")
+}
+
+func TestGitIsReadableForTheContainer(t *testing.T) {
+	url, _ := repository(t)
+	dir := t.TempDir()
+	before := syscall.Umask(0o077)
+	defer syscall.Umask(before)
+	bp, err := buildpack.NewGit(url, dir, localGit)
+	require.NoError(t, err)
+	require.NoError(t, bp.Prepare(t.Context(), buildpack.Build{Log: io.Discard}))
+	for name, want := range map[string]os.FileMode{"..": 0o755, ".": 0o755, "bin": 0o755, "bin/compile": 0o755, "version": 0o644, "sub/part": 0o644} {
+		info, err := os.Stat(filepath.Join(bp.Path(), name))
+		require.NoError(t, err)
+		assert.Equal(t, want, info.Mode().Perm(), name)
+	}
 }
 
 func TestGitIsBounded(t *testing.T) {
