@@ -70,6 +70,7 @@ func (a *aheadReader) Read(p []byte) (int, error) {
 		}
 		if a.current.data != nil {
 			a.free <- a.current.data[:chunkBytes]
+			a.current = piece{} // it is given back once
 		}
 		select {
 		case <-a.stop:

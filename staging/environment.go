@@ -2,6 +2,7 @@ package staging
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -23,6 +24,17 @@ type Environment struct {
 	// User has variables in the form NAME=value that come after the others and win over them. Values arrive as they
 	// are: no shell expands what is in them.
 	User []string
+}
+
+// validate finds JSON that is none: it comes from whoever embeds this package, and not from a message.
+func (e Environment) validate() error {
+	if len(e.Application) > 0 && !json.Valid(e.Application) {
+		return errors.New("Task.Environment.Application must be JSON")
+	}
+	if _, err := json.Marshal(e.Services); err != nil {
+		return errors.New("Task.Environment.Services must hold JSON in its raw fields") // err may quote a secret
+	}
+	return nil
 }
 
 // variables returns the environment in the form that processes get. timeout becomes STAGING_TIMEOUT.

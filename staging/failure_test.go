@@ -3,6 +3,7 @@ package staging_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/internal/stagetest"
+	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/staging"
 )
 
@@ -34,7 +36,7 @@ func TestPackageRefused(t *testing.T) {
 		"empty":               {nil, "it is empty"},
 		"cut off":             {stagetest.Files{"a": strings.Repeat("text", 1000)}.Tgz(t)[:50], "EOF"},
 		"gzip of something":   {gzipped(t, "something"), "EOF"},
-		"damaged zip":         {append([]byte("PK"), make([]byte, 100)...), "zip: not a valid zip file"},
+		"damaged zip":         {append([]byte("PK\x03\x04"), make([]byte, 100)...), "zip: not a valid zip file"},
 		"gzip of a long text": {gzipped(t, strings.Repeat("something", 1000)), "invalid tar header"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -187,5 +189,18 @@ func TestIncompleteTask(t *testing.T) {
 	_, err := staging.Stage(t.Context(), staging.Task{Timeout: -1}, staging.Parts{})
 	for _, text := range []string{"Task.App", "Task.Droplet", "Task.Timeout", "Parts.Container"} {
 		assert.ErrorContains(t, err, text)
+	}
+}
+
+func TestEnvironmentThatIsNoJSON(t *testing.T) {
+	for text, env := range map[string]staging.Environment{
+		"Environment.Application": {Application: json.RawMessage("{secret")},
+		"Environment.Services":    {Services: messaging.Services{{Label: "db", Credentials: json.RawMessage("{secret")}}},
+	} {
+		s := newStage(t, app, classic(t, "", hello))
+		s.task.Environment = env
+		_, err := s.run(t, t.Context())
+		require.ErrorContains(t, err, text)
+		assert.NotContains(t, err.Error(), "secret")
 	}
 }

@@ -69,7 +69,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	if l.full {
 		return len(p), nil
 	}
-	fits := p[:min(int64(len(p)), l.max-l.size)]
+	fits := p[:min(int64(len(p)), max(l.max-l.size, 0))] // lines of the platform's own may have gone beyond
 	l.put(fits)
 	if len(fits) < len(p) {
 		l.full = true

@@ -52,6 +52,20 @@ func TestLog(t *testing.T) {
 	assert.ErrorIs(t, err, errLogClosed)
 }
 
+func TestLogIsFilledByThePlatform(t *testing.T) {
+	log, err := NewLog(filepath.Join(t.TempDir(), "log"), LogOptions{MaxBytes: 20})
+	require.NoError(t, err)
+	defer log.Close()
+	_, _ = log.Write([]byte("0123456789"))
+	log.Line("-----> End of the staging")
+	_, _ = log.Write([]byte("the last words\n"))
+	content, err := log.content()
+	require.NoError(t, err)
+	data, err := io.ReadAll(content)
+	require.NoError(t, err)
+	assert.Equal(t, "0123456789-----> End of the staging\n\n-----> The log has more than 20 bytes, the rest is left out\n", string(data))
+}
+
 func TestLogTail(t *testing.T) {
 	log, err := NewLog("", LogOptions{})
 	require.NoError(t, err)

@@ -64,7 +64,7 @@ func (s *source) write(ctx context.Context, w io.Writer) error {
 	switch start = start[:n]; {
 	case n == 0:
 		return errors.New("it is empty")
-	case bytes.HasPrefix(start, []byte("PK")):
+	case isZip(start):
 		return ziptar.Write(ctx, w, f, s.info.Size(), s.limits)
 	case bytes.HasPrefix(start, []byte{0x1f, 0x8b}):
 		plain, err := droplet.NewReader(f, droplet.Limits(s.limits))
@@ -79,6 +79,11 @@ func (s *source) write(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	return errors.New("it is neither a zip file nor a tar file")
+}
+
+// isZip tells by the first bytes of a file. Those of a tar file are a name, which may begin with "PK" as well.
+func isZip(start []byte) bool {
+	return bytes.HasPrefix(start, []byte("PK\x03\x04")) || bytes.HasPrefix(start, []byte("PK\x05\x06")) // a member, or none
 }
 
 // size is what du -h prints for a file.

@@ -2,11 +2,13 @@ package staging_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +135,18 @@ func TestSources(t *testing.T) {
 			assert.Equal(t, "h", members["./app/.hidden"])
 		})
 	}
+}
+
+func TestTarThatBeginsLikeAZip(t *testing.T) {
+	gz, err := gzip.NewReader(bytes.NewReader(stagetest.Files{"PKGBUILD": "arch"}.Tgz(t)))
+	require.NoError(t, err)
+	plain, err := io.ReadAll(gz)
+	require.NoError(t, err)
+	require.True(t, bytes.HasPrefix(plain, []byte("PK")))
+	s := newStage(t, nil, classic(t, "", hello))
+	s.task.App = stagetest.Save(t, plain)
+	s.ok(t)
+	assert.Equal(t, "arch", stagetest.ReadTgz(t, s.droplet.Bytes())["./app/PKGBUILD"])
 }
 
 func TestChoiceOfBuildpack(t *testing.T) {

@@ -128,6 +128,9 @@ func (t Task) validate(parts Parts) error {
 	if t.Timeout < 0 {
 		errs = append(errs, errors.New("Task.Timeout must not be negative"))
 	}
+	if err := t.Environment.validate(); err != nil {
+		errs = append(errs, err)
+	}
 	if parts.Container == nil {
 		errs = append(errs, errors.New("Parts.Container is required"))
 	}

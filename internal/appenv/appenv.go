@@ -26,13 +26,13 @@ var databaseSchemes = map[string]string{
 // byte; empty when there is none.
 func DatabaseURL(services messaging.Services) string {
 	for _, service := range services {
-		var credentials struct {
-			URI string `json:"uri"`
+		// Credentials are anything that a service likes to send. Not a struct, which would take "URI" as well.
+		var credentials map[string]json.RawMessage
+		var uri string
+		if json.Unmarshal(service.Credentials, &credentials) != nil || json.Unmarshal(credentials["uri"], &uri) != nil {
+			continue
 		}
-		if json.Unmarshal(service.Credentials, &credentials) != nil {
-			continue // credentials are anything that a service likes to send
-		}
-		scheme, rest, _ := strings.Cut(credentials.URI, ":")
+		scheme, rest, _ := strings.Cut(uri, ":")
 		if to, ok := databaseSchemes[scheme]; ok {
 			return to + ":" + rest
 		}

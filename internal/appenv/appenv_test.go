@@ -46,6 +46,8 @@ func TestDatabaseURL(t *testing.T) {
 		{"no database", `[{"credentials":{"uri":"redis://r"}}]`, ""},
 		{"the first one that is a database", `[{"credentials":"text"},{},{"credentials":{"uri":"amqp://a"}},
 			{"credentials":{"uri":"mysql://u:p%40@h/d?x=%2f#y"}},{"credentials":{"uri":"postgres://b"}}]`, "mysql2://u:p%40@h/d?x=%2f#y"},
+		{"another key", `[{"credentials":{"URI":"mysql://a"}},{"credentials":{"uri":"db2://b","Uri":"mysql://c"}}]`, "ibmdb://b"},
+		{"no text", `[{"credentials":{"uri":5}},{"credentials":{"uri":null}},{"credentials":null},{"credentials":{"uri":"db2://b"}}]`, "ibmdb://b"},
 		{"mysql2", `[{"credentials":{"uri":"mysql2://a"}}]`, "mysql2://a"},
 		{"postgresql", `[{"credentials":{"uri":"postgresql://a"}}]`, "postgres://a"},
 		{"db2", `[{"credentials":{"uri":"db2://a"}}]`, "ibmdb://a"},

@@ -337,7 +337,17 @@ func (x *extractor) hardLink(name string, hdr *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	if !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeSymlink {
+	switch info.Mode().Type() {
+	case 0:
+	case fs.ModeSymlink: // means something else where it stands under another name
+		to, err := from.Readlink(path.Base(target))
+		if err != nil {
+			return err
+		}
+		if err := checkTarget(name, to, x.opts.AbsoluteLinks); err != nil {
+			return err
+		}
+	default:
 		return refuse(hdr.Name, ErrLink, "target %q is no file", shorten(hdr.Linkname))
 	}
 	parent, err := x.open(path.Dir(name))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"strings"
@@ -46,6 +47,7 @@ func TestExtractRefusesHostileMembers(t *testing.T) {
 		"hard link by a symlink":  {[]member{dir("d", 0o755), file("d/f", "", 0o644), link(tar.TypeSymlink, "s", "d"), link(tar.TypeLink, "l", "s/f")}, tarball.ErrLink},
 		"hard link to directory":  {[]member{dir("d", 0o755), link(tar.TypeLink, "l", "d")}, tarball.ErrLink},
 		"hard link to itself":     {[]member{file("l", "", 0o644), link(tar.TypeLink, "l", "l")}, tarball.ErrLink},
+		"hard link to a symlink":  {[]member{link(tar.TypeSymlink, "a/l", "../outside"), link(tar.TypeLink, "l", "a/l")}, tarball.ErrLink},
 		"character device":        {[]member{device}, tarball.ErrType},
 		"FIFO":                    {[]member{{tar.Header{Name: "p", Typeflag: tar.TypeFifo, Mode: 0o644}, ""}}, tarball.ErrType},
 		"setuid":                  {[]member{file("x", "x", 0o4755)}, tarball.ErrSetID},
@@ -76,6 +78,7 @@ func TestExtractKeepsLimits(t *testing.T) {
 		"stream over the limit": {tarball.Limits{MaxBytes: int64(len(archive(t, big)))}, append(archive(t, big), 0), true},
 		"members":               {tarball.Limits{MaxMembers: 1}, archive(t, dir("a", 0o755), dir("b", 0o755)), true},
 		"members at the limit":  {tarball.Limits{MaxMembers: 2}, archive(t, dir("a", 0o755), dir("b", 0o755)), false},
+		"all that there is":     {tarball.Limits{MaxBytes: math.MaxInt64}, archive(t, big), false},
 		"long name":             {tarball.Limits{MaxPath: 10}, archive(t, dir("12345678901", 0o755)), true},
 		"long target":           {tarball.Limits{MaxPath: 10}, archive(t, link(tar.TypeSymlink, "a", "12345678901")), true},
 	} {

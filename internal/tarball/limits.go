@@ -118,7 +118,7 @@ func (b *boundedReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	// One byte more than allowed is asked for, to tell a stream that ends at the limit from one that goes on.
-	if int64(len(p)) > b.left+1 {
+	if int64(len(p))-1 > b.left {
 		p = p[:b.left+1]
 	}
 	n, err := b.r.Read(p)

@@ -46,7 +46,8 @@ type DownloadOptions struct {
 	SHA1 string
 
 	// FollowRedirects follows up to 10 redirects, never from https to http. By default a redirect is a failure like
-	// any status other than 200. User info goes to the host of the URL alone.
+	// any status other than 200. User info goes to the host and port of the URL alone, and no host learns which URL led
+	// to it.
 	FollowRedirects bool
 }
 
@@ -83,6 +84,11 @@ func follow(req *http.Request, via []*http.Request) error {
 		return errors.New("more than 10 redirects")
 	case req.URL.Scheme != "https" && via[len(via)-1].URL.Scheme == "https":
 		return errors.New("redirect from https to another scheme")
+	}
+	// The client would pass these on to other ports and to subdomains; the query of a URL may be a signature.
+	req.Header.Del("Referer")
+	if req.URL.Host != via[0].URL.Host {
+		req.Header.Del("Authorization")
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -165,35 +166,63 @@ func (f fullDisk) Write([]byte) (int, error) { return 0, f.err }
 func TestDownloadFollowsRedirects(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		assert.Empty(t, r.Header.Get("Authorization"), "another host gets the password")
-		assert.NotContains(t, r.Referer(), "cret")
+		assert.Empty(t, r.Referer(), "another host gets a URL that may be signed")
 		_, _ = io.WriteString(w, "content")
 	}))
 	defer elsewhere.Close()
-	// The name makes it another host: two ports of one address are the same to the client.
-	target := strings.Replace(elsewhere.URL, "127.0.0.1", "localhost", 1)
+	from := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/loop":
+			http.Redirect(w, r, "/loop", http.StatusFound)
+		case "/same":
+			_, password, _ := r.BasicAuth()
+			_, _ = io.WriteString(w, password)
+		case "/unreadable":
+			w.Header().Set("Location", "http://staging:se cret@elsewhere/%zz")
+			w.WriteHeader(http.StatusFound)
+		default:
+			http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusFound)
+		}
+	})
+	opts := transfer.DownloadOptions{FollowRedirects: true}
+	_, port, _ := strings.Cut(strings.TrimPrefix(elsewhere.URL, "http://"), ":")
+	here, err := url.Parse(from)
+	require.NoError(t, err)
+	// To the client a subdomain and another port are the host that the password is for.
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, strings.Replace(addr, "localhost", "127.0.0.1", 1))
+		host := strings.NewReplacer("sub.cc.test", "127.0.0.1", "cc.test", "127.0.0.1").Replace(addr)
+		return new(net.Dialer).DialContext(ctx, network, host)
 	}}}
 	defer client.CloseIdleConnections()
-	from := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/loop" {
-			http.Redirect(w, r, "/loop", http.StatusFound)
-			return
-		}
-		http.Redirect(w, r, target+"/there", http.StatusFound)
-	})
-	var got bytes.Buffer
-	opts := transfer.DownloadOptions{FollowRedirects: true}
-	require.NoError(t, transfer.Download(t.Context(), client, from, &got, opts))
-	assert.Equal(t, "content", got.String())
-	err := transfer.Download(t.Context(), client, from+"/loop", io.Discard, opts)
-	require.ErrorContains(t, err, "more than 10 redirects")
-	requireNoSecret(t, err)
+	named := strings.Replace(from, "127.0.0.1", "cc.test", 1)
+	for to, want := range map[string]string{
+		"http://localhost:" + port:                "content",
+		"http://cc.test:" + port:                  "content",
+		"http://sub.cc.test:" + port:              "content",
+		"/same":                                   "se/cret",
+		"http://cc.test:" + here.Port() + "/same": "se/cret",
+	} {
+		var got bytes.Buffer
+		require.NoError(t, transfer.Download(t.Context(), client, named+"?sig=cret&to="+url.QueryEscape(to), &got, opts), to)
+		assert.Equal(t, want, got.String(), to)
+	}
 
-	secure := httptest.NewTLSServer(http.RedirectHandler(target, http.StatusFound))
+	for path, text := range map[string]string{"/loop": "more than 10 redirects", "/unreadable": "redirect to an invalid URL"} {
+		err := transfer.Download(t.Context(), nil, from+path, io.Discard, opts)
+		require.ErrorContains(t, err, text)
+		requireNoSecret(t, err)
+	}
+	secure := httptest.NewTLSServer(http.RedirectHandler(elsewhere.URL, http.StatusFound))
 	defer secure.Close()
 	err = transfer.Download(t.Context(), secure.Client(), secure.URL, io.Discard, opts)
 	require.ErrorContains(t, err, "redirect from https")
+}
+
+func TestDownloadWithoutBound(t *testing.T) {
+	from := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "content") })
+	var got bytes.Buffer
+	require.NoError(t, transfer.Download(t.Context(), nil, from, &got, transfer.DownloadOptions{MaxBytes: math.MaxInt64}))
+	assert.Equal(t, "content", got.String())
 }
 
 func TestRedact(t *testing.T) {
@@ -225,6 +254,12 @@ func answer(status int, body string) func(http.ResponseWriter, *http.Request) {
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, strings.ReplaceAll(body, "$JOB", "http://job:pa55@"+r.Host+"/job"))
 	}
+}
+
+// moved is a redirect for which the client makes another body, although it does not follow.
+func moved(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Location", "/elsewhere")
+	w.WriteHeader(http.StatusTemporaryRedirect)
 }
 
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
@@ -294,17 +329,18 @@ func TestUpload(t *testing.T) {
 		"never ends":         {answers: answers{answer(200, queued), state(`"running"`)}, polls: 20, text: "(Job took too long)"},
 		"poll times out": {answers: answers{answer(200, queued), hang, state(`"finished"`)}, polls: 2,
 			opts: transfer.UploadOptions{PollInterval: 1, PollInactivity: short}},
-		"server error":      {answers: answers{answer(500, "url")}, text: "(Upload failed - status 500)"},
-		"redirect":          {answers: answers{answer(302, "")}, text: "(Upload failed - status 302)"},
-		"no answer":         {answers: answers{hang}, opts: transfer.UploadOptions{Inactivity: short}, text: "(Upload failed - status 0; error: nothing moved for 100ms: timed out)"},
-		"page with url":     {answers: answers{answer(200, "<html>url</html>")}, text: "(invalid json)"},
-		"url is null":       {answers: answers{answer(200, `{"metadata":{"url":null}}`)}, text: "(invalid URL)"},
-		"url elsewhere":     {answers: answers{answer(200, `{"url":"$JOB"}`)}, text: "(invalid URL)"},
-		"url is relative":   {answers: answers{answer(200, `{"metadata":{"url":"/job"}}`)}, text: "(invalid URL /job)"},
-		"url with password": {answers: answers{answer(200, `{"metadata":{"url":"x://a:b@c"}}`)}, text: "(invalid URL (with user info))"},
-		"poll fails":        {answers: answers{answer(200, queued), answer(404, "")}, polls: 1, text: "(Polling failed - status 404)"},
-		"poll is no JSON":   {answers: answers{answer(200, queued), answer(200, "[]")}, polls: 1, text: "(polling invalid json)"},
-		"answer too large":  {answers: answers{answer(200, strings.Repeat("x", 1<<20+1))}, text: "(Upload failed - status 200; error: more than 1048576 bytes)"},
+		"redirect with the body": {answers: answers{moved}, text: "(Upload failed - status 307)"},
+		"server error":           {answers: answers{answer(500, "url")}, text: "(Upload failed - status 500)"},
+		"redirect":               {answers: answers{answer(302, "")}, text: "(Upload failed - status 302)"},
+		"no answer":              {answers: answers{hang}, opts: transfer.UploadOptions{Inactivity: short}, text: "(Upload failed - status 0; error: nothing moved for 100ms: timed out)"},
+		"page with url":          {answers: answers{answer(200, "<html>url</html>")}, text: "(invalid json)"},
+		"url is null":            {answers: answers{answer(200, `{"metadata":{"url":null}}`)}, text: "(invalid URL)"},
+		"url elsewhere":          {answers: answers{answer(200, `{"url":"$JOB"}`)}, text: "(invalid URL)"},
+		"url is relative":        {answers: answers{answer(200, `{"metadata":{"url":"/job"}}`)}, text: "(invalid URL /job)"},
+		"url with password":      {answers: answers{answer(200, `{"metadata":{"url":"x://a:b@c"}}`)}, text: "(invalid URL (with user info))"},
+		"poll fails":             {answers: answers{answer(200, queued), answer(404, "")}, polls: 1, text: "(Polling failed - status 404)"},
+		"poll is no JSON":        {answers: answers{answer(200, queued), answer(200, "[]")}, polls: 1, text: "(polling invalid json)"},
+		"answer too large":       {answers: answers{answer(200, strings.Repeat("x", 1<<20+1))}, text: "(Upload failed - status 200; error: more than 1048576 bytes)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cc := &cloudController{t: t, answers: test.answers}
@@ -373,6 +409,33 @@ func TestPollingEndsWithItsContext(t *testing.T) {
 	to := cc.start()
 	err := transfer.Upload(ctx, nil, to, strings.NewReader("droplet"), 7, transfer.UploadOptions{PollInterval: time.Hour})
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// A dialer that gives up a moment before the watch does is no other kind of failure.
+func TestPollThatCannotConnectIsAskedAgain(t *testing.T) {
+	polled := false
+	to := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if polled = r.URL.Path == "/job"; polled {
+			_, _ = io.WriteString(w, `{"entity":{"status":"finished"}}`)
+			return
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, `{"metadata":{"url":"http://jobs.test/job"}}`)
+	})
+	server, err := url.Parse(to)
+	require.NoError(t, err)
+	dials := 0
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if addr == "jobs.test:80" {
+			if dials++; dials == 1 {
+				return nil, &net.OpError{Op: "dial", Net: network, Err: os.ErrDeadlineExceeded}
+			}
+		}
+		return new(net.Dialer).DialContext(ctx, network, server.Host)
+	}}}
+	defer client.CloseIdleConnections()
+	require.NoError(t, transfer.Upload(t.Context(), client, to, strings.NewReader("droplet"), 7, quick))
+	assert.True(t, polled)
 }
 
 func ExampleDownload() {

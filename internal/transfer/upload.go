@@ -108,9 +108,9 @@ func asynchronous(u *url.URL) *url.URL {
 // post sends the form and returns the body of a successful answer.
 func post(ctx context.Context, client *http.Client, u *url.URL, content io.ReaderAt, size int64, opts UploadOptions) (string, error) {
 	ctx, w := newWatch(ctx, opts.ConnectTimeout, opts.Inactivity)
-	var readers sync.WaitGroup // the client may read on for a moment when it has the answer already
-	defer readers.Wait()
 	defer w.stop()
+	shared := &source{ReaderAt: content} // the client may read on for a moment when it has the answer already
+	defer shared.end()
 	req, err := newRequest(ctx, http.MethodPost, u)
 	if err != nil {
 		return "", &UploadError{Reason: "Upload failed", Err: err}
@@ -124,11 +124,8 @@ func post(ctx context.Context, client *http.Client, u *url.URL, content io.Reade
 	req.ContentLength = int64(len(head)) + size + int64(len(tail))
 	// A function, so that the client can start again when a connection it kept turns out to be dead.
 	req.GetBody = func() (io.ReadCloser, error) {
-		readers.Add(1)
-		return &form{
-			r: io.MultiReader(strings.NewReader(head), io.NewSectionReader(content, 0, size), strings.NewReader(tail)),
-			w: w, closed: readers.Done,
-		}, nil
+		parts := io.MultiReader(strings.NewReader(head), io.NewSectionReader(shared, 0, size), strings.NewReader(tail))
+		return io.NopCloser(&form{parts, w}), nil
 	}
 	req.Body, _ = req.GetBody()
 	status, answer, err := exchange(ctx, client, req, w)
@@ -143,12 +140,10 @@ func quoted(name string) string {
 	return strings.NewReplacer(`"`, "%22", "\r", "%0D", "\n", "%0A").Replace(name)
 }
 
-// form is the request body: it watches the sending, and tells when the client is done with it.
+// form is the request body: it watches the sending.
 type form struct {
-	r      io.Reader
-	w      *watch
-	once   sync.Once
-	closed func()
+	r io.Reader
+	w *watch
 }
 
 func (f *form) Read(p []byte) (int, error) {
@@ -156,9 +151,29 @@ func (f *form) Read(p []byte) (int, error) {
 	return f.r.Read(p)
 }
 
-func (f *form) Close() error {
-	f.once.Do(f.closed)
-	return nil
+// source is the content until end, after which nobody reads it any more. The bodies that the client was given cannot
+// tell: some it never closes, such as those it makes for a redirect that it then does not follow.
+type source struct {
+	io.ReaderAt
+	mu    sync.RWMutex // held while somebody reads
+	ended bool
+}
+
+var errEnded = errors.New("the upload is over")
+
+func (s *source) ReadAt(p []byte, off int64) (int, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.ended {
+		return 0, errEnded
+	}
+	return s.ReaderAt.ReadAt(p, off)
+}
+
+func (s *source) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
 }
 
 // exchange sends a request and reads the answer. The status is 0 if none came.

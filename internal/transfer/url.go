@@ -3,9 +3,11 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -48,15 +50,24 @@ func newRequest(ctx context.Context, method string, u *url.URL) (*http.Request, 
 	return req, nil
 }
 
-// cause takes from an error of http.Client what it says about the URL, and puts in the reason for which ctx ended.
+// errLocation stands for what the client says of a redirect that it cannot read, which quotes all of it.
+var errLocation = errors.New("redirect to an invalid URL")
+
+// cause takes from an error of http.Client what it says about URLs, and puts in the reason for which ctx ended.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
-		return wrapped.Err
+	wrapped := (*url.Error)(nil)
+	switch {
+	case !errors.As(err, &wrapped):
+		return err
+	case strings.Contains(wrapped.Err.Error(), "Location header"):
+		return errLocation
+	case wrapped.Timeout(): // of a dialer, which may be a moment ahead of the watch
+		return fmt.Errorf("%w: %w", ErrTimeout, wrapped.Err)
 	}
-	return err
+	return wrapped.Err
 }
 
 // noRedirect makes a client that returns redirects as they are. A nil client is replaced by one of its own, which idle

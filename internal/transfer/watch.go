@@ -99,7 +99,7 @@ type body struct {
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	if int64(len(p)) > b.left+1 {
+	if int64(len(p))-1 > b.left { // one byte more than allowed tells a body that ends at the limit from one that goes on
 		p = p[:b.left+1]
 	}
 	b.w.moved()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"os/exec"
@@ -26,7 +25,8 @@ type GitOptions struct {
 	// the account that this process runs under, "file" the repositories of this machine.
 	Schemes []string
 
-	// MaxBytes bounds what a clone may take on disk, looked at twice a second; default 2 GiB.
+	// MaxBytes bounds what a clone may take on disk, looked at twice a second; default 2 GiB. A file, a directory or a
+	// link takes at least 4 KiB.
 	MaxBytes int64
 
 	// Timeout bounds the clone as a whole; default 5 minutes.
@@ -143,6 +143,9 @@ func (g *Git) Prepare(ctx context.Context, b Build) error {
 	defer cancel()
 	fmt.Fprintf(b.Log, "-----> Cloning buildpack %s\n", g.URL())
 	err := g.clone(ctx)
+	if err == nil {
+		err = publish(filepath.Dir(g.dir))
+	}
 	if err != nil {
 		fmt.Fprintln(b.Log, err)
 	}
@@ -239,44 +242,11 @@ var userInfo = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@]*@`)
 // scrub makes one line without credentials of what git said.
 func (g *Git) scrub(text string) string {
 	text = strings.ReplaceAll(text, g.repository, g.URL())
+	if _, query, ok := strings.Cut(g.repository, "?"); ok && query != "" { // git itself takes out the user info only
+		text = strings.ReplaceAll(text, "?"+query, "")
+	}
 	text = userInfo.ReplaceAllString(text, "$1")
 	return strings.Join(strings.Fields(strings.ToValidUTF8(text, "\uFFFD")), " ")
-}
-
-// watch returns a context that ends when the clone has become too large. stop ends the watching and waits for its end.
-func (g *Git) watch(ctx context.Context) (_ context.Context, stop func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		ticker := time.NewTicker(500 * time.Millisecond)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
-			if treeSize(g.dir) > g.opts.MaxBytes {
-				cancel(fmt.Errorf("it has more than %d bytes", g.opts.MaxBytes))
-			}
-		}
-	}()
-	return ctx, func() { cancel(nil); <-ended }
-}
-
-// treeSize adds up the files below dir, as far as they stay while it looks.
-func treeSize(dir string) (total int64) {
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-			total += info.Size()
-		}
-		return nil
-	})
-	return total
 }
 
 // tail keeps the last bytes that are written to it.

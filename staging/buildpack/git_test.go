@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,7 +119,7 @@ func TestGitFails(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	address := strings.TrimPrefix(server.URL, "http://")
-	bp, err = buildpack.NewGit("http://user:secret@"+address+"/org/bp.git", t.TempDir(), localGit)
+	bp, err = buildpack.NewGit("http://user:secret@"+address+"/org/bp.git?token=secret", t.TempDir(), localGit)
 	require.NoError(t, err)
 	log.Reset()
 	err = bp.Prepare(t.Context(), buildpack.Build{Log: &log})
@@ -127,11 +129,40 @@ func TestGitFails(t *testing.T) {
 	assert.NotContains(t, err.Error()+log.String(), "secret")
 }
 
+func TestGitIsReadableForTheContainer(t *testing.T) {
+	url, _ := repository(t)
+	dir := t.TempDir()
+	before := syscall.Umask(0o077)
+	defer syscall.Umask(before)
+	bp, err := buildpack.NewGit(url, dir, localGit)
+	require.NoError(t, err)
+	require.NoError(t, bp.Prepare(t.Context(), buildpack.Build{Log: io.Discard}))
+	for name, want := range map[string]os.FileMode{"..": 0o755, ".": 0o755, "bin": 0o755, "bin/compile": 0o755, "version": 0o644, "sub/part": 0o644} {
+		info, err := os.Stat(filepath.Join(bp.Path(), name))
+		require.NoError(t, err)
+		assert.Equal(t, want, info.Mode().Perm(), name)
+	}
+}
+
 func TestGitIsBounded(t *testing.T) {
 	url, _ := repository(t)
 	bp, err := buildpack.NewGit(url, t.TempDir(), buildpack.GitOptions{Schemes: []string{"file"}, MaxBytes: 1, Program: slowGit(t)})
 	require.NoError(t, err)
 	assert.ErrorContains(t, bp.Prepare(t.Context(), buildpack.Build{Log: io.Discard}), "more than 1 bytes")
+
+	// A bomb: files without content take their place, too.
+	url, _ = repository(t)
+	dir := strings.TrimPrefix(url, "file://")
+	for n := range 100 {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprint("empty", n)), nil, 0o644))
+	}
+	git(t, dir, "add", ".")
+	git(t, dir, "commit", "-qm", "bomb")
+	bp, err = buildpack.NewGit(url, t.TempDir(), buildpack.GitOptions{
+		Schemes: []string{"file"}, MaxBytes: 400 << 10, Timeout: 20 * time.Second, Program: slowGit(t),
+	})
+	require.NoError(t, err)
+	assert.ErrorContains(t, bp.Prepare(t.Context(), buildpack.Build{Log: io.Discard}), "more than 409600 bytes")
 
 	// A server that never answers.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

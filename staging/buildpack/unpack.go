@@ -41,10 +41,12 @@ func (s *Store) ensure(ctx context.Context, key string, download func(context.Co
 	if err == nil {
 		err = s.place(made, key)
 	}
-	if err != nil {
-		return errors.Join(err, rmtree.In(s.root, made))
+	if errors.Is(err, fs.ErrExist) { // a flight that was given up too late for it to notice has put it there
+		err = nil
+	} else if err == nil {
+		return nil
 	}
-	return nil
+	return errors.Join(err, rmtree.In(s.root, made))
 }
 
 // download fills the file, in several attempts if need be.

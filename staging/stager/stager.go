@@ -42,6 +42,10 @@ func New(cfg Config, parts Parts) (*Stager, error) {
 	if err := errors.Join(cfg.validate(), parts.validate()); err != nil {
 		return nil, fmt.Errorf("stager: %w", err)
 	}
+	var err error
+	if cfg.BaseDir, err = filepath.Abs(cfg.BaseDir); err != nil { // containers and the directory server have other ideas of "here"
+		return nil, fmt.Errorf("stager: BaseDir: %w", err)
+	}
 	if parts.Logger == nil {
 		parts.Logger = slog.New(slog.DiscardHandler)
 	}

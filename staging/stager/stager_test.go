@@ -118,6 +118,22 @@ func TestLogCanBeFollowed(t *testing.T) {
 	assert.ErrorIs(t, err, directory.ErrUnknown)
 }
 
+// TestRelativeBaseDirectory: what the stager shows is opened by others, who work in another directory.
+func TestRelativeBaseDirectory(t *testing.T) {
+	s := newSite(t, func(s *site) {
+		t.Chdir(s.cfg.BaseDir)
+		s.cfg.BaseDir, s.cfg.LogLinger = ".", patience
+	})
+	s.buildpack("bp", stagetest.Scripts("exit 0", "echo compiling", ""))
+	a := s.ask(s.request("bp"))
+	a.next()
+	result, _ := a.next()
+	require.Empty(t, result.Error)
+	tree, err := s.stager.StagingTask(t.Context(), "task-1")
+	require.NoError(t, err)
+	assert.True(t, filepath.IsAbs(tree.Dir), tree.Dir)
+}
+
 type lookup struct{ *stager.Stager }
 
 func (lookup) Instance(context.Context, string) (directory.Tree, error) {

@@ -229,6 +229,9 @@ func (c *Client) do(ctx context.Context, method, path string, content io.Reader)
 		return nil, err
 	}
 	response, err := c.http.Do(r)
+	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
+		return nil, fmt.Errorf("%s %s://%s%s: %w", method, r.URL.Scheme, r.URL.Host, r.URL.Path, wrapped.Err) // a query may hold secrets
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -108,7 +108,7 @@ func (c *Controller) servePush(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := c.blobs.PutPackage(r.Context(), guid, http.MaxBytesReader(w, r.Body, MaxPackageBytes)); err != nil {
-		c.Abandon(settings.Name)
+		c.Abandon(guid)
 		fail(w, fmt.Errorf("store the package: %w", err))
 		return
 	}
@@ -117,7 +117,7 @@ func (c *Controller) servePush(w http.ResponseWriter, r *http.Request) {
 	since := c.events.last()
 	var result error
 	finished := make(chan struct{})
-	go func() { defer close(finished); defer cancel(); result = c.Push(ctx, settings) }()
+	go func() { defer close(finished); defer cancel(); result = c.Push(ctx, guid, settings) }()
 	defer func() { cancel(); <-finished }()
 
 	w.Header().Set("Content-Type", "application/x-ndjson")

@@ -69,7 +69,8 @@ type rollout struct {
 }
 
 // Prepare enters an app, or finds the one of this name, and marks it as being pushed. The caller puts the package into
-// the blob store under the returned guid and calls Push, or Abandon.
+// the blob store under the returned guid and calls Push, or Abandon, with it. The guid tells the app from one of the same
+// name that is entered after this one was deleted.
 func (c *Controller) Prepare(s *Settings) (guid string, err error) {
 	if err := s.check(); err != nil {
 		return "", err
@@ -89,12 +90,12 @@ func (c *Controller) Prepare(s *Settings) (guid string, err error) {
 }
 
 // Abandon ends what Prepare began.
-func (c *Controller) Abandon(name string) {
+func (c *Controller) Abandon(guid string) {
 	c.locked(func() {
-		if a, ok := c.apps[name]; ok {
+		if a := c.byGUID(guid); a != nil {
 			a.staging = false
 			if a.release.version == "" && a.rollout == nil && !a.crashed {
-				delete(c.apps, name) // never came to anything
+				delete(c.apps, a.Name) // never came to anything
 			}
 		}
 	})
@@ -102,30 +103,26 @@ func (c *Controller) Abandon(name string) {
 
 // Push stages the prepared package and rolls the result out. It returns when every wanted instance of it runs, or with
 // the reason why the app stays as it was.
-func (c *Controller) Push(ctx context.Context, s Settings) error {
-	defer c.Abandon(s.Name)
-	var guid string
-	c.locked(func() {
-		if a := c.apps[s.Name]; a != nil {
-			guid = a.guid
-		}
-	})
-	if guid == "" {
-		return fmt.Errorf("app %s: %w", s.Name, ErrNoApp)
+func (c *Controller) Push(ctx context.Context, guid string, s Settings) error {
+	defer c.Abandon(guid)
+	known := false
+	c.locked(func() { known = c.byGUID(guid) != nil })
+	if !known {
+		return fmt.Errorf("app %s: %w: it was deleted while it was uploaded", s.Name, ErrNoApp)
 	}
 	staged, err := c.stage(ctx, s, guid)
 	if err != nil {
 		c.tell(Event{Kind: "staging.failed", App: s.Name, Text: err.Error()})
 		return err
 	}
-	return c.roll(ctx, s, staged)
+	return c.roll(ctx, guid, s, staged)
 }
 
-func (c *Controller) roll(ctx context.Context, s Settings, staged release) error {
+func (c *Controller) roll(ctx context.Context, guid string, s Settings, staged release) error {
 	r := &rollout{release: staged, settings: s, until: time.Now().Add(c.cfg.RolloutTimeout), done: make(chan error, 1)}
 	gone := false
 	c.locked(func() {
-		a := c.apps[s.Name]
+		a := c.byGUID(guid)
 		if a == nil {
 			gone = true // deleted meanwhile
 			return

@@ -148,7 +148,7 @@ func maskEnvironment(value any) any {
 }
 
 var (
-	link      = regexp.MustCompile(`://[^\s"']+`)
+	link      = regexp.MustCompile(`://[^\s"]+`) // a password may hold an apostrophe as it is
 	signature = regexp.MustCompile(`([?&]hmac=)[^&#]*`)
 )
 

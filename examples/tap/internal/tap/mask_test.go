@@ -40,6 +40,8 @@ func TestMask(t *testing.T) {
 		`"mysql://u:p@ss@h/db"`:                      `"mysql://…@h/db"`,
 		`"mysql://u:p/ss@h/db"`:                      `"mysql://…@h/db"`,
 		`"mysql://u:p#s@h/db"`:                       `"mysql://…@h/db"`,
+		`"mysql://u:p'ss@h/db"`:                      `"mysql://…@h/db"`,
+		`"clone 'http://u:p@h/x' failed"`:            `"clone 'http://…@h/x' failed"`,
 		`"nats:\/\/u:p@h"`:                           `"nats://…@h"`,
 		`{"http://u:p@h":1}`:                         `{"http://…@h":1}`,
 		`{"a":[{"b":["http://u:p@h"]}]}`:             `{"a":[{"b":["http://…@h"]}]}`,
