@@ -75,11 +75,12 @@ func (c *cli) run() error {
 	switch {
 	case errors.As(err, &unreadable):
 		return fmt.Errorf("ERROR: %w", err)
-	case err != nil:
-		return err
-	case c.Check:
+	case err != nil || c.Check:
 		for _, w := range warnings {
-			fmt.Println("warning:", w)
+			fmt.Fprintln(os.Stderr, "warning:", w)
+		}
+		if err != nil {
+			return err
 		}
 		fmt.Printf("%s is fine, with %d warnings.\n", c.Config, len(warnings))
 		return nil

@@ -68,7 +68,7 @@ func open(cfg *config.Config, c *cli, l *log) (n *node, err error) {
 		func() error { return n.openFiles(!c.NoDirectoryServer) },
 	} {
 		if err := step(); err != nil {
-			return nil, err
+			return n, err
 		}
 	}
 	return n, nil

@@ -1,0 +1,332 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/deakit/deakit/heartbeat"
+	"github.com/deakit/deakit/internal/certtest"
+	"github.com/deakit/deakit/internal/testapp"
+	"github.com/deakit/deakit/messaging"
+	"github.com/deakit/deakit/messaging/messagingtest"
+)
+
+// asProgram makes the test binary the program itself.
+const asProgram = "TEST_DEA_PROGRAM"
+
+func TestMain(m *testing.M) {
+	testapp.Main()
+	if os.Getenv(asProgram) != "" {
+		os.Exit(run(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// A program is a run of the binary.
+type program struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	ended  chan struct{} // closed when it has
+	code   int           // valid then
+	mu     sync.Mutex
+	output bytes.Buffer
+}
+
+func (p *program) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.output.Write(b)
+}
+
+func (p *program) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.output.String()
+}
+
+func start(t *testing.T, args ...string) *program {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	p := &program{t: t, cmd: exec.Command(self, args...), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), asProgram+"=1")
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	require.NoError(t, p.cmd.Start())
+	go func() {
+		_ = p.cmd.Wait()
+		p.code = p.cmd.ProcessState.ExitCode()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+		if t.Failed() {
+			t.Log(p.text())
+		}
+	})
+	return p
+}
+
+func (p *program) signal(s syscall.Signal) { require.NoError(p.t, p.cmd.Process.Signal(s)) }
+
+func (p *program) end() int {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+		return p.code
+	case <-time.After(30 * time.Second):
+		p.t.Fatal("it does not end:\n", p.text())
+		return -1
+	}
+}
+
+type object = map[string]any
+
+// A site is what a DEA needs: NATS, a configuration file, a droplet.
+type site struct {
+	t     *testing.T
+	dir   string
+	nats  *messagingtest.Server
+	peer  *nats.Conn
+	heard chan *nats.Msg
+	cfg   object
+	app   testapp.Droplet
+	blobs *httptest.Server
+}
+
+func newSite(t *testing.T) *site {
+	s := &site{t: t, dir: t.TempDir(), nats: messagingtest.NewServer(t), heard: make(chan *nats.Msg, 10000), app: testapp.NewDroplet(t, nil)}
+	s.peer = s.nats.Connect()
+	_, err := s.peer.ChanSubscribe(">", s.heard)
+	require.NoError(t, err)
+	require.NoError(t, s.peer.Flush())
+	s.blobs = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, s.app.Path) }))
+	t.Cleanup(s.blobs.Close)
+	s.cfg = object{
+		"base_dir": filepath.Join(s.dir, "dea"), "pid_filename": filepath.Join(s.dir, "dea.pid"), "logging": object{"level": "debug"},
+		"nats_servers": []string{s.nats.URL()}, "index": 3, "domain": "example.com", "stacks": []string{"lucid64"},
+		"directory_server": object{"protocol": "http", "v2_port": freePort(t), "file_api_port": freePort(t)},
+		"resources":        object{"memory_mb": 512, "memory_overcommit_factor": 2, "disk_mb": 4096},
+		"staging":          object{"enabled": true}, "warden_socket": "/tmp/warden.sock",
+		"deakit": object{"host": "127.0.0.1"},
+	}
+	return s
+}
+
+func freePort(t *testing.T) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func (s *site) write() string {
+	data, err := yaml.Marshal(s.cfg)
+	require.NoError(s.t, err)
+	file := filepath.Join(s.dir, "dea.yml")
+	require.NoError(s.t, os.WriteFile(file, data, 0o600))
+	return file
+}
+
+func (s *site) await(subject string, ok func(object) bool) object {
+	s.t.Helper()
+	for deadline := time.After(30 * time.Second); ; {
+		select {
+		case msg := <-s.heard:
+			var m object
+			if msg.Subject == subject && json.Unmarshal(msg.Data, &m) == nil && (ok == nil || ok(m)) {
+				return m
+			}
+		case <-deadline:
+			s.t.Fatalf("no such message on %s", subject)
+		}
+	}
+}
+
+func (s *site) send(subject string, message object) {
+	data, err := json.Marshal(message)
+	require.NoError(s.t, err)
+	require.NoError(s.t, s.peer.Publish(subject, data))
+	require.NoError(s.t, s.peer.Flush())
+}
+
+func (s *site) startMessage(index int) object {
+	return object{
+		"droplet": "app-guid", "index": index, "name": "shop", "version": "v1", "uris": []string{"shop.example.com"}, "sha1": s.app.SHA1,
+		"executableUri": s.blobs.URL, "services": []object{}, "limits": object{"mem": 64, "disk": 128, "fds": 256}, "cc_partition": "default",
+		"env": []string{testapp.Env(testapp.Serves)},
+	}
+}
+
+func ofApp(m object) bool { return m["app"] == "app-guid" }
+
+func TestCommandLine(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		code int
+		text string
+	}{
+		{nil, exitUsage, "--help"},
+		{[]string{"a.yml", "b.yml"}, exitUsage, "b.yml"},
+		{[]string{"--backend", "magic", "a.yml"}, exitUsage, "process"},
+		{[]string{"--help"}, exitOK, "USR2"},
+		{[]string{"/no/such/file"}, exitFailed, "ERROR: Failed loading config"},
+		{[]string{"--check", "dea.yml"}, exitOK, "0 warnings"},
+	} {
+		p := start(t, tc.args...)
+		assert.Equal(t, tc.code, p.end(), tc.args)
+		assert.Contains(t, p.text(), tc.text)
+	}
+}
+
+// What is wrong keeps the program from starting, with a message and a status, and no trace of it.
+func TestRefusals(t *testing.T) {
+	s := newSite(t)
+	s.cfg["index"] = "three"
+	delete(s.cfg, "base_dir")
+	p := start(t, s.write())
+	assert.Equal(t, exitFailed, p.end())
+	assert.Contains(t, p.text(), "index")
+	assert.Contains(t, p.text(), "base_dir")
+
+	s = newSite(t)
+	taken, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.cfg["directory_server"].(object)["file_api_port"]))
+	require.NoError(t, err)
+	defer taken.Close()
+	p = start(t, s.write())
+	assert.Equal(t, exitFailed, p.end())
+	assert.Contains(t, p.text(), "file API")
+	assert.NoFileExists(t, s.cfg["pid_filename"].(string))
+}
+
+// The life of a DEA as the other parts of a platform see it, with the signals that an operator sends.
+func TestLifeOfANode(t *testing.T) {
+	s := newSite(t)
+	p := start(t, s.write())
+	offer := s.await("dea.advertise", nil)
+	assert.Equal(t, 1024.0, offer["available_memory"], "twice what there is")
+	assert.Equal(t, []any{"lucid64"}, offer["stacks"])
+	assert.Equal(t, offer["id"], s.await("staging.advertise", nil)["id"])
+	files := s.await("router.register", func(m object) bool { return m["app"] == nil })
+
+	second := start(t, s.write())
+	assert.Equal(t, exitFailed, second.end())
+	assert.Contains(t, second.text(), "already running")
+
+	id := offer["id"].(string)
+	s.send("dea."+id+".start", s.startMessage(0))
+	route := s.await("router.register", ofApp)
+	assert.Equal(t, "127.0.0.1", route["host"])
+
+	answer, err := s.peer.Request("dea.find.droplet", []byte(`{"droplet":"app-guid","path":"/logs/stdout.log"}`), 10*time.Second)
+	require.NoError(t, err)
+	var found object
+	require.NoError(t, json.Unmarshal(answer.Data, &found))
+	signed := found["file_uri_v2"].(string)
+	host := files["uris"].([]any)[0].(string)
+	require.True(t, strings.HasPrefix(signed, "http://"+host+"/instance_paths/"), signed)
+	request, err := http.NewRequest(http.MethodGet, strings.Replace(signed, host, fmt.Sprintf("127.0.0.1:%.0f", files["port"]), 1), nil)
+	require.NoError(t, err)
+	request.Host = host
+	assert.Equal(t, "app in mode serves\n", get(t, request))
+
+	var record messaging.Component
+	answer, err = s.peer.Request("vcap.component.discover", nil, 10*time.Second)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(answer.Data, &record))
+	for path, text := range map[string]string{"healthz": "ok\n", "varz": `"app-guid"`, "metrics": "dea_instances 1\n"} {
+		request, err := http.NewRequest(http.MethodGet, "http://"+record.Host+"/"+path, nil)
+		require.NoError(t, err)
+		request.SetBasicAuth(record.Credentials[0], record.Credentials[1])
+		assert.Contains(t, get(t, request), text)
+	}
+
+	p.signal(syscall.SIGUSR1)
+	assert.Equal(t, id, s.await("dea.shutdown", nil)["id"])
+	p.signal(syscall.SIGUSR2)
+	s.await("dea.heartbeat", func(m object) bool {
+		list := m["droplets"].([]any)
+		return len(list) == 1 && list[0].(object)["state"] == "EVACUATING"
+	})
+	s.send("dea.stop", object{"droplet": "app-guid"})
+	assert.Equal(t, exitOK, p.end())
+	assert.NoFileExists(t, s.cfg["pid_filename"].(string))
+}
+
+func get(t *testing.T, request *http.Request) string {
+	t.Helper()
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, response.StatusCode, "%s", data)
+	return string(data)
+}
+
+// The last dea_ng: starts over mutual TLS, heartbeats over mutual TLS.
+func TestNodeOf2016(t *testing.T) {
+	s := newSite(t)
+	platform := certtest.NewAuthority(t, "platform")
+	cert, key := platform.Issue(s.dir, "dea")
+	pair, err := tls.LoadX509KeyPair(cert, key) // for all of them: it is the authority that counts
+	require.NoError(t, err)
+	beats := make(chan messaging.Heartbeat, 100)
+	hm := httptest.NewUnstartedServer(heartbeat.Receiver(func(h messaging.Heartbeat, _ time.Time) { beats <- h }, nil))
+	hm.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: platform.Pool()}
+	hm.StartTLS()
+	defer hm.Close()
+	s.cfg["hm9000"] = object{"listener_uri": hm.URL, "key_file": key, "cert_file": cert, "ca_file": platform.File}
+	s.cfg["ssl"] = object{"port": freePort(t), "key_file": key, "cert_file": cert, "ca_file": platform.File}
+	s.cfg["service_name"] = "127.0.0.1"
+	p := start(t, s.write())
+	offer := s.await("dea.advertise", nil)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		Certificates: []tls.Certificate{pair}, RootCAs: platform.Pool(),
+	}}}
+	defer client.CloseIdleConnections()
+	post := func(path string, message any) int {
+		data, err := json.Marshal(message)
+		require.NoError(t, err)
+		response, err := client.Post(offer["url"].(string)+path, "application/json", bytes.NewReader(data))
+		require.NoError(t, err)
+		response.Body.Close()
+		return response.StatusCode
+	}
+	require.Equal(t, http.StatusAccepted, post("/v1/apps", s.startMessage(0)))
+	s.await("router.register", ofApp)
+	for running := false; !running; {
+		select {
+		case beat := <-beats:
+			assert.Equal(t, offer["id"], beat.DEA)
+			running = len(beat.Droplets) == 1 && beat.Droplets[0].State == messaging.Running
+		case <-time.After(30 * time.Second):
+			t.Fatal("no heartbeat")
+		}
+	}
+	assert.Equal(t, http.StatusServiceUnavailable, post("/v1/stage", object{"app_id": "a", "task_id": "t", "properties": object{}}), "there is no cc_url")
+	p.signal(syscall.SIGTERM)
+	assert.Equal(t, exitOK, p.end())
+	for len(s.heard) > 0 {
+		assert.NotEqual(t, "dea.heartbeat", (<-s.heard).Subject)
+	}
+}
