@@ -63,3 +63,16 @@ func TestCrashesGoUnderDiskPressure(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, entries)
 }
+
+func TestUnusedDropletsAreRemoved(t *testing.T) {
+	w := newWorld(t, func(c *dea.Config) { c.DropletReapInterval = 20 * time.Millisecond })
+	w.start(w.startMessage(testapp.Serves, nil))
+	w.running()
+	file := filepath.Join(w.baseDir, "droplets", w.app.SHA1, "droplet.tgz")
+	assert.FileExists(t, file, "it is in use")
+	w.publish("dea.stop", object{"droplet": "app-guid"})
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(file)
+		return os.IsNotExist(err)
+	}, 10*time.Second, 5*time.Millisecond)
+}

@@ -3,6 +3,8 @@ package instance_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/deakit/deakit/container"
@@ -15,6 +17,16 @@ type bent struct {
 	stops    atomic.Int32 // that fail from now on
 	destroys atomic.Int32
 	failed   atomic.Int32 // calls that have failed
+
+	mu    sync.Mutex
+	calls []string // to make a container, in their order
+	spec  container.Spec
+}
+
+func (b *bent) called(format string, args ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls = append(b.calls, fmt.Sprintf(format, args...))
 }
 
 var errBent = errors.New("the back end does not work")
@@ -28,6 +40,8 @@ func (b *bent) Capabilities() container.Capabilities {
 }
 
 func (b *bent) Create(ctx context.Context, spec container.Spec) (container.Container, error) {
+	b.called("Create")
+	b.spec = spec
 	c, err := b.Backend.Create(ctx, spec)
 	return bentContainer{c, b}, err
 }
@@ -49,6 +63,16 @@ func (b *bent) fails(calls *atomic.Int32) bool {
 type bentContainer struct {
 	container.Container
 	b *bent
+}
+
+func (c bentContainer) NetIn(ctx context.Context, host, inside uint16) (container.PortMapping, error) {
+	c.b.called("NetIn %d %d", host, inside)
+	return c.Container.NetIn(ctx, host, inside)
+}
+
+func (c bentContainer) NetOut(ctx context.Context, rule container.EgressRule) error {
+	c.b.called("NetOut %s %s %s", rule.Protocol, rule.Network, rule.Ports)
+	return c.Container.NetOut(ctx, rule)
 }
 
 func (c bentContainer) Stop(ctx context.Context, kill bool) error {

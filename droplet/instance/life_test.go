@@ -25,6 +25,11 @@ import (
 	"github.com/deakit/deakit/messaging"
 )
 
+const (
+	patience = 20 * time.Second
+	tick     = time.Millisecond
+)
+
 func TestMain(m *testing.M) {
 	testapp.Main()
 	goleak.VerifyTestMain(m)
