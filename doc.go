@@ -8,6 +8,9 @@
 //   - [github.com/deakit/deakit/messaging]: protocol types, subjects, codec and connection for NATS
 //   - [github.com/deakit/deakit/container]: Backend, Container, Process, and back ends below it
 //   - [github.com/deakit/deakit/droplet]: the droplet archive and a store of droplets by digest
+//   - [github.com/deakit/deakit/component]: the status endpoint that every process has: health, figures, discovery
+//   - [github.com/deakit/deakit/logging]: log lines as Steno writes them, from log/slog
+//   - [github.com/deakit/deakit/applog]: the lines of apps on their way to syslog drains or NATS
 //
 // Engines:
 //
@@ -19,6 +22,7 @@
 // Services, each built from a config and its collaborators, with one Run(ctx) error:
 //
 //   - [github.com/deakit/deakit/droplet/dea]: the droplet execution agent
+//   - [github.com/deakit/deakit/droplet/dea/config]: its configuration file, that of dea_ng
 //   - [github.com/deakit/deakit/staging/stager]: the stager
 //   - [github.com/deakit/deakit/agent]: the BOSH agent
 //
