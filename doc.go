@@ -8,7 +8,6 @@
 //   - [github.com/deakit/deakit/messaging]: protocol types, subjects, codec and connection for NATS
 //   - [github.com/deakit/deakit/container]: Backend, Container, Process, and back ends below it
 //   - [github.com/deakit/deakit/droplet]: the droplet archive and a store of droplets by digest
-//   - [github.com/deakit/deakit/component]: the status endpoint that every process has: health, figures, discovery
 //   - [github.com/deakit/deakit/logging]: log lines as Steno writes them, from log/slog
 //   - [github.com/deakit/deakit/applog]: the lines of apps on their way to syslog drains or NATS
 //
@@ -18,6 +17,7 @@
 //   - [github.com/deakit/deakit/droplet/instance]: one running copy of a droplet and its life
 //   - [github.com/deakit/deakit/directory]: files of instances by signed URL
 //   - [github.com/deakit/deakit/heartbeat]: who is alive, and what is missing
+//   - [github.com/deakit/deakit/component]: the status endpoint that every process has: health, figures, discovery
 //
 // Services, each built from a config and its collaborators, with one Run(ctx) error:
 //
