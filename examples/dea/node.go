@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/deakit/deakit/component"
+	"github.com/deakit/deakit/container/metered"
 	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/directory"
@@ -31,7 +32,8 @@ type node struct {
 	files    string // URL that signed URLs begin with
 
 	conn     *nats.Conn
-	backend  *process.Backend
+	backend  *metered.Backend
+	process  *process.Backend // inside of it
 	ledger   *resources.Ledger
 	droplets *droplet.Store
 	signer   *directory.Signer
@@ -101,10 +103,11 @@ func (n *node) openBackend(name string) (err error) {
 	if name == "auto" {
 		reason = "it works everywhere, and is the only one that this program has"
 	}
-	n.backend, err = process.New(process.Options{Depot: n.path("instances"), HostIP: n.host, Logger: n.log.Logger})
+	n.process, err = process.New(process.Options{Depot: n.path("instances"), HostIP: n.host, Logger: n.log.Logger})
 	if err != nil {
 		return err
 	}
+	n.backend = metered.New(n.process)
 	n.log.Info("dea.backend", "backend", n.backend.Capabilities().Name, "because", reason)
 	if n.cfg.WardenSocket != "" {
 		n.log.Warn("dea.backend.warden-ignored", "warden_socket", n.cfg.WardenSocket, "remedy", "none yet: apps run as plain processes")
@@ -153,5 +156,5 @@ func (n *node) close() error {
 func (n *node) closeBackend() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	return n.backend.Close(ctx)
+	return n.process.Close(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"strconv"
@@ -77,13 +78,29 @@ func (n *node) openStatus() error {
 	status, err := component.New(component.Config{
 		Type: "DEA", Index: n.cfg.Index, UUID: n.id, Host: n.host, Port: n.cfg.Status.Port,
 		User: n.cfg.Status.User, Password: string(n.cfg.Status.Password), Conn: n.conn, LogCounts: &n.log.counts, Logger: n.log.Logger,
-		Varz:    func(ctx context.Context) map[string]any { return n.dea.Varz(ctx, n.stagingShare()) },
-		Metrics: func(context.Context) []component.Metric { return n.dea.Metrics(n.stagingShare()) },
+		Varz: n.varz, Metrics: n.metrics,
 	})
 	if err != nil {
 		return err
 	}
 	return n.serve("status", net.JoinHostPort(n.host, strconv.Itoa(int(n.cfg.Status.Port))), status.Serve)
+}
+
+// varz are the figures of the DEA and of what its containers run in.
+func (n *node) varz(ctx context.Context) map[string]any {
+	figures := n.dea.Varz(ctx, n.stagingShare())
+	maps.Copy(figures, n.backend.Stats().Varz())
+	return figures
+}
+
+func (n *node) metrics(context.Context) []component.Metric {
+	s := n.backend.Stats()
+	return append(n.dea.Metrics(n.stagingShare()),
+		component.NewCounter("dea_container_requests_total", "Requests to the container back end.", float64(s.Requests)),
+		component.NewCounter("dea_container_errors_total", "Requests to the container back end that failed.", float64(s.Errors)),
+		component.NewCounter("dea_container_seconds_total", "Time of all requests to the container back end.", s.Time.Seconds()),
+		component.NewCounter("dea_log_lines_lost_total", "Log lines that could not be written.", float64(n.log.output.Lost())),
+	)
 }
 
 // openHTTPS opens the entry for start and staging messages, where the configuration has one.
