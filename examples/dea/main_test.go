@@ -222,11 +222,12 @@ func TestRefusals(t *testing.T) {
 func TestLifeOfANode(t *testing.T) {
 	s := newSite(t)
 	p := start(t, s.write())
+	files := s.await("router.register", nil)
 	offer := s.await("dea.advertise", nil)
 	assert.Equal(t, 1024.0, offer["available_memory"], "twice what there is")
 	assert.Equal(t, []any{"lucid64"}, offer["stacks"])
+	s.send("staging.locate", nil)
 	assert.Equal(t, offer["id"], s.await("staging.advertise", nil)["id"])
-	files := s.await("router.register", func(m object) bool { return m["app"] == nil })
 
 	second := start(t, s.write())
 	assert.Equal(t, exitFailed, second.end())
