@@ -273,6 +273,36 @@ func TestLifeOfANode(t *testing.T) {
 	assert.NoFileExists(t, s.cfg["pid_filename"].(string))
 }
 
+// A node that was killed and is started again goes on where it was.
+func TestKilledNode(t *testing.T) {
+	s := newSite(t)
+	first := start(t, s.write())
+	s.send("dea."+s.await("dea.advertise", nil)["id"].(string)+".start", s.startMessage(0))
+	route := s.await("router.register", ofApp)
+	page, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s:%.0f/", route["host"], route["port"]), nil)
+	require.NoError(t, err)
+	file := filepath.Join(s.cfg["base_dir"].(string), "db/instances.json")
+	require.Eventually(t, func() bool {
+		data, err := os.ReadFile(file)
+		return err == nil && strings.Contains(string(data), `"RUNNING"`)
+	}, 10*time.Second, 5*time.Millisecond)
+	require.NoError(t, first.cmd.Process.Kill())
+	<-first.ended
+	before := get(t, page)
+
+	again := start(t, s.write())
+	assert.Equal(t, route["private_instance_id"], s.await("router.register", ofApp)["private_instance_id"])
+	beat := s.await("dea.heartbeat", nil)["droplets"].([]any)
+	require.Len(t, beat, 1)
+	assert.Equal(t, "RUNNING", beat[0].(object)["state"])
+	assert.Equal(t, before, get(t, page), "the same process")
+	again.signal(syscall.SIGTERM)
+	assert.Equal(t, exitOK, again.end())
+	http.DefaultClient.CloseIdleConnections()
+	_, err = http.DefaultClient.Do(page)
+	assert.Error(t, err)
+}
+
 func get(t *testing.T, request *http.Request) string {
 	t.Helper()
 	response, err := http.DefaultClient.Do(request)
