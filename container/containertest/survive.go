@@ -325,7 +325,7 @@ func checkStopped(s *suite, e *estate) {
 // makeStopping leaves a container in the middle of being stopped.
 func makeStopping(s *suite, e *estate) {
 	c := s.leave(e, container.Spec{})
-	s.leaveProcess(e, c, script("trap '' TERM; touch \"$1/go\"; while :; do sleep 0.05; done", s.info(c).Inside(sharedPath), e.Token))
+	s.leaveProcess(e, c, script("trap '' TERM; : >\"$1/go\"; while :; do sleep 0.05; done", s.info(c).Inside(sharedPath), e.Token))
 	s.eventually("it ignores TERM", func() bool {
 		_, err := os.Stat(filepath.Join(s.shared(), "go"))
 		return err == nil

@@ -105,6 +105,9 @@ func (s *supervisor) start(path string, argv []string, attr *os.ProcAttr, status
 		return nil, cannotStart(path, err)
 	}
 	pid, err := readReport(report)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = errors.New("its supervisor was killed: try again")
+	}
 	if err == nil {
 		err = prepare(keeper, pid)
 	}
