@@ -48,8 +48,9 @@ type Container interface {
 	Run(ctx context.Context, spec ProcessSpec, pio IO) (Process, error)
 
 	// Attach finds a process that Run started, also after it ended, or returns ErrNotFound. Output that came before
-	// is not repeated, unless Capabilities.ReplaysOutput is true. Earlier readers keep getting theirs. pio.Stdin must
-	// be nil, else ErrUnsupported: the input is Run's.
+	// is not repeated, unless Capabilities.ReplaysOutput is true; output that Run discards, and that of a process that an
+	// earlier back end started, need not come at all. Earlier readers keep getting theirs. pio.Stdin must be nil, else
+	// ErrUnsupported: the input is Run's.
 	Attach(ctx context.Context, id uint32, pio IO) (Process, error)
 
 	// SetLimits replaces the limits of the container; those that the back end cannot enforce are remembered and
@@ -95,7 +96,8 @@ type Process interface {
 	ID() uint32
 
 	// Wait returns when the process has ended and all of its output has been delivered, or when ctx ends. It may be
-	// called any number of times.
+	// called any number of times. If nobody saw how the process ended it returns -1 and ErrStatusUnknown: that takes more
+	// than the end of the process that made the back end, where Capabilities.Survives is true.
 	Wait(ctx context.Context) (ExitStatus, error)
 
 	// Signal sends sig to the process and those in its process group. A process that has ended is no error.

@@ -16,4 +16,6 @@ var (
 	ErrInvalid = errors.New("invalid request")
 	// ErrUnsupported: this back end cannot do it; Capabilities says so beforehand.
 	ErrUnsupported = errors.New("not supported by this back end")
+	// ErrStatusUnknown: a process has ended, and nobody saw how.
+	ErrStatusUnknown = errors.New("exit status is not known")
 )

@@ -16,6 +16,10 @@
 //		})
 //	}
 //
+// Where containers outlive the process that made them, the suite runs the test that called Run again in processes of
+// their own, makes containers there by Config.Open, and kills these processes: in the middle of a Stop, and at any moment
+// of a storm of calls. Then it looks at what a new back end makes of the rest.
+//
 // What a back end promises not to do is data in its Capabilities, and what one cannot do although the interface asks
 // for it is data in [Tolerances]: in both cases the suite then checks what happens instead. It skips nothing.
 //

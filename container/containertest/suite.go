@@ -22,6 +22,11 @@ type Config struct {
 	// test of the suite.
 	New func(t *testing.T) container.Backend
 
+	// Open returns a back end that keeps its containers below dir, with those that an earlier one left there, and
+	// registers with t.Cleanup what closes it. It is called where Capabilities.Survives is true: first in other processes
+	// (this test binary, running the test that called Run), which are killed, and then in the test.
+	Open func(t *testing.T, dir string) container.Backend
+
 	// RootFS is given to each container, for back ends that need one.
 	RootFS string
 
@@ -47,6 +52,9 @@ type Tolerances struct {
 	// NoSignal: Process.Signal returns ErrUnsupported.
 	NoSignal bool
 
+	// LostStatus: the exit status of a process that outlived the back end that started it is ErrStatusUnknown.
+	LostStatus bool
+
 	// Remote: processes cannot be seen from the host, so that leaks of them cannot be found by looking.
 	Remote bool
 }
@@ -61,6 +69,9 @@ func Run(t *testing.T, cfg Config) {
 	}
 	if cfg.Patience == 0 {
 		cfg.Patience = 30 * time.Second
+	}
+	if name := os.Getenv(makerEnv); name != "" {
+		beMaker(t, cfg, name)
 	}
 	for _, group := range []struct {
 		name  string
@@ -81,6 +92,11 @@ func Run(t *testing.T, cfg Config) {
 			}
 		})
 	}
+	t.Run("Survive", func(t *testing.T) {
+		if cfg.New(t).Capabilities().Survives {
+			survive(t, cfg)
+		}
+	})
 }
 
 type test struct {
@@ -95,6 +111,7 @@ type suite struct {
 	b    container.Backend
 	caps container.Capabilities
 	ctx  context.Context // ends when patience does
+	dir  string          // of a survival test
 }
 
 func newSuite(t *testing.T, cfg Config) *suite {

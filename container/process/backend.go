@@ -19,8 +19,8 @@ import (
 var (
 	// ErrDepotInUse: another back end, of this or another process, works in the depot.
 	ErrDepotInUse = errors.New("depot is in use")
-	// ErrNotDepot: the directory holds something and was not made by this package. All that a depot holds is removed
-	// when its back end is gone, so it must be a directory of its own.
+	// ErrNotDepot: the directory holds something and was not made by this package. What a depot holds and is no container
+	// is removed, so it must be a directory of its own.
 	ErrNotDepot = errors.New("directory is not empty and not a depot")
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("back end is closed")
@@ -29,8 +29,12 @@ var (
 // Options are the options of [New]. Depot is required; zero takes the default of the others.
 type Options struct {
 	// Depot is the directory for the files of the containers. It is made if need be. It must be empty or have been a
-	// depot before, as what is in it is removed.
+	// depot before: what is in it is adopted or removed.
 	Depot string
+
+	// Fresh ends and removes the containers that an earlier back end left in the depot, where New otherwise adopts
+	// them. It is for those who know of no container but those that they made themselves.
+	Fresh bool
 
 	// StopGrace is how long processes have to act on SIGTERM. Default 10 s (Warden).
 	StopGrace time.Duration
@@ -47,6 +51,8 @@ type Options struct {
 
 	// Logger may be nil: nothing is logged.
 	Logger *slog.Logger
+
+	unsupervised bool // as where there is no supervisor; for tests
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -76,10 +82,14 @@ type Backend struct {
 	depot  *os.Root
 	lock   *os.File // holds the depot
 	prefix string   // of the markers of all its containers
+	boot   uint64   // stands for the time since the machine started
+	fresh  bool
 	grace  time.Duration
 	hostIP string
 	ports  *portPool
 	log    *slog.Logger
+
+	supervisor *supervisor // nil where there is none
 
 	stopWatch context.CancelFunc
 	creating  sync.WaitGroup // calls of Create
@@ -95,8 +105,8 @@ type Backend struct {
 
 var _ container.Backend = (*Backend)(nil)
 
-// New opens a depot. What a back end that did not come to Close left there is ended and removed first. The caller calls
-// Close.
+// New opens a depot. It adopts the containers that a back end which did not come to Close left there, unless
+// Options.Fresh is set; what cannot be adopted is ended and removed first, with a word in the log. The caller calls Close.
 //
 // Errors are ErrDepotInUse, ErrNotDepot, container.ErrInvalid, and those of the file system.
 func New(opts Options) (*Backend, error) {
@@ -111,16 +121,21 @@ func New(opts Options) (*Backend, error) {
 	b := &Backend{
 		depot:  depot,
 		lock:   lock,
+		fresh:  opts.Fresh,
 		grace:  opts.StopGrace,
 		hostIP: opts.HostIP,
 		ports:  newPortPool(opts.Ports),
 		log:    opts.Logger,
 		boxes:  map[string]*box{},
 	}
-	if err := b.takeOver(); err != nil {
-		lock.Close()
-		depot.Close()
-		return nil, fmt.Errorf("clean depot %s: %w", opts.Depot, err)
+	if !opts.unsupervised {
+		if b.supervisor, err = newSupervisor(); err != nil {
+			b.log.Warn("exit statuses will be lost if this program is killed", "error", err)
+		}
+	}
+	if err := b.takeOver(opts.Fresh); err != nil {
+		b.letGo()
+		return nil, errors.Join(fmt.Errorf("take over depot %s: %w", opts.Depot, err), b.closeFiles())
 	}
 	b.log.Info("containers are plain processes", "not_enforced", strings.Join(b.Capabilities().Unenforced(), ", "))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -131,10 +146,10 @@ func New(opts Options) (*Backend, error) {
 
 // Capabilities tells that next to nothing is enforced.
 func (b *Backend) Capabilities() container.Capabilities {
-	return container.Capabilities{Name: "process", Memory: container.Watched}
+	return container.Capabilities{Name: "process", Memory: container.Watched, Survives: !b.fresh}
 }
 
-// Lookup finds a container that this back end made.
+// Lookup finds a container that this back end made or adopted.
 func (b *Backend) Lookup(ctx context.Context, handle string) (container.Container, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("look up container %q: %w", handle, err)
@@ -199,7 +214,15 @@ func (b *Backend) Close(ctx context.Context) error {
 		return fmt.Errorf("close process back end: %w", err)
 	}
 	b.free = true
-	return errors.Join(b.depot.Close(), b.lock.Close())
+	return b.closeFiles()
+}
+
+func (b *Backend) closeFiles() error {
+	var err error
+	if b.supervisor != nil {
+		err = b.supervisor.close()
+	}
+	return errors.Join(err, b.depot.Close(), b.lock.Close())
 }
 
 // wait waits for wg or the end of ctx.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,6 +38,42 @@ func BenchmarkLife(b *testing.B) {
 				require.NoError(b, c.Destroy(ctx))
 			}
 		})
+	}
+}
+
+// BenchmarkRun starts /bin/true and awaits it in a container that stays, with a supervisor and without. The yardstick is to
+// start and await it.
+func BenchmarkRun(b *testing.B) {
+	b.Run("yardstick", func(b *testing.B) {
+		for b.Loop() {
+			require.NoError(b, exec.Command("/bin/true").Run())
+		}
+	})
+	limit := uint64(1024)
+	for _, mode := range []struct {
+		name string
+		opts process.Options
+	}{
+		{"supervised", process.Options{}},
+		{"alone", process.WithoutSupervisor(process.Options{})},
+	} {
+		for name, rlimits := range map[string]container.Rlimits{"plain": {}, "rlimits": {NoFile: &limit}} {
+			b.Run(mode.name+"/"+name, func(b *testing.B) {
+				c, err := open(b, mode.opts).Create(b.Context(), container.Spec{})
+				require.NoError(b, err)
+				var starting time.Duration
+				for b.Loop() {
+					began := time.Now()
+					p, err := c.Run(b.Context(), container.ProcessSpec{Path: "/bin/true", Rlimits: rlimits}, container.IO{})
+					starting += time.Since(began)
+					require.NoError(b, err)
+					status, err := p.Wait(b.Context())
+					require.NoError(b, err)
+					require.Zero(b, status)
+				}
+				b.ReportMetric(float64(starting.Nanoseconds())/float64(b.N), "start-ns/op")
+			})
+		}
 	}
 }
 

@@ -2,9 +2,9 @@ package process
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path"
 	"slices"
@@ -36,14 +36,16 @@ type box struct {
 
 	mu       sync.Mutex
 	state    container.State
+	killed   bool // stopped without a grace time
+	doomed   bool // Destroy was called
 	events   []string
 	limits   container.Limits
 	ports    []*reservedPort
 	egress   []container.EgressRule
 	procs    map[uint32]*process
 	lastID   uint32
-	sessions map[int]lifetime // that outlived their leaders, which we reaped
-	cpuEnded time.Duration    // of processes that we reaped
+	sessions map[int]lifetime // that outlived their leaders, which ended
+	cpuEnded time.Duration    // of processes that ended
 	cpuKnown time.Duration    // the most that was ever measured
 	ending   *ending          // nil until Stop
 	removal  *removal         // nil until Destroy
@@ -132,7 +134,12 @@ func (c *box) SetLimits(ctx context.Context, limits container.Limits) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	before := c.limits
 	c.limits = cloneLimits(limits)
+	if err := c.save(); err != nil {
+		c.limits = before
+		return fmt.Errorf("limit container %s: %w", c.handle, err)
+	}
 	return nil
 }
 
@@ -145,71 +152,13 @@ func cloneLimits(l container.Limits) container.Limits {
 }
 
 func checkLimits(l container.Limits) error {
+	if math.IsInf(l.CPUQuota, 1) {
+		return fmt.Errorf("the limit of processor time is infinite: leave it zero: %w", container.ErrInvalid)
+	}
 	if l.MemoryBytes < 0 || l.DiskBytes < 0 || l.DiskInodes < 0 || l.CPUShares < 0 || !(l.CPUQuota >= 0) || l.PIDs < 0 ||
 		l.Bandwidth != nil && (l.Bandwidth.BytesPerSecond < 0 || l.Bandwidth.BurstBytes < 0) {
 		return fmt.Errorf("a limit is negative: %w", container.ErrInvalid)
 	}
-	return nil
-}
-
-// NetIn reserves a port. Processes share the host's network, so both ports are one: they must be equal, or one of them
-// zero.
-func (c *box) NetIn(ctx context.Context, hostPort, containerPort uint16) (container.PortMapping, error) {
-	m, err := c.netIn(ctx, hostPort, containerPort)
-	if err != nil {
-		return m, fmt.Errorf("map port %d to port %d of container %s: %w", hostPort, containerPort, c.handle, err)
-	}
-	return m, nil
-}
-
-func (c *box) netIn(ctx context.Context, hostPort, containerPort uint16) (none container.PortMapping, err error) {
-	if err := c.usable(ctx); err != nil {
-		return none, err
-	}
-	if hostPort == 0 {
-		hostPort = containerPort
-	}
-	if containerPort != 0 && containerPort != hostPort {
-		return none, fmt.Errorf("the ports differ: %w", container.ErrUnsupported)
-	}
-	var port *reservedPort
-	if hostPort == 0 {
-		port, err = c.b.ports.draw()
-	} else {
-		port, err = reservePort(hostPort)
-	}
-	if err != nil {
-		return none, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	err = c.present()
-	if err == nil && c.state != container.StateActive {
-		err = container.ErrStopped
-	}
-	if err != nil { // checked here, so that a Destroy that came between gives the port back
-		port.release()
-		return none, err
-	}
-	c.ports = append(c.ports, port)
-	return container.PortMapping{HostPort: port.number, ContainerPort: port.number}, nil
-}
-
-// NetOut checks and remembers a rule.
-func (c *box) NetOut(ctx context.Context, rule container.EgressRule) error {
-	err := c.usable(ctx)
-	if err == nil {
-		err = rule.Validate()
-	}
-	if err != nil {
-		return fmt.Errorf("allow traffic out of container %s: %w", c.handle, err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state != container.StateActive {
-		return fmt.Errorf("allow traffic out of container %s: %w", c.handle, container.ErrStopped)
-	}
-	c.egress = append(c.egress, rule)
 	return nil
 }
 
@@ -220,7 +169,7 @@ func (c *box) clues() clues {
 	running := map[int]uint64{}
 	for _, p := range c.procs {
 		if !p.gone {
-			running[p.pid] = p.start
+			running[p.self.pid] = p.self.start
 		}
 	}
 	return clues{
@@ -243,123 +192,4 @@ func (c *box) members(s *snapshot) []proc {
 		}
 	}
 	return found
-}
-
-// Stop ends all processes.
-func (c *box) Stop(ctx context.Context, kill bool) error {
-	if err := c.usable(ctx); err != nil {
-		return fmt.Errorf("stop container %s: %w", c.handle, err)
-	}
-	e := c.end(kill, "")
-	select {
-	case <-e.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("stop container %s: its processes are still being ended: %w", c.handle, ctx.Err())
-	}
-}
-
-// end stops the container if it is not yet, and returns the work that ends its processes: with kill, at once. A container
-// that was active is given the event, if there is one.
-func (c *box) end(kill bool, event string) *ending {
-	c.gate.Lock()
-	defer c.gate.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ending != nil {
-		if kill {
-			c.ending.hurry()
-		}
-		return c.ending
-	}
-	c.state = container.StateStopped
-	if event != "" {
-		c.events = append(c.events, event)
-	}
-	e := newEnding()
-	if kill {
-		e.hurry()
-	}
-	c.ending = e
-	c.b.work.Go(func() {
-		defer close(e.done)
-		endAll(c.members, c.b.grace, e.now, c.b.log)
-		c.settle()
-	})
-	return e
-}
-
-// settle waits until the children are reaped, and lets go of their output.
-func (c *box) settle() {
-	c.mu.Lock()
-	procs := slices.Collect(maps.Values(c.procs))
-	c.mu.Unlock()
-	for _, p := range procs {
-		<-p.exited
-		p.out.release()
-		p.errOut.release()
-	}
-}
-
-// Destroy ends all processes and removes the container. When ctx ends first, the work goes on in the background.
-func (c *box) Destroy(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("destroy container %s: %w", c.handle, err)
-	}
-	r, begun := c.destroy()
-	if !begun {
-		return fmt.Errorf("destroy container %s: %w", c.handle, container.ErrNotFound)
-	}
-	return c.await(ctx, r)
-}
-
-func (c *box) await(ctx context.Context, r *removal) error {
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-		return fmt.Errorf("destroy container %s: it is still being removed: %w", c.handle, ctx.Err())
-	}
-}
-
-// destroy begins the removal, or returns the one under way and false.
-func (c *box) destroy() (*removal, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.removal != nil {
-		return c.removal, false
-	}
-	r := &removal{done: make(chan struct{})}
-	c.removal = r
-	c.b.work.Go(func() {
-		defer close(r.done)
-		if err := c.remove(); err != nil {
-			r.err = fmt.Errorf("destroy container %s: %w", c.handle, err)
-			c.b.log.Error("container could not be removed", "handle", c.handle, "error", err)
-			c.mu.Lock()
-			c.removal = nil // so that it can be tried again
-			c.mu.Unlock()
-		}
-	})
-	return r, true
-}
-
-func (c *box) remove() error {
-	<-c.end(true, "").done
-	c.cancel(container.ErrNotFound)
-	if err := removeTree(c.b.depot, c.handle); err != nil {
-		return err
-	}
-	if err := c.root.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-		return err
-	}
-	c.mu.Lock()
-	ports := c.ports
-	c.ports = nil
-	c.mu.Unlock()
-	for _, p := range ports {
-		p.release()
-	}
-	c.b.forget(c)
-	return nil
 }

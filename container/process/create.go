@@ -38,20 +38,11 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err 
 	if err != nil {
 		return nil, err
 	}
-	c = &box{
-		b:          b,
-		handle:     spec.Handle,
-		dir:        filepath.Join(b.depot.Name(), spec.Handle),
-		marker:     b.prefix + spec.Handle + "." + newHandle(),
-		since:      ticksNow(),
-		mounts:     mounts,
-		env:        slices.Clone(spec.Env),
-		properties: maps.Clone(spec.Properties),
-		state:      container.StateActive,
-		limits:     cloneLimits(spec.Limits),
-		procs:      map[uint32]*process{},
-		sessions:   map[int]lifetime{},
-	}
+	c = b.newBox(spec.Handle)
+	c.marker = b.prefix + spec.Handle + "." + newHandle()
+	c.since = ticksNow()
+	c.mounts, c.env, c.properties = mounts, slices.Clone(spec.Env), maps.Clone(spec.Properties)
+	c.limits = cloneLimits(spec.Limits)
 	if _, err := c.environment(container.ProcessSpec{}); err != nil {
 		return nil, err
 	}
@@ -60,11 +51,10 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err 
 	}
 	defer b.creating.Done()
 	if c.root, err = makeFiles(c.dir, mounts); err == nil {
-		c.ctx, c.cancel = context.WithCancelCause(context.Background())
 		if err = b.publish(ctx, c); err == nil {
 			return c, nil
 		}
-		c.root.Close()
+		c.letGo()
 	}
 	if !errors.Is(err, container.ErrExists) { // else what stands there is not ours
 		err = errors.Join(err, removeTree(b.depot, c.handle))
@@ -91,8 +81,27 @@ func (b *Backend) reserve(ctx context.Context, handle string) error {
 	return nil
 }
 
-// publish makes a container visible.
+func (b *Backend) newBox(handle string) *box {
+	c := &box{
+		b:        b,
+		handle:   handle,
+		dir:      filepath.Join(b.depot.Name(), handle),
+		state:    container.StateActive,
+		procs:    map[uint32]*process{},
+		sessions: map[int]lifetime{},
+	}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	return c
+}
+
+// publish makes a container visible: to our successor, by the record without which it would be half made, and to all.
 func (b *Backend) publish(ctx context.Context, c *box) error {
+	c.mu.Lock()
+	err := c.save()
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {

@@ -1,15 +1,13 @@
 package process
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,53 +42,25 @@ func openDepot(dir string) (_ *os.Root, lock *os.File, err error) {
 			lock.Close()
 		}
 	}()
-	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, nil, ErrDepotInUse
-	}
-	if err != nil {
+	if err = takeLock(lock); err != nil {
 		return nil, nil, err
 	}
 	depot, err := os.OpenRoot(dir)
 	return depot, lock, err
 }
 
-// takeOver ends and removes what a predecessor left in the depot.
-func (b *Backend) takeOver() error {
-	dir := b.depot.Name()
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		return err
-	}
-	// The name alone could mean a depot in another mount namespace, the inode alone one that was deleted.
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", dir, st.Dev, st.Ino))
-	b.prefix = hex.EncodeToString(sum[:8]) + "."
+// lockPatience is how long a lock may outlive the one who had it: a child that it was about to start when it was killed
+// has the lock until it executes its program.
+const lockPatience = time.Second
 
-	left := func(s *snapshot) []proc {
-		return s.tree(clues{marked: func(marker string) bool { return strings.HasPrefix(marker, b.prefix) }})
-	}
-	s, err := takeSnapshot()
-	if err != nil {
-		return err
-	}
-	found := len(living(left(s)))
-	s.close()
-	if found > 0 {
-		b.log.Warn("ending processes that an earlier back end left", "depot", dir, "processes", found)
-		kill(left, b.log)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.Name() == lockName {
-			continue
-		}
-		b.log.Warn("removing a container that an earlier back end left", "depot", dir, "handle", e.Name())
-		if err := removeTree(b.depot, e.Name()); err != nil {
+func takeLock(lock *os.File) error {
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(5 * time.Millisecond) {
+		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return err
 		}
+		if time.Now().After(deadline) {
+			return ErrDepotInUse
+		}
 	}
-	return nil
 }

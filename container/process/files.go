@@ -29,6 +29,9 @@ func makeFiles(dir string, mounts []container.BindMount) (root *os.Root, err err
 		}
 		return nil, err
 	}
+	if err := os.Mkdir(filepath.Join(dir, processesName), 0o700); err != nil {
+		return nil, err
+	}
 	if err := os.Mkdir(filepath.Join(dir, rootfsName), 0o755); err != nil {
 		return nil, err
 	}

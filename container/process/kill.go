@@ -50,10 +50,6 @@ func look(find func(*snapshot) []proc, log *slog.Logger, use func(*snapshot, []p
 
 // terminate sends SIGTERM to each process once and tells whether all were gone in time.
 func terminate(find func(*snapshot) []proc, grace time.Duration, now <-chan struct{}, log *slog.Logger) bool {
-	type identity struct {
-		pid   int
-		start uint64
-	}
 	deadline := time.NewTimer(grace)
 	defer deadline.Stop()
 	told := map[identity]bool{}
@@ -68,12 +64,12 @@ func terminate(find func(*snapshot) []proc, grace time.Duration, now <-chan stru
 			none = len(found) == 0
 			var targets []*target
 			for _, p := range found {
-				t, there := s.aim(p)
+				t, there := aim(s.fs, p.identity())
 				if !there {
 					continue
 				}
 				targets = append(targets, t)
-				if id := (identity{p.pid, p.start}); !told[id] {
+				if id := p.identity(); !told[id] {
 					told[id] = true
 					t.signal(s.fs, unix.SIGTERM)
 					t.signal(s.fs, unix.SIGCONT) // a stopped process could not act on it
@@ -105,7 +101,7 @@ func kill(find func(*snapshot) []proc, log *slog.Logger) {
 			none = len(found) == 0
 			var targets []*target
 			for _, p := range found {
-				if t, there := s.aim(p); there {
+				if t, there := aim(s.fs, p.identity()); there {
 					t.signal(s.fs, unix.SIGKILL)
 					targets = append(targets, t)
 				}
@@ -125,5 +121,37 @@ func kill(find func(*snapshot) []proc, log *slog.Logger) {
 func closeAll(targets []*target) {
 	for _, t := range targets {
 		t.close()
+	}
+}
+
+// awaitEnd returns when a process is gone, or a zombie.
+func awaitEnd(id identity, log *slog.Logger) {
+	fs := mustOpenProcFS(log)
+	defer fs.close()
+	t, there := aim(fs, id)
+	for left := []*target{t}; there && len(left) > 0; {
+		left = awaitGone(fs, left, int(rescanAfter.Milliseconds()))
+	}
+}
+
+// killOne kills a process, unless it is gone.
+func killOne(id identity, log *slog.Logger) {
+	fs := mustOpenProcFS(log)
+	defer fs.close()
+	if t, there := aim(fs, id); there {
+		t.signal(fs, unix.SIGKILL)
+		t.close()
+	}
+}
+
+// mustOpenProcFS tries until it succeeds: it is a shortage that keeps it from that.
+func mustOpenProcFS(log *slog.Logger) *procFS {
+	for {
+		fs, err := openProcFS()
+		if err == nil {
+			return fs
+		}
+		log.Warn("cannot look at processes", "error", err)
+		time.Sleep(rescanAfter)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"strconv"
 	"sync"
@@ -73,17 +72,31 @@ func (p *portPool) draw() (*reservedPort, error) {
 }
 
 // A reservedPort is held for this process among all of this network namespace that ask the same way: by a Unix socket
-// with an abstract name, which ends with this process at the latest.
+// with an abstract name, which lasts until the last process that has it open ends. Supervisors have it open, too.
 type reservedPort struct {
 	number uint16
-	lock   net.PacketConn
+	lock   *os.File // nil: a supervisor that outlived its back end has it
+}
+
+// lockPort takes the name of a port, or fails with ErrNoPort when someone has it.
+func lockPort(number uint16) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	name := fmt.Sprintf("@deakit-port-%d", number)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: name}); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("port %d is reserved: %w", number, container.ErrNoPort)
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // reservePort takes a port, or fails with ErrNoPort when someone holds it, or listens at it without having asked.
 func reservePort(number uint16) (*reservedPort, error) {
-	lock, err := net.ListenPacket("unixgram", fmt.Sprintf("@deakit-port-%d", number))
+	lock, err := lockPort(number)
 	if err != nil {
-		return nil, fmt.Errorf("port %d is reserved: %w", number, container.ErrNoPort)
+		return nil, err
 	}
 	if err := probePort(number); err != nil {
 		lock.Close()
@@ -92,7 +105,11 @@ func reservePort(number uint16) (*reservedPort, error) {
 	return &reservedPort{number, lock}, nil
 }
 
-func (p *reservedPort) release() { p.lock.Close() }
+func (p *reservedPort) release() {
+	if p.lock != nil {
+		p.lock.Close()
+	}
+}
 
 // probePort tells whether an app could listen at the port of every address. It binds and does not listen, so that
 // nobody can connect meanwhile; and it asks as servers do, so that connections that linger do not count.

@@ -15,24 +15,31 @@ import (
 	"github.com/deakit/deakit/container"
 )
 
-// A process is a child that Run started.
+// keeperPatience is how long a supervisor has to say that its process has ended.
+const keeperPatience = time.Second
+
+// A process is one that Run started, of this back end or of an earlier one.
 type process struct {
-	box   *box
-	id    uint32
-	pid   int
-	start uint64 // ticks
-	gone  bool   // reaped; guarded by box.mu
+	box    *box
+	id     uint32
+	self   identity
+	keeper identity // the supervisor; zero if it has none
+	gone   bool     // guarded by box.mu
 
 	stdin       *os.File // our end, nil if there is none
-	out, errOut *stream  // the same one when both went to one writer at Run
+	out, errOut *stream  // the same one when both went to one writer at Run; nil if discarded, or of an earlier back end
 
-	mu     sync.Mutex
-	child  *os.Process
-	reaped bool // the pid may belong to anyone
+	child *os.Process // the supervisor, or else the process itself; nil if an earlier back end started it
+	life  *os.File    // its process file; closed when it has ended
 
-	exited chan struct{} // closed when it was reaped
+	exited chan struct{} // closed when its end is known
 	done   chan struct{} // closed when its output is delivered too
 	status container.ExitStatus
+	err    error // status is not known
+}
+
+func newProcess(c *box) *process {
+	return &process{box: c, exited: make(chan struct{}), done: make(chan struct{})}
 }
 
 func (p *process) ID() uint32 { return p.id }
@@ -40,12 +47,12 @@ func (p *process) ID() uint32 { return p.id }
 func (p *process) Wait(ctx context.Context) (container.ExitStatus, error) {
 	select {
 	case <-p.done:
-		return p.status, nil
+		return p.status, p.err
 	default:
 	}
 	select {
 	case <-p.done:
-		return p.status, nil
+		return p.status, p.err
 	case <-ctx.Done():
 		return 0, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.box.handle, ctx.Err())
 	}
@@ -55,13 +62,17 @@ func (p *process) Signal(ctx context.Context, sig syscall.Signal) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	p.mu.Lock() // keeps it from being reaped, and so the number ours
-	defer p.mu.Unlock()
-	if p.reaped {
+	p.box.mu.Lock()
+	gone := p.gone
+	p.box.mu.Unlock()
+	if gone {
 		return nil
 	}
-	// It leads its session, so that it cannot leave its process group.
-	err := unix.Kill(-p.pid, sig)
+	now, there, err := find(p.self)
+	if there && now.sid == p.self.pid {
+		// It leads its session, so that it cannot leave its process group.
+		err = unix.Kill(-p.self.pid, sig)
+	}
 	if err == nil || errors.Is(err, unix.ESRCH) {
 		return nil
 	}
@@ -71,11 +82,13 @@ func (p *process) Signal(ctx context.Context, sig syscall.Signal) error {
 // follow collects the process and its output. It runs in a goroutine of its own from start to end of the process.
 func (p *process) follow() {
 	var pumps sync.WaitGroup
-	pumps.Go(p.out.pump)
-	if p.errOut != p.out {
-		pumps.Go(p.errOut.pump)
+	for _, s := range p.streams() {
+		pumps.Go(s.pump)
 	}
-	p.reap()
+	p.finish(p.await())
+	if p.child == nil {
+		p.box.holdPorts() // its supervisor had them
+	}
 	close(p.exited)
 	pumps.Wait()
 	if p.stdin != nil {
@@ -84,29 +97,69 @@ func (p *process) follow() {
 	close(p.done)
 }
 
-func (p *process) reap() {
-	awaitExit(p.pid)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at := ticksNow() // before the number is free
-	state, err := p.child.Wait()
-	p.reaped = true
-	var cpu time.Duration
-	p.status = 255
-	if err != nil {
-		p.box.b.log.Warn("exit status of a process is lost", "handle", p.box.handle, "process", p.id, "error", err)
-	} else {
-		p.status = exitStatus(state)
-		cpu = state.UserTime() + state.SystemTime()
+// streams returns the outputs that are ours to deliver.
+func (p *process) streams() []*stream {
+	var list []*stream
+	if p.out != nil {
+		list = append(list, p.out)
 	}
-	p.box.noteEnd(p, at, cpu)
+	if p.errOut != nil && p.errOut != p.out {
+		list = append(list, p.errOut)
+	}
+	return list
 }
 
-func exitStatus(state *os.ProcessState) container.ExitStatus {
-	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return 128 + container.ExitStatus(ws.Signal())
+// await returns when the process has ended.
+func (p *process) await() life {
+	switch {
+	case p.child == nil:
+		awaitEnd(p.keeper, p.box.b.log)
+	case p.keeper == identity{}:
+		return p.reap()
+	default:
+		if _, err := p.child.Wait(); err != nil {
+			p.box.b.log.Warn("a supervisor could not be reaped", "handle", p.box.handle, "process", p.id, "error", err)
+		}
 	}
-	return container.ExitStatus(state.ExitCode())
+	if l := readLife(p.life); l.ended {
+		return l
+	}
+	awaitEnd(p.self, p.box.b.log) // it lost its supervisor, or never had one
+	return readLife(p.life)
+}
+
+// reap collects a process that is our child, and writes its end down for a successor.
+func (p *process) reap() life {
+	awaitExit(p.child.Pid)
+	at := ticksNow() // before the number is free
+	state, err := p.child.Wait()
+	if err != nil {
+		p.box.b.log.Warn("a process could not be reaped", "handle", p.box.handle, "process", p.id, "error", err)
+		return life{}
+	}
+	l := life{ended: true, death: deathOf(state, at)}
+	if err := note(p.life, l.death); err != nil {
+		p.box.b.log.Warn("exit status of a process could not be written down", "handle", p.box.handle, "process", p.id, "error", err)
+	}
+	return l
+}
+
+// finish notes the end of the process.
+func (p *process) finish(l life) {
+	c := p.box
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.gone = true
+	p.life.Close()
+	if !l.ended {
+		p.status = -1
+		p.err = fmt.Errorf("wait for process %d of container %s: nobody saw it end: %w", p.id, c.handle, container.ErrStatusUnknown)
+		c.b.log.Warn("exit status of a process is lost", "handle", c.handle, "process", p.id)
+		return
+	}
+	p.status = l.status()
+	c.cpuEnded += l.cpu()
+	c.sessions[p.self.pid] = lifetime{p.self.start, l.at()}
 }
 
 // feed copies the input. The goroutine ends when the input does, or when it next has something after the process has
@@ -114,4 +167,21 @@ func exitStatus(state *os.ProcessState) container.ExitStatus {
 func (p *process) feed(stdin io.Reader) {
 	_, _ = io.Copy(p.stdin, stdin) // a process need not read its input
 	_ = p.stdin.Close()
+}
+
+// settle returns when the end of the process is known, which is when all processes of the container are gone; its output
+// need not be delivered. A supervisor that does not get on, because someone stopped it, is ended.
+func (p *process) settle() {
+	patience := time.NewTimer(keeperPatience)
+	defer patience.Stop()
+	select {
+	case <-p.exited:
+	case <-patience.C:
+		p.box.b.log.Warn("ending a supervisor that does not tell how its process ended", "handle", p.box.handle, "process", p.id)
+		killOne(p.keeper, p.box.b.log)
+		<-p.exited
+	}
+	for _, s := range p.streams() {
+		s.release()
+	}
 }

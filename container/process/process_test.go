@@ -8,9 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,12 +23,10 @@ import (
 	"github.com/deakit/deakit/container/process"
 )
 
-const depotEnv = "PROCESS_TEST_CRASHING_DEPOT"
-
 func TestMain(m *testing.M) {
 	containertest.Helper()
 	if depot := os.Getenv(depotEnv); depot != "" {
-		runUntilKilled(depot)
+		liveUntilKilled(depot)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -66,13 +62,27 @@ func shell(script string) container.ProcessSpec {
 }
 
 func TestConformance(t *testing.T) {
-	const grace = 500 * time.Millisecond
-	containertest.Run(t, containertest.Config{
-		StopGrace: grace,
-		New: func(t *testing.T) container.Backend {
-			return open(t, process.Options{StopGrace: grace, WatchInterval: 50 * time.Millisecond})
+	containertest.Run(t, config(process.Options{}))
+}
+
+// TestConformanceWithoutSupervisor is for processors for which there is none, and systems that forbid to execute it.
+func TestConformanceWithoutSupervisor(t *testing.T) {
+	cfg := config(process.WithoutSupervisor(process.Options{}))
+	cfg.Tolerances.LostStatus = true
+	containertest.Run(t, cfg)
+}
+
+func config(opts process.Options) containertest.Config {
+	opts.StopGrace, opts.WatchInterval = 500*time.Millisecond, 50*time.Millisecond
+	return containertest.Config{
+		StopGrace: opts.StopGrace,
+		New:       func(t *testing.T) container.Backend { return open(t, opts) },
+		Open: func(t *testing.T, dir string) container.Backend {
+			opts := opts
+			opts.Depot = dir
+			return open(t, opts)
 		},
-	})
+	}
 }
 
 func TestOptions(t *testing.T) {
@@ -147,49 +157,6 @@ func TestCloseWhileCreating(t *testing.T) {
 	handles, err := b.List(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, handles)
-}
-
-// runUntilKilled is the life of a process that does not come to Close.
-func runUntilKilled(depot string) {
-	b, err := process.New(process.Options{Depot: depot})
-	if err == nil {
-		var c container.Container
-		if c, err = b.Create(context.Background(), container.Spec{Handle: "left"}); err == nil {
-			_, err = c.Run(context.Background(), shell("(setsid sleep 1000 &) ; sleep 1000 & echo $!; wait"), container.IO{Stdout: os.Stdout})
-		}
-	}
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	select {}
-}
-
-func TestTakesOverAfterCrash(t *testing.T) {
-	depot := t.TempDir()
-	daemon := exec.Command(os.Args[0])
-	daemon.Env = append(os.Environ(), depotEnv+"="+depot)
-	out, err := daemon.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, daemon.Start())
-	line := make([]byte, 100)
-	n, err := out.Read(line)
-	require.NoError(t, err)
-	sleeper, err := strconv.Atoi(strings.TrimSpace(string(line[:n])))
-	require.NoError(t, err, "%s", line[:n])
-	_, err = process.New(process.Options{Depot: depot})
-	require.ErrorIs(t, err, process.ErrDepotInUse)
-	require.NoError(t, daemon.Process.Kill())
-	require.Error(t, daemon.Wait())
-	require.True(t, runs(sleeper), "the container outlives its daemon")
-
-	var log bytes.Buffer
-	b := open(t, process.Options{Depot: depot, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	assert.False(t, runs(sleeper))
-	assert.NoDirExists(t, filepath.Join(depot, "left"))
-	assert.Contains(t, log.String(), "processes=")
-	assert.Contains(t, log.String(), "handle=left")
-	create(t, b, container.Spec{Handle: "left"})
 }
 
 // runs tells whether a process is there and not a zombie.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 
@@ -22,6 +23,14 @@ type proc struct {
 	start          uint64 // ticks after boot; with pid it names a process for good
 	cpu            uint64 // ticks used by itself and by its children that were waited for
 }
+
+// An identity names a process for good: a pid alone may belong to another one later.
+type identity struct {
+	pid   int
+	start uint64 // ticks
+}
+
+func (p proc) identity() identity { return identity{p.pid, p.start} }
 
 // alive tells whether the process can still do anything: a zombie cannot.
 func (p proc) alive() bool {
@@ -118,14 +127,25 @@ func (f *procFS) stat(pid int) (proc, error) {
 	return parseStat(text)
 }
 
-// startOf returns the start time of a child that was not reaped.
-func startOf(pid int) (uint64, error) {
+// statOf returns the line of one process. That there is none is fs.ErrNotExist.
+func statOf(pid int) (proc, error) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, err
+	if errors.Is(err, unix.ESRCH) { // it ended after the file was opened
+		err = fs.ErrNotExist
 	}
-	p, err := parseStat(text)
-	return p.start, err
+	if err != nil {
+		return proc{}, fmt.Errorf("look at process %d: %w", pid, err)
+	}
+	return parseStat(text)
+}
+
+// find returns a process, zombie or not, if it is there.
+func find(id identity) (p proc, there bool, err error) {
+	p, err = statOf(id.pid)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, false, nil
+	}
+	return p, err == nil && p.identity() == id, err
 }
 
 // environLimit is more than execve(2) accepts with an ordinary stack limit.

@@ -39,7 +39,23 @@ func listRlimits(r container.Rlimits) []rlimit {
 	return list
 }
 
-// startLimited starts a program with resource limits, which hold before its first instruction.
+// setRlimits sets resource limits of another process of this account, as far as its hard limits allow.
+func setRlimits(pid int, limits []rlimit) error {
+	for _, l := range limits {
+		var now unix.Rlimit
+		if err := unix.Prlimit(pid, l.resource, nil, &now); err != nil {
+			return fmt.Errorf("set resource limit %s: %w", l.name, err)
+		}
+		value := min(l.value, now.Max)
+		if err := unix.Prlimit(pid, l.resource, &unix.Rlimit{Cur: value, Max: value}, nil); err != nil {
+			return fmt.Errorf("set resource limit %s to %d: %w", l.name, value, err)
+		}
+	}
+	return nil
+}
+
+// startLimited starts a program with resource limits, which hold before its first instruction, where there is no
+// supervisor to hold it back.
 //
 // os.StartProcess cannot set limits between fork and exec, and limits of this process are not to be touched: they
 // would hit everything else in it. A shell in between (ulimit, exec) rounds values to blocks, knows only some limits,
@@ -57,7 +73,7 @@ func startLimited(path string, argv []string, attr *os.ProcAttr, limits []rlimit
 	if err := limitTraced(p.Pid, limits); err != nil {
 		_ = p.Kill()
 		_, _ = p.Wait()
-		return nil, fmt.Errorf("set resource limits: %w", err)
+		return nil, err
 	}
 	return p, nil
 }
@@ -67,15 +83,8 @@ func limitTraced(pid int, limits []rlimit) error {
 	if err != nil || !stopped {
 		return err
 	}
-	for _, l := range limits {
-		var now unix.Rlimit
-		if err := unix.Prlimit(pid, l.resource, nil, &now); err != nil {
-			return fmt.Errorf("%s: %w", l.name, err)
-		}
-		value := min(l.value, now.Max)
-		if err := unix.Prlimit(pid, l.resource, &unix.Rlimit{Cur: value, Max: value}, nil); err != nil {
-			return fmt.Errorf("%s to %d: %w", l.name, value, err)
-		}
+	if err := setRlimits(pid, limits); err != nil {
+		return err
 	}
 	if err := unix.PtraceDetach(pid); err != nil && err != unix.ESRCH { // killed meanwhile
 		return fmt.Errorf("let the process go: %w", err)

@@ -5,13 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
 )
@@ -51,13 +47,14 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 		return nil, err
 	}
 	defer dir.Close()
-	p, theirs, err := c.newProcess(pio)
+	p := newProcess(c)
+	theirs, err := p.connect(pio)
 	if err != nil {
 		return nil, err
 	}
 	defer closeFiles(theirs)
 	attr := &os.ProcAttr{
-		// By descriptor, which no one can swap for a link on the way; the child resolves it before it runs the program.
+		// By descriptor, which no one can swap for a link on the way; it is resolved before the files are moved in place.
 		Dir:   "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())),
 		Env:   env,
 		Files: theirs,
@@ -67,7 +64,7 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 		p.abandon()
 		return nil, err
 	}
-	c.adopt(p)
+	c.enter(p)
 	c.b.work.Go(p.follow)
 	if pio.Stdin != nil {
 		go p.feed(pio.Stdin)
@@ -75,9 +72,9 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	return p, nil
 }
 
-// newProcess makes the pipes of a process, and returns it with the ends that are the child's.
-func (c *box) newProcess(pio container.IO) (p *process, theirs []*os.File, err error) {
-	p = &process{box: c, exited: make(chan struct{}), done: make(chan struct{})}
+// connect makes the pipes of a process, and returns the ends that are the process's. What nobody reads is no pipe but the
+// null device, so that the process can go on writing when we are gone.
+func (p *process) connect(pio container.IO) (theirs []*os.File, err error) {
 	defer func() {
 		if err != nil {
 			p.abandon()
@@ -92,27 +89,29 @@ func (c *box) newProcess(pio container.IO) (p *process, theirs []*os.File, err e
 		in, p.stdin, err = os.Pipe()
 	}
 	if err != nil {
-		return p, nil, err
+		return nil, err
 	}
 	theirs = append(theirs, in)
 	var out *os.File
 	if p.out, out, err = newStream(pio.Stdout); err != nil {
-		return p, theirs, err
+		return theirs, err
 	}
 	theirs = append(theirs, out)
 	if sameWriter(pio.Stdout, pio.Stderr) {
 		p.errOut = p.out // one pipe keeps the order in which things were written
-		theirs = append(theirs, out)
-		return p, theirs, nil
+		return append(theirs, out), nil
 	}
 	if p.errOut, out, err = newStream(pio.Stderr); err != nil {
-		return p, theirs, err
+		return theirs, err
 	}
-	theirs = append(theirs, out)
-	return p, theirs, nil
+	return append(theirs, out), nil
 }
 
 func newStream(w io.Writer) (*stream, *os.File, error) {
+	if w == nil {
+		theirs, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		return nil, theirs, err
+	}
 	ours, theirs, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
@@ -127,10 +126,8 @@ func (p *process) abandon() {
 	if p.stdin != nil {
 		p.stdin.Close()
 	}
-	for _, s := range []*stream{p.out, p.errOut} {
-		if s != nil {
-			s.pipe.Close()
-		}
+	for _, s := range p.streams() {
+		s.pipe.Close()
 	}
 }
 
@@ -138,53 +135,6 @@ func closeFiles(files []*os.File) {
 	for _, f := range files {
 		f.Close() // standard output and error may be one file: the second Close does nothing
 	}
-}
-
-func (p *process) launch(spec container.ProcessSpec, attr *os.ProcAttr) (err error) {
-	path, err := findProgram(spec.Path, attr.Env)
-	if err != nil {
-		return err
-	}
-	argv := append([]string{spec.Path}, spec.Args...)
-	if limits := listRlimits(spec.Rlimits); len(limits) > 0 {
-		p.child, err = startLimited(path, argv, attr, limits)
-	} else {
-		p.child, err = os.StartProcess(path, argv, attr)
-	}
-	if err != nil {
-		return err
-	}
-	p.pid = p.child.Pid
-	if p.start, err = startOf(p.pid); err != nil { // /proc is not mounted, or not for us
-		_ = p.child.Kill()
-		_, _ = p.child.Wait()
-		return fmt.Errorf("look at the new process: %w", err)
-	}
-	return nil
-}
-
-// findProgram resolves a bare name in the PATH of env. Relative directories in it are passed over: they would mean a
-// directory that the container's processes write to.
-func findProgram(name string, env []string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil // the kernel resolves a relative one from the working directory
-	}
-	search := ""
-	for _, entry := range env {
-		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
-			search = value
-		}
-	}
-	for _, dir := range filepath.SplitList(search) {
-		if !filepath.IsAbs(dir) {
-			continue
-		}
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && !info.IsDir() && unix.Access(path, unix.X_OK) == nil {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("program not found in PATH %q: %w", search, os.ErrNotExist)
 }
 
 // environment composes the environment of a process: what the back end adds, then Spec.Env, then ProcessSpec.Env, later
@@ -222,26 +172,16 @@ func (c *box) environment(spec container.ProcessSpec) ([]string, error) {
 	return append(env, markerName+"="+c.marker), nil
 }
 
-// adopt enters a started process. The caller holds the gate.
-func (c *box) adopt(p *process) {
+// enter makes a started process known. The caller holds the gate.
+func (c *box) enter(p *process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lastID++
-	p.id = c.lastID
 	c.procs[p.id] = p
 }
 
-// noteEnd notes that a process was reaped. p.mu is held.
-func (c *box) noteEnd(p *process, at uint64, cpu time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p.gone = true
-	c.sessions[p.pid] = lifetime{p.start, at}
-	c.cpuEnded += cpu
-}
-
 // Attach finds a process that Run started. Its output from now on goes to the writers of pio as well as to those that
-// had it before. Where Run had one writer for both streams, all of it goes to pio.Stdout.
+// had it before. Where Run had one writer for both streams, all of it goes to pio.Stdout. A stream that Run discarded
+// stays so, and those of a process that an earlier back end started are lost.
 func (c *box) Attach(ctx context.Context, id uint32, pio container.IO) (container.Process, error) {
 	if err := c.usable(ctx); err != nil {
 		return nil, fmt.Errorf("attach to process %d of container %s: %w", id, c.handle, err)
@@ -262,7 +202,11 @@ func (c *box) Attach(ctx context.Context, id uint32, pio container.IO) (containe
 		shared := &lockedWriter{w: stdout}
 		stdout, stderr = shared, shared
 	}
-	p.out.attach(stdout)
-	p.errOut.attach(stderr)
+	if p.out != nil {
+		p.out.attach(stdout)
+	}
+	if p.errOut != nil {
+		p.errOut.attach(stderr)
+	}
 	return p, nil
 }

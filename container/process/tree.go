@@ -82,8 +82,8 @@ func (s *snapshot) marker(pid int) string {
 type clues struct {
 	marked  func(marker string) bool // tells whether a value of markerName is the container's
 	since   uint64                   // ticks: no process of it is older
-	running map[int]uint64           // pid and start of the children that we have not reaped
-	reaped  map[int]lifetime         // of the children that we reaped: their sessions may live on under these numbers
+	running map[int]uint64           // pid and start of the processes that Run started and that have not ended
+	reaped  map[int]lifetime         // of those that ended: their sessions may live on under these numbers
 }
 
 // lifetime is when a process started and when it was reaped, in ticks.
@@ -92,8 +92,8 @@ type lifetime struct{ from, to uint64 }
 // tree returns the processes that belong to a container, zombies included. First come those that are certain by
 // themselves:
 //
-//   - children that we started;
-//   - members of a session whose leader we reaped, if they started in the lifetime of the leader: as long as one of
+//   - those that Run started;
+//   - members of a session whose leader has ended, if they started in the lifetime of the leader: as long as one of
 //     them lives the kernel gives the number to nobody else, and who got it later made younger processes;
 //   - processes that carry the marker in their environment.
 //
@@ -156,21 +156,21 @@ func living(procs []proc) []proc {
 // A target is a process that is to be signalled. It is held by a pidfd, where the kernel has them, so that a signal
 // cannot reach another process that got the pid later.
 type target struct {
-	proc
+	identity
 	fd int // -1: none, and the start time is looked at before each use
 }
 
 // aim opens a target, or returns false when the process is gone. The caller closes it.
-func (s *snapshot) aim(p proc) (*target, bool) {
-	t := &target{proc: p, fd: -1}
-	fd, err := unix.PidfdOpen(p.pid, 0)
+func aim(fs *procFS, id identity) (*target, bool) {
+	t := &target{identity: id, fd: -1}
+	fd, err := unix.PidfdOpen(id.pid, 0)
 	if err == unix.ESRCH {
 		return nil, false
 	}
 	if err == nil {
 		t.fd = fd
 	}
-	if !t.same(s.fs) { // after the pidfd was opened: so it is the right one
+	if !t.same(fs) { // after the pidfd was opened: so it is the right one
 		t.close()
 		return nil, false
 	}
@@ -179,7 +179,7 @@ func (s *snapshot) aim(p proc) (*target, bool) {
 
 func (t *target) same(fs *procFS) bool {
 	now, err := fs.stat(t.pid)
-	return err == nil && now.start == t.start && now.alive()
+	return err == nil && now.identity() == t.identity && now.alive()
 }
 
 func (t *target) close() {

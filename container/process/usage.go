@@ -53,9 +53,9 @@ func (s *snapshot) memory(members []proc) int64 {
 	return sum + largest
 }
 
-// cpuTime adds the processor time of the members to that of the children reaped so far. A child counts as one of both
-// exactly once, also when it is reaped between snapshot and now. The sum never goes back: what an orphan used is lost
-// from sight when it ends.
+// cpuTime adds the processor time of the members to that of the processes that ended so far. A process counts as one of
+// both exactly once, also when it is found to have ended between snapshot and now. The sum never goes back: what an orphan
+// used is lost from sight when it ends.
 func (c *box) cpuTime(members []proc) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,7 +63,7 @@ func (c *box) cpuTime(members []proc) time.Duration {
 	gone := map[int]uint64{}
 	for _, p := range c.procs {
 		if p.gone {
-			gone[p.pid] = max(gone[p.pid], p.start)
+			gone[p.self.pid] = max(gone[p.self.pid], p.self.start)
 		}
 	}
 	for _, p := range members {

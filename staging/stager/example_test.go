@@ -20,7 +20,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer conn.Close()
-	backend, err := process.New(process.Options{Depot: "/var/lib/stager/depot"})
+	backend, err := process.New(process.Options{Depot: "/var/lib/stager/depot", Fresh: true})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -31,6 +31,7 @@ func (p *Platform) backend(name string, log string) (container.Backend, func(), 
 	}
 	backend, err := process.New(process.Options{
 		Depot: p.path(name, "containers"), HostIP: "127.0.0.1", Logger: p.log.With("part", log),
+		Fresh: true, // nobody here knows the containers of an earlier run
 	})
 	if err != nil {
 		return nil, nil, err
