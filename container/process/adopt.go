@@ -107,7 +107,7 @@ func (b *Backend) endStrays() error {
 	strays := func(s *snapshot) []proc {
 		return s.tree(clues{marked: func(marker string) bool { return strings.HasPrefix(marker, b.prefix) && !restored[marker] }})
 	}
-	s, err := takeSnapshot()
+	s, err := b.snapshot()
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (b *Backend) endStrays() error {
 	s.close()
 	if found > 0 {
 		b.log.Warn("ending processes that an earlier back end left", "depot", b.depot.Name(), "processes", found)
-		kill(strays, b.log)
+		b.kill(strays)
 	}
 	return nil
 }

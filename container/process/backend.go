@@ -88,6 +88,7 @@ type Backend struct {
 	hostIP string
 	ports  *portPool
 	log    *slog.Logger
+	tables tableReader
 
 	supervisor *supervisor // nil where there is none
 

@@ -57,7 +57,7 @@ func (c *box) beginEnding(kill bool) *ending {
 	c.ending = e
 	c.b.work.Go(func() {
 		defer close(e.done)
-		endAll(c.members, c.b.grace, e.now, c.b.log)
+		c.b.endAll(c.members, c.b.grace, e.now)
 		c.settle()
 	})
 	return e

@@ -28,18 +28,18 @@ const (
 
 // endAll ends the processes that find returns: SIGTERM, and when grace has passed or now is closed SIGKILL, until there
 // are none. A process that the kernel does not let go of keeps it waiting.
-func endAll(find func(*snapshot) []proc, grace time.Duration, now <-chan struct{}, log *slog.Logger) {
-	if !terminate(find, grace, now, log) {
-		kill(find, log)
+func (b *Backend) endAll(find func(*snapshot) []proc, grace time.Duration, now <-chan struct{}) {
+	if !b.terminate(find, grace, now) {
+		b.kill(find)
 	}
 }
 
 // look calls use with a fresh process table and the living processes that find returns; it reports false when the
 // table could not be read, after a pause: there is nothing better to do than to try again.
-func look(find func(*snapshot) []proc, log *slog.Logger, use func(*snapshot, []proc)) bool {
-	s, err := takeSnapshot()
+func (b *Backend) look(find func(*snapshot) []proc, use func(*snapshot, []proc)) bool {
+	s, err := b.snapshot()
 	if err != nil {
-		log.Warn("cannot look for processes to end", "error", err)
+		b.log.Warn("cannot look for processes to end", "error", err)
 		time.Sleep(rescanAfter)
 		return false
 	}
@@ -49,7 +49,7 @@ func look(find func(*snapshot) []proc, log *slog.Logger, use func(*snapshot, []p
 }
 
 // terminate sends SIGTERM to each process once and tells whether all were gone in time.
-func terminate(find func(*snapshot) []proc, grace time.Duration, now <-chan struct{}, log *slog.Logger) bool {
+func (b *Backend) terminate(find func(*snapshot) []proc, grace time.Duration, now <-chan struct{}) bool {
 	deadline := time.NewTimer(grace)
 	defer deadline.Stop()
 	told := map[identity]bool{}
@@ -60,7 +60,7 @@ func terminate(find func(*snapshot) []proc, grace time.Duration, now <-chan stru
 		default:
 		}
 		none, expired := false, false
-		look(find, log, func(s *snapshot, found []proc) {
+		b.look(find, func(s *snapshot, found []proc) {
 			none = len(found) == 0
 			var targets []*target
 			for _, p := range found {
@@ -94,10 +94,10 @@ func terminate(find func(*snapshot) []proc, grace time.Duration, now <-chan stru
 }
 
 // kill sends SIGKILL to all processes, and to those that they made meanwhile, until there are none.
-func kill(find func(*snapshot) []proc, log *slog.Logger) {
+func (b *Backend) kill(find func(*snapshot) []proc) {
 	began, complained := time.Now(), false
 	for none := false; !none; {
-		look(find, log, func(s *snapshot, found []proc) {
+		b.look(find, func(s *snapshot, found []proc) {
 			none = len(found) == 0
 			var targets []*target
 			for _, p := range found {
@@ -108,7 +108,7 @@ func kill(find func(*snapshot) []proc, log *slog.Logger) {
 			}
 			if !complained && time.Since(began) > complainAfter && len(targets) > 0 {
 				complained = true
-				log.Warn("a process does not end although it was killed", "pid", targets[0].pid)
+				b.log.Warn("a process does not end although it was killed", "pid", targets[0].pid)
 			}
 			for again := time.Now().Add(rescanAfter); len(targets) > 0 && time.Now().Before(again); {
 				targets = awaitGone(s.fs, targets, pollMillis)

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -10,73 +9,29 @@ import (
 // markerName is the environment variable that marks the processes of a container.
 const markerName = "DEAKIT_CONTAINER"
 
-// A snapshot is the process table of one moment. Several searches may share it; it belongs to one goroutine.
+// A snapshot is a look at the process table and at the processes in it. It belongs to one goroutine, the table to all.
 type snapshot struct {
-	fs        *procFS
-	at        uint64 // ticks when it was begun
-	procs     []proc
-	children  map[int][]int // indexes into procs, by parent
-	sessions  map[int][]int // indexes into procs, by session
-	outsiders map[int]bool  // this process and its ancestors: never part of a container
-	ownSID    int
-	markers   map[int]string
+	*table
+	fs *procFS // nil: there is only the table
 }
 
-// takeSnapshot reads the process table. The caller closes the snapshot.
-func takeSnapshot() (*snapshot, error) {
+// snapshot looks at the process table. The caller closes the snapshot.
+func (b *Backend) snapshot() (*snapshot, error) {
 	fs, err := openProcFS()
 	if err != nil {
 		return nil, err
 	}
-	at := ticksNow()
-	procs, err := fs.all()
+	t, err := b.tables.read()
 	if err != nil {
 		fs.close()
 		return nil, err
 	}
-	s := newSnapshot(procs, os.Getpid())
-	s.fs, s.at = fs, at
-	return s, nil
+	return &snapshot{t, fs}, nil
 }
 
-// newSnapshot indexes a process table as seen by the process self.
-func newSnapshot(procs []proc, self int) *snapshot {
-	s := &snapshot{
-		procs:     procs,
-		children:  make(map[int][]int),
-		sessions:  make(map[int][]int),
-		outsiders: map[int]bool{0: true, 1: true},
-		markers:   make(map[int]string),
-	}
-	parents := make(map[int]int, len(procs))
-	for i, p := range procs {
-		s.children[p.ppid] = append(s.children[p.ppid], i)
-		s.sessions[p.sid] = append(s.sessions[p.sid], i)
-		parents[p.pid] = p.ppid
-		if p.pid == self {
-			s.ownSID = p.sid
-		}
-	}
-	for pid := self; !s.outsiders[pid]; pid = parents[pid] {
-		s.outsiders[pid] = true
-	}
-	return s
-}
+func (s *snapshot) close() { s.fs.close() }
 
-func (s *snapshot) close() {
-	if s.fs != nil {
-		s.fs.close()
-	}
-}
-
-func (s *snapshot) marker(pid int) string {
-	value, known := s.markers[pid]
-	if !known && s.fs != nil {
-		value = s.fs.environ(pid, markerName)
-		s.markers[pid] = value
-	}
-	return value
-}
+func (s *snapshot) marker(pid int) string { return s.table.marker(s.fs, pid) }
 
 // clues are what a container knows about its processes.
 type clues struct {

@@ -92,7 +92,7 @@ func TestTree(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := newSnapshot(slices.Concat(outside, tc.procs), 100)
+			s := &snapshot{table: newTable(slices.Concat(outside, tc.procs), 100)}
 			if tc.markers != nil {
 				s.markers = tc.markers
 			}

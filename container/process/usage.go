@@ -25,7 +25,7 @@ func (c *box) usage(ctx context.Context) (container.Usage, error) {
 	if err := c.usable(ctx); err != nil {
 		return u, err
 	}
-	s, err := takeSnapshot()
+	s, err := c.b.snapshot()
 	if err != nil {
 		return u, err
 	}

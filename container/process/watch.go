@@ -32,7 +32,7 @@ func (b *Backend) enforceMemory() {
 	if len(limited) == 0 {
 		return
 	}
-	s, err := takeSnapshot()
+	s, err := b.snapshot()
 	if err != nil {
 		b.log.Warn("memory of containers could not be measured", "error", err)
 		return

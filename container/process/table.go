@@ -1,0 +1,109 @@
+package process
+
+import (
+	"os"
+	"sync"
+)
+
+// A table is the process table of one moment, indexed. All but its markers is read-only.
+type table struct {
+	at        uint64 // ticks when its reading was begun
+	procs     []proc
+	children  map[int][]int // indexes into procs, by parent
+	sessions  map[int][]int // indexes into procs, by session
+	outsiders map[int]bool  // this process and its ancestors: never part of a container
+	ownSID    int
+
+	mu      sync.Mutex
+	markers map[int]string // those that were looked up
+}
+
+// newTable indexes processes as seen by the process self.
+func newTable(procs []proc, self int) *table {
+	t := &table{
+		procs:     procs,
+		children:  make(map[int][]int),
+		sessions:  make(map[int][]int),
+		outsiders: map[int]bool{0: true, 1: true},
+		markers:   make(map[int]string),
+	}
+	parents := make(map[int]int, len(procs))
+	for i, p := range procs {
+		t.children[p.ppid] = append(t.children[p.ppid], i)
+		t.sessions[p.sid] = append(t.sessions[p.sid], i)
+		parents[p.pid] = p.ppid
+		if p.pid == self {
+			t.ownSID = p.sid
+		}
+	}
+	for pid := self; !t.outsiders[pid]; pid = parents[pid] {
+		t.outsiders[pid] = true
+	}
+	return t
+}
+
+func readTable() (*table, error) {
+	fs, err := openProcFS()
+	if err != nil {
+		return nil, err
+	}
+	defer fs.close()
+	at := ticksNow()
+	procs, err := fs.all()
+	if err != nil {
+		return nil, err
+	}
+	t := newTable(procs, os.Getpid())
+	t.at = at
+	return t, nil
+}
+
+// marker returns the marker of a process of the table, which is read once for all who ask.
+func (t *table) marker(fs *procFS, pid int) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	value, known := t.markers[pid]
+	if !known && fs != nil {
+		value = fs.environ(pid, markerName)
+		t.markers[pid] = value
+	}
+	return value
+}
+
+// A tableReader reads the process table for all who want it: those who ask while it is being read share the next reading.
+// Whoever asks gets a table whose reading began after that. With a thousand containers that end at once, each looking
+// for its processes among those of all, the cost would grow with the square of their number otherwise. Its zero value is ready.
+type tableReader struct {
+	reading sync.Mutex // held while the table is read
+
+	mu   sync.Mutex
+	next *reading // that has not begun
+}
+
+type reading struct {
+	done  chan struct{}
+	table *table
+	err   error
+}
+
+func (r *tableReader) read() (*table, error) {
+	r.mu.Lock()
+	mine, first := r.next, false
+	if mine == nil {
+		mine, first = &reading{done: make(chan struct{})}, true
+		r.next = mine
+	}
+	r.mu.Unlock()
+	if !first {
+		<-mine.done
+		return mine.table, mine.err
+	}
+	defer close(mine.done)
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	r.mu.Lock()
+	r.next = nil // from now on it is too late to join
+	r.mu.Unlock()
+	mine.table, mine.err = readTable()
+	return mine.table, mine.err
+}
