@@ -72,6 +72,9 @@ func (d *drain) run(ctx, hard context.Context) {
 	for {
 		select {
 		case <-d.queue.ready:
+		case <-d.hungUp():
+			d.disconnect()
+			continue
 		case <-ctx.Done():
 		case <-idle.C:
 			if d.url != "" && d.syslog.retire(d) {
@@ -161,6 +164,14 @@ func (d *drain) succeed() {
 		d.log.Info("applog.syslog.recovered")
 		d.down = false
 	}
+}
+
+// hungUp receives when the receiver has ended the connection.
+func (d *drain) hungUp() <-chan struct{} {
+	if d.link == nil {
+		return nil
+	}
+	return d.link.hungUp
 }
 
 func (d *drain) disconnect() {
