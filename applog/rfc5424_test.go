@@ -46,12 +46,12 @@ func TestMessage(t *testing.T) {
 func TestText(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain äöü 漢字 \U0001F600": "plain äöü 漢字 \U0001F600",
-		"tab\tstays":             "tab\tstays",
-		"a\nb\r":                 "a#012b#015",
-		"\x1b[31mred":            "#033[31mred",
-		"NUL\x00gone\x7f":        "NULgone#177",
-		"bad \xff\xc3 utf8":      "bad \ufffd\ufffd utf8",
-		"C1 \u009b":              "C1 \ufffd",
+		"tab\tstays":              "tab\tstays",
+		"a\nb\r":                  "a#012b#015",
+		"\x1b[31mred":             "#033[31mred",
+		"NUL\x00gone\x7f":         "NULgone#177",
+		"bad \xff\xc3 utf8":       "bad \ufffd\ufffd utf8",
+		"C1 \u009b":               "C1 \ufffd",
 	} {
 		assert.Equal(t, want, string(appendText(nil, in, 100)))
 	}
