@@ -14,7 +14,7 @@ type drain struct {
 	syslog *Syslog
 	url    string // its key among Syslog.drains; empty for the operator's target
 	target target
-	dialer *net.Dialer
+	dialer *net.Dialer // of its own, as it asks whether an address is allowed
 	queue  *queue
 	log    *slog.Logger
 
@@ -45,7 +45,7 @@ func (s *Syslog) drain(url string) *drain {
 	if err != nil {
 		return nil
 	}
-	d := s.newDrain(t, s.cfg.DrainBytes, &net.Dialer{ControlContext: allowing(s.cfg.AllowDrain)})
+	d := s.newDrain(t, s.cfg.DrainBytes, dialer(s.cfg.AllowDrain))
 	d.url = url
 	s.drains[url] = d
 	s.fresh.Put(d)

@@ -88,8 +88,8 @@ func (l *link) listen() {
 
 // close ends the connection, and what listens on it.
 func (l *link) close() {
-	l.release()
 	_ = l.conn.Close() // everything was written, or has failed
+	l.release()
 	if l.hungUp != nil {
 		<-l.hungUp
 	}

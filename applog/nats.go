@@ -30,13 +30,10 @@ type Message struct {
 const DefaultPrefix = "deakit.logs"
 
 // Subject is where the lines of an app are published: prefix and guid, with a dot between. What cannot be a part of a
-// subject is replaced by "_", so look into the messages where guids may be strange. To hear all apps subscribe to the
-// subject of "*".
+// subject is replaced by "_", so look into the messages where guids may be strange. The lines of all apps are on prefix
+// and ".*".
 func Subject(prefix, app string) messaging.Subject[Message] {
-	if app != "*" {
-		app = token(app)
-	}
-	return messaging.Subject[Message](prefix + "." + app)
+	return messaging.Subject[Message](prefix + "." + token(app))
 }
 
 // maxToken bounds the part of a subject that an app's guid becomes, in bytes.

@@ -45,7 +45,7 @@ func next(t *testing.T, sub *nats.Subscription) (*nats.Msg, Message) {
 
 func TestNATS(t *testing.T) {
 	srv := messagingtest.NewServer(t)
-	sub := subscribe(t, srv.Connect(), string(Subject(DefaultPrefix, "*")))
+	sub := subscribe(t, srv.Connect(), DefaultPrefix+".*")
 	n := newNATS(t, NATSConfig{Conn: srv.Connect()})
 	n.Emit(Line{App: "guid", Instance: "c623", Index: 2, Source: App, Stream: Stderr, Text: "bad \xff", Time: noon,
 		Drains: []string{"syslog://user:secret@h"}})
@@ -66,7 +66,7 @@ func TestNATS(t *testing.T) {
 
 func TestNATSSubject(t *testing.T) {
 	for guid, want := range map[string]string{
-		"0e7b4b2e-9c1c": "p.0e7b4b2e-9c1c", "": "p._", "a.b": "p.a_b", "a.>": "p.a__", "x*": "p.x_", "a b\r\n": "p.a_b__",
+		"0e7b4b2e-9c1c": "p.0e7b4b2e-9c1c", "": "p._", "a.b": "p.a_b", "a.>": "p.a__", "x*": "p.x_", "*": "p._", "a b\r\n": "p.a_b__",
 		"ä\xff\x00": "p.___", strings.Repeat("x", 1000): "p." + strings.Repeat("x", maxToken),
 	} {
 		assert.Equal(t, want, string(Subject("p", guid)), "%q", guid)
@@ -89,8 +89,9 @@ func TestNATSHostileGUID(t *testing.T) {
 	run(t, n)
 	for _, guid := range []string{"", ">", "*", "a b", "a.b\r\nPUB x 0\r\n"} {
 		n.Emit(Line{App: guid, Text: "x"})
-		_, m := next(t, sub)
+		msg, m := next(t, sub)
 		assert.Equal(t, guid, m.App)
+		assert.True(t, messaging.IsToken(strings.TrimPrefix(msg.Subject, "deakit.logs.")), msg.Subject)
 	}
 }
 

@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"net"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/deakit/deakit/internal/certtest"
 )
 
 // A receiver is a syslog server for streams. It ends with the test.
@@ -118,11 +118,10 @@ func (r *receiver) connections() (now, ever int) {
 // testTLS returns what a server on 127.0.0.1 and its client need.
 func testTLS(t *testing.T) (server, client *tls.Config) {
 	t.Helper()
-	s := httptest.NewTLSServer(nil)
-	defer s.Close()
-	pool := x509.NewCertPool()
-	pool.AddCert(s.Certificate())
-	return &tls.Config{Certificates: s.TLS.Certificates}, &tls.Config{RootCAs: pool}
+	ca := certtest.NewAuthority(t, "ca")
+	certificate, err := tls.LoadX509KeyPair(ca.Issue(t.TempDir(), "receiver"))
+	require.NoError(t, err)
+	return &tls.Config{Certificates: []tls.Certificate{certificate}}, &tls.Config{RootCAs: ca.Pool()}
 }
 
 // run runs a Syslog until the end of the test, or until the function it returns is called.

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -141,7 +141,7 @@ func NewSyslog(cfg SyslogConfig) (*Syslog, error) {
 		if err != nil {
 			return nil, fmt.Errorf("syslog: Target: %w", err)
 		}
-		s.target = s.newDrain(t, s.cfg.QueueBytes, &net.Dialer{})
+		s.target = s.newDrain(t, s.cfg.QueueBytes, dialer(nil))
 		s.fresh.Put(s.target)
 	}
 	return s, nil
@@ -158,7 +158,11 @@ func (s *Syslog) Emit(line Line) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, url := range line.Drains[:min(len(line.Drains), drainsOfLine)] {
+	urls := line.Drains[:min(len(line.Drains), drainsOfLine)]
+	for i, url := range urls {
+		if slices.Contains(urls[:i], url) {
+			continue
+		}
 		if d := s.drain(url); d != nil {
 			d.queue.put(line)
 		} else {

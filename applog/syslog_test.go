@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func TestSyslogConfig(t *testing.T) {
@@ -31,6 +32,7 @@ func TestSyslogConfig(t *testing.T) {
 		_, err := NewSyslog(SyslogConfig{Target: text})
 		require.ErrorIs(t, err, ErrURL, text)
 		assert.NotContains(t, err.Error(), "secret")
+		assert.ErrorIs(t, CheckURL(text), ErrURL)
 	}
 	for _, cfg := range []SyslogConfig{{}, {Drains: true, MaxText: -1}, {Drains: true, DrainIdle: -1}} {
 		_, err := NewSyslog(cfg)
@@ -224,6 +226,21 @@ func TestSyslogChattyReceiver(t *testing.T) {
 		}
 		return err == nil
 	})
+}
+
+// A receiver whose machine is gone is noticed: the system was told how long to wait for it.
+func TestSyslogDeadPeer(t *testing.T) {
+	r := receive(t, "127.0.0.1:0", nil)
+	conn, err := dialer(nil).DialContext(t.Context(), "tcp", r.address())
+	require.NoError(t, err)
+	defer conn.Close()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		timeout, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+		assert.NoError(t, err)
+		assert.Equal(t, 30_000, timeout)
+	}))
 }
 
 func TestSyslogBackOff(t *testing.T) {

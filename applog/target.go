@@ -8,7 +8,11 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrURL: a syslog URL cannot be used. The text of errors that wrap it names no part of the URL but scheme and host.
@@ -26,6 +30,12 @@ type target struct {
 
 // schemes of syslog URLs with their default ports. The first two are those of Loggregator.
 var schemes = map[string]string{"syslog": "514", "syslog-tls": "6514", "syslog-udp": "514"}
+
+// CheckURL tells whether [SyslogConfig.Target] can be text; else it is an ErrURL that says why.
+func CheckURL(text string) error {
+	_, err := parseTarget(text)
+	return err
+}
 
 // parseTarget reads a syslog URL. As Loggregator does, it takes scheme, host and port, and does not care for the rest.
 func parseTarget(text string) (target, error) {
@@ -87,17 +97,27 @@ var reservedNetworks = []netip.Prefix{
 	netip.MustParsePrefix("::ffff:0:0:0/96"), // IPv4-translated
 }
 
-// allowing returns a hook for net.Dialer that refuses addresses. It sees the address that is about to be connected to:
-// a name that changes what it stands for cannot get by.
-func allowing(allow func(netip.AddrPort) bool) func(context.Context, string, string, syscall.RawConn) error {
-	if allow == nil {
-		return nil
-	}
-	return func(_ context.Context, _, address string, _ syscall.RawConn) error {
-		addr, err := netip.ParseAddrPort(address)
-		if err != nil || !allow(netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())) {
-			return ErrAddress
+// unacknowledged is how long a receiver may be silent about what was sent to it. Without this limit a machine that is
+// gone would be written to for a quarter of an hour (tcp(7), TCP_USER_TIMEOUT).
+const unacknowledged = 30 * time.Second
+
+// dialer makes connections to addresses that allow takes; nil takes all. It is asked for the address that is about to be
+// connected to: a name that changes what it stands for cannot get by.
+func dialer(allow func(netip.AddrPort) bool) *net.Dialer {
+	return &net.Dialer{ControlContext: func(_ context.Context, network, address string, conn syscall.RawConn) error {
+		if allow != nil {
+			addr, err := netip.ParseAddrPort(address)
+			if err != nil || !allow(netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())) {
+				return ErrAddress
+			}
 		}
-		return nil
-	}
+		if strings.HasPrefix(network, "udp") {
+			return nil
+		}
+		var set error
+		err := conn.Control(func(fd uintptr) {
+			set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(unacknowledged.Milliseconds()))
+		})
+		return errors.Join(err, set)
+	}}
 }
