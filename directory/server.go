@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/deakit/deakit/internal/filewatch"
 )
 
 // Config sets up a Server.
@@ -43,7 +45,7 @@ type Server struct {
 	idle       time.Duration
 	maxEntries int
 	log        *slog.Logger
-	watcher    watcher
+	watcher    filewatch.Watcher
 
 	closing context.Context // ends at Close
 	end     context.CancelFunc

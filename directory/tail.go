@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/deakit/deakit/internal/filewatch"
 )
 
 // tailParams reads what a query says of a tail: the presence of "tail", and the first "tail_offset" if any.
@@ -48,10 +50,10 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request, h *handle, offset 
 		return
 	}
 	defer s.tails.Done()
-	follower := s.watcher.follow(h)
-	defer s.watcher.leave(follower)
+	follower := s.watcher.Follow(h.fd, h.name)
+	defer follower.Leave()
 
-	t := stream{file: follower.src.file, pos: start, w: w, control: http.NewResponseController(w), patience: s.idle}
+	t := stream{file: follower.File(), pos: start, w: w, control: http.NewResponseController(w), patience: s.idle}
 	ctx, release := s.untilClosed(r.Context(), t.control)
 	defer release()
 	if err := t.begin(); err != nil || r.Method == http.MethodHead {
@@ -82,12 +84,12 @@ func (s *Server) untilClosed(ctx context.Context, control *http.ResponseControll
 }
 
 // stream sends until there is a reason to end, and reports whether the client must learn that there may be more.
-func (s *Server) stream(ctx context.Context, t *stream, follower *follower) (unfinished bool) {
+func (s *Server) stream(ctx context.Context, t *stream, follower *filewatch.Follower) (unfinished bool) {
 	idle := time.NewTimer(s.idle)
 	defer idle.Stop()
 	for expired := false; ; {
 		// Looked at first, and copied then, so that what was written before the end is sent.
-		gone := follower.gone()
+		gone := follower.Gone()
 		sent, err := t.copyNew(ctx)
 		if err != nil || gone {
 			return err != nil
@@ -99,7 +101,7 @@ func (s *Server) stream(ctx context.Context, t *stream, follower *follower) (unf
 		}
 		expired = false
 		select {
-		case <-follower.changed:
+		case <-follower.Changed():
 		case <-idle.C:
 			expired = true // unless there is something to send after all: word of it may be late on a busy machine
 		case <-ctx.Done():

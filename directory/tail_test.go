@@ -25,7 +25,7 @@ func bothWays(t *testing.T, cfg Config, test func(t *testing.T, f *fixture)) {
 	for _, poll := range []bool{false, true} {
 		t.Run(map[bool]string{false: "inotify", true: "polling"}[poll], func(t *testing.T) {
 			f := newFixture(t, cfg)
-			f.server.watcher.pollOnly = poll
+			f.server.watcher.PollOnly = poll
 			test(t, f)
 		})
 	}
@@ -314,20 +314,11 @@ func TestTailDisconnect(t *testing.T) {
 	f.write("log", "a")
 	c := f.tail(t, "log", "&tail_offset=0")
 	c.expect("a")
-	require.Equal(t, 1, f.server.followers())
+	require.Equal(t, 1, f.server.watcher.Followers())
 	start := time.Now()
 	require.NoError(t, c.resp.Body.Close())
-	eventually(t, "the server notices", func() bool { return f.server.followers() == 0 })
+	eventually(t, "the server notices", func() bool { return f.server.watcher.Followers() == 0 })
 	assert.Less(t, time.Since(start), time.Second)
-}
-
-func (s *Server) followers() (n int) {
-	s.watcher.mu.Lock()
-	defer s.watcher.mu.Unlock()
-	for src := range s.watcher.sources {
-		n += len(src.followers)
-	}
-	return n
 }
 
 func TestTailAtClose(t *testing.T) {

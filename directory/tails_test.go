@@ -22,7 +22,7 @@ func TestTailOfStalledClient(t *testing.T) {
 	path := f.write("log", "")
 	require.NoError(t, os.Truncate(path, 64<<20)) // more than socket buffers take
 	conn := f.rawTail(t, "log", 0)
-	eventually(t, "the tail is at work", func() bool { return f.server.followers() == 1 })
+	eventually(t, "the tail is at work", func() bool { return f.server.watcher.Followers() == 1 })
 	f.write("other", "a")
 	f.tail(t, "other", "&tail_offset=0").expect("a")
 	f.server.Close()
@@ -35,8 +35,8 @@ func TestTailGivesUpStalledClient(t *testing.T) {
 	require.NoError(t, os.Truncate(path, 64<<20))
 	conn := f.rawTail(t, "log", 0)
 	defer conn.Close()
-	eventually(t, "begins", func() bool { return f.server.followers() == 1 })
-	eventually(t, "ends", func() bool { return f.server.followers() == 0 })
+	eventually(t, "begins", func() bool { return f.server.watcher.Followers() == 1 })
+	eventually(t, "ends", func() bool { return f.server.watcher.Followers() == 0 })
 }
 
 // rawTail sends a request for a tail and reads nothing.
@@ -79,7 +79,7 @@ func TestThousandTails(t *testing.T) {
 				readers[i] = bufio.NewReader(conn)
 				skipTo(t, readers[i], "start\n")
 			}
-			assert.Equal(t, tails, f.server.followers())
+			assert.Equal(t, tails, f.server.watcher.Followers())
 			assert.LessOrEqual(t, openFiles(t)-before, 2*tails+10+5, "descriptors besides sockets")
 			for i := range 10 {
 				f.append(strconv.Itoa(i), "more\n")
@@ -98,12 +98,9 @@ func TestThousandTails(t *testing.T) {
 				}
 				require.NoError(t, conns[i].Close())
 			}
-			eventually(t, "all tails have ended", func() bool { return f.server.followers() == 0 })
+			eventually(t, "all tails have ended", func() bool { return f.server.watcher.Followers() == 0 })
 		}
 		eventually(t, "all descriptors are closed", func() bool { return openFiles(t) <= before })
-		f.server.watcher.mu.Lock()
-		defer f.server.watcher.mu.Unlock()
-		assert.Nil(t, f.server.watcher.loop)
 	})
 }
 

@@ -1,4 +1,4 @@
-package directory
+package filewatch
 
 import (
 	"encoding/binary"
@@ -9,9 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const watchMask = unix.IN_MODIFY | unix.IN_ATTRIB | unix.IN_MOVE_SELF | unix.IN_DELETE_SELF
-
-// A watchLoop is the goroutine of a watcher, with its inotify instance. It lives from the first tail to the last.
+// A watchLoop is the goroutine of a Watcher, with its inotify instance. It lives from the first follower to the last.
 type watchLoop struct {
 	inotify *os.File // nil: none to be had
 	fd      int
@@ -21,9 +19,9 @@ type watchLoop struct {
 }
 
 // startLoop is called with w.mu held.
-func startLoop(w *watcher) *watchLoop {
+func startLoop(w *Watcher) *watchLoop {
 	l := &watchLoop{stopped: make(chan struct{}), woken: make(chan struct{}, 1), done: make(chan struct{})}
-	if !w.pollOnly {
+	if !w.PollOnly {
 		// Fails when the user has too many instances (fs.inotify.max_user_instances).
 		if fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC); err == nil {
 			l.fd = fd
@@ -39,11 +37,11 @@ func startLoop(w *watcher) *watchLoop {
 }
 
 // watch asks for events of an open file, by the handle and not by a path that may lead elsewhere now.
-func (l *watchLoop) watch(fd int) (wd int32, ok bool) {
+func (l *watchLoop) watch(src *source) (wd int32, ok bool) {
 	if l.inotify == nil {
 		return 0, false
 	}
-	n, err := unix.InotifyAddWatch(l.fd, procPath(fd), watchMask)
+	n, err := unix.InotifyAddWatch(l.fd, procPath(src.fd), src.mask())
 	return int32(n), err == nil
 }
 
@@ -74,7 +72,7 @@ func (l *watchLoop) stop() {
 }
 
 // listen reads events, and sweeps in between.
-func (l *watchLoop) listen(w *watcher) {
+func (l *watchLoop) listen(w *Watcher) {
 	defer close(l.done)
 	var buf [16 << 10]byte
 	for {
@@ -98,7 +96,7 @@ func (l *watchLoop) listen(w *watcher) {
 }
 
 // poll only sweeps.
-func (l *watchLoop) poll(w *watcher) {
+func (l *watchLoop) poll(w *Watcher) {
 	defer close(l.done)
 	timer := time.NewTimer(fastPace)
 	defer timer.Stop()
@@ -115,7 +113,7 @@ func (l *watchLoop) poll(w *watcher) {
 }
 
 // withLoop runs f with w.mu held, unless l is no longer the loop of w: what f would touch then belongs to another one.
-func (w *watcher) withLoop(l *watchLoop, f func()) bool {
+func (w *Watcher) withLoop(l *watchLoop, f func()) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.loop != l {
@@ -126,18 +124,19 @@ func (w *watcher) withLoop(l *watchLoop, f func()) bool {
 }
 
 // dispatch handles events in the layout of inotify(7): watch, mask, cookie, length of the name, name.
-func (w *watcher) dispatch(events []byte) {
+func (w *Watcher) dispatch(events []byte) {
 	for len(events) >= unix.SizeofInotifyEvent {
 		wd := int32(binary.NativeEndian.Uint32(events))
 		mask := binary.NativeEndian.Uint32(events[4:])
-		size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(events[12:]))
+		nameSize := int(binary.NativeEndian.Uint32(events[12:]))
+		size := unix.SizeofInotifyEvent + nameSize
 		events = events[min(size, len(events)):]
 		switch {
 		case mask&unix.IN_Q_OVERFLOW != 0:
 			w.sweep()
 		case mask&unix.IN_IGNORED != 0:
 			w.lose(wd)
-		case mask == unix.IN_MODIFY:
+		case mask == unix.IN_MODIFY, nameSize > 0: // a name tells of a file in a directory
 			for _, src := range w.byWatch[wd] {
 				src.notify()
 			}
@@ -150,7 +149,7 @@ func (w *watcher) dispatch(events []byte) {
 }
 
 // lose goes on without a watch that the kernel has dropped.
-func (w *watcher) lose(wd int32) {
+func (w *Watcher) lose(wd int32) {
 	for _, src := range w.byWatch[wd] {
 		src.wd = -1
 		w.unwatched++
