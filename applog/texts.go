@@ -34,3 +34,12 @@ func RemovingCrash(app string) string {
 func StagingRequest(app string) string {
 	return "Got staging request for app with id " + app
 }
+
+// CrashedInstance is told when an instance has ended by itself or could not be started, and why. It goes to Stderr; dea_ng
+// told people nothing of that.
+func CrashedInstance(index, status int, description string) string {
+	if status < 0 {
+		return fmt.Sprintf("Instance (index %d) crashed: %s", index, description)
+	}
+	return fmt.Sprintf("Instance (index %d) crashed: %s (status %d)", index, description, status)
+}

@@ -14,6 +14,7 @@ func (d *DEA) changed(c instance.Change) {
 		d.snapshotDue = true
 		return
 	}
+	d.tellChange(c)
 	switch s.State {
 	case messaging.Starting:
 		d.snapshotDue = true

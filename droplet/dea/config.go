@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/component"
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/resources"
@@ -116,6 +117,13 @@ type Parts struct {
 	// Staging is the stager that stands beside this DEA, if there is one. An evacuation waits for it, and the snapshot
 	// tells of its tasks.
 	Staging Staging
+
+	// Logs gets what the DEA tells people about their apps, and, where the back end lets it see files, what the apps
+	// themselves write. The caller runs it for longer than the DEA. Nil discards.
+	Logs applog.Emitter
+
+	// LogLines bounds what one instance may write to Logs, in lines per second; 0 means no limit.
+	LogLines int
 
 	Logger *slog.Logger // nil discards
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/droplet/instance"
 	"github.com/deakit/deakit/internal/mailbox"
@@ -29,8 +30,9 @@ type DEA struct {
 	log      *slog.Logger
 	registry instance.Registry
 	outbox   *messaging.Outbox
-	http     *http.Client // for droplets
-	leaving  atomic.Bool  // no new instances, no advertisements; the loop alone sets it
+	logs     *applog.Follower // nil: nobody wants the lines of apps
+	http     *http.Client     // for droplets
+	leaving  atomic.Bool      // no new instances, no advertisements; the loop alone sets it
 
 	// queue carries what others want done by the goroutine of Run, which alone touches the fields below.
 	queue    *mailbox.Mailbox[func()]
@@ -60,8 +62,12 @@ func New(cfg Config, parts Parts) (*DEA, error) {
 		parts.Logger = slog.New(slog.DiscardHandler)
 	}
 	log := parts.Logger.With("dea", cfg.ID)
+	logs, err := newFollower(&parts, log)
+	if err != nil {
+		return nil, fmt.Errorf("dea: %w", err)
+	}
 	return &DEA{
-		cfg: cfg, parts: parts, log: log, outbox: messaging.NewOutbox(parts.Conn, log),
+		cfg: cfg, parts: parts, log: log, outbox: messaging.NewOutbox(parts.Conn, log), logs: logs,
 		http:  &http.Client{Transport: &http.Transport{}},
 		queue: mailbox.New[func()](), save: make(chan struct{}, 1), interval: cfg.RegisterInterval,
 	}, nil
@@ -247,7 +253,7 @@ func (d *DEA) startInstance(m messaging.StartMessage) {
 // instanceParts are what instances work with.
 func (d *DEA) instanceParts() instance.Parts {
 	return instance.Parts{
-		Backend: d.parts.Backend, Droplets: d.parts.Droplets, Ledger: d.parts.Ledger, Logger: d.log,
+		Backend: d.parts.Backend, Droplets: d.parts.Droplets, Ledger: d.parts.Ledger, Logs: d.logs, Logger: d.log,
 		Download: func(ctx context.Context, url string, w io.Writer) error {
 			return transfer.Download(ctx, d.http, url, w, transfer.DownloadOptions{})
 		},

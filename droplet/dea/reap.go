@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/droplet/instance"
 	"github.com/deakit/deakit/messaging"
 )
@@ -62,6 +63,7 @@ func (d *DEA) forget(c crash) {
 			d.log.Warn("dea.crash.remove.failed", "error", err)
 		}
 	}
+	d.tell(c.Instance, applog.Stdout, applog.RemovingCrash(c.App()))
 	d.registry.Remove(c.Instance)
 	c.Release()
 	d.snapshotDue = true

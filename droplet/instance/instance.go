@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/droplet"
@@ -94,7 +95,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Parts are what an instance works with. All are required but the logger.
+// Parts are what an instance works with. All are required but the last two.
 type Parts struct {
 	Backend  container.Backend
 	Droplets *droplet.Store
@@ -105,6 +106,9 @@ type Parts struct {
 
 	// Observe is told each change, in order, while the instance is locked: it must not block nor call back.
 	Observe func(Change)
+
+	// Logs follows what the app writes, for as long as it runs; nil leaves it in the files of the container.
+	Logs *applog.Follower
 
 	Logger *slog.Logger // nil discards
 }

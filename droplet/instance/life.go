@@ -16,10 +16,12 @@ const (
 	exitedByItself     = "app instance exited"
 	exitUndetermined   = "cannot be determined"
 	exitUnknown        = "unknown"
-	exitUnhealthy      = "failed to accept connections within health check timeout"
 	exitNoStartCommand = "missing start command"
 	exitFailedToStart  = "failed to start"
 )
+
+// Unhealthy is the exit description of an instance that was not ready in time.
+const Unhealthy = "failed to accept connections within health check timeout"
 
 // life is what one run of an instance has built up and must take down again.
 type life struct {
@@ -129,7 +131,8 @@ func (l *life) end(ctx context.Context, startErr error) {
 	if startErr != nil {
 		l.log.Warn("instance.start.failed", "error", startErr, "exit_description", description)
 	} else {
-		l.log.Info("droplet.instance.crashed", "exit_status", status, "exit_description", description)
+		l.log.Info("droplet.instance.crashed", "exit_status", status, "exit_description", description,
+			"memory_limit_mb", l.message.Limits.Mem)
 	}
 	l.keepLogs()
 	_ = l.takeDown() // told in the log; the container is an orphan now, which the node removes
@@ -167,7 +170,7 @@ func (l *life) outcome(startErr error) (status int, description string) {
 func startDescription(err error) string {
 	switch {
 	case errors.Is(err, errUnhealthy):
-		return exitUnhealthy
+		return Unhealthy
 	case errors.Is(err, errNoStartCommand):
 		return exitNoStartCommand
 	case errors.Is(err, errLost):

@@ -112,6 +112,7 @@ func (l *life) adopt(ctx context.Context, r Record) error {
 		return err
 	}
 	l.edit(func(s *Status) { s.ProcessID = process.ID() })
+	l.followLog(true)
 	l.spawned(process)
 	if !slices.Contains(info.Processes, process.ID()) {
 		select { // it has ended, and its status is about to be known

@@ -213,6 +213,7 @@ func (l *life) spawn(ctx context.Context, command string) error {
 	if l.parts.Backend.Capabilities().Users {
 		spec.Rlimits.NProc = &l.cfg.NProc
 	}
+	l.followLog(false)
 	script := startScript(m.Environment(), l.cfg.PostSetup, command)
 	process, err := l.container.Run(ctx, spec, container.IO{Stdin: strings.NewReader(script)})
 	if err != nil {

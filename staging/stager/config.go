@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/droplet"
@@ -89,7 +90,7 @@ type Config struct {
 	Git buildpack.GitOptions
 }
 
-// Parts are what a stager works with. Start, Droplets, Changed and Logger may be nil.
+// Parts are what a stager works with. Start, Droplets, Logs, Changed and Logger may be nil.
 type Parts struct {
 	Conn       *nats.Conn        // the caller closes it, after Run
 	Backend    container.Backend // the caller closes it, after Run
@@ -102,6 +103,9 @@ type Parts struct {
 	// Start starts instance 0, whose droplet is in Droplets then. It must not wait. It may decide not to start, because the
 	// DEA is leaving for example.
 	Start func(messaging.StartMessage)
+
+	// Logs gets what is written while staging, line by line, besides the file that LogURL leads to; nil discards.
+	Logs applog.Emitter
 
 	// Changed is called when a task has come, has got its container, or is gone. It must not wait.
 	Changed func()

@@ -3,6 +3,7 @@ package stager
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/internal/appenv"
@@ -61,10 +63,11 @@ func (t *task) makeWorkspace(context.Context) (err error) {
 	if err := os.Chmod(t.dir, 0o755); err != nil { // the container shows what is below
 		return err
 	}
-	if t.output, err = staging.NewLog(log, staging.LogOptions{}); err != nil {
+	lines := applog.NewWriter(t.s.parts.Logs, t.line(applog.Staging, ""))
+	if t.output, err = staging.NewLog(log, staging.LogOptions{Copy: lines}); err != nil {
 		return err
 	}
-	t.undo = append(t.undo, func(context.Context) error { return t.output.Close() })
+	t.undo = append(t.undo, func(context.Context) error { return errors.Join(t.output.Close(), lines.Close()) })
 	t.s.showLog(t.id, t.logDir())
 	return nil
 }

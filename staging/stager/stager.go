@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/directory"
 	"github.com/deakit/deakit/internal/rmtree"
@@ -48,6 +49,9 @@ func New(cfg Config, parts Parts) (*Stager, error) {
 	}
 	if parts.Logger == nil {
 		parts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if parts.Logs == nil {
+		parts.Logs = applog.Discard
 	}
 	log := parts.Logger.With("stager", cfg.ID)
 	return &Stager{
@@ -204,6 +208,7 @@ func (s *Stager) begin(ctx context.Context, request messaging.StagingRequest, re
 	}
 	t := newTask(s, request, requester)
 	t.log.Info("staging.task.requested")
+	s.parts.Logs.Emit(t.line(applog.DEA, applog.StagingRequest(t.app)))
 	ctx, t.cancel = context.WithCancelCause(ctx)
 	if err := s.admit(t); err != nil {
 		t.cancel(nil)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/droplet"
@@ -44,6 +45,13 @@ func newTask(s *Stager, request messaging.StagingRequest, requester requester) *
 	t := &task{s: s, id: string(request.TaskID), app: string(request.AppID), request: request, requester: requester}
 	t.log = s.log.With("task", t.id, "app", t.app)
 	return t
+}
+
+// line is one of the log of the app.
+func (t *task) line(source applog.Source, text string) applog.Line {
+	return applog.Line{
+		App: t.app, Source: source, Stream: applog.Stdout, Text: text, Drains: t.request.Properties.Services.DrainURLs(),
+	}
 }
 
 // appMemory is the memory limit of the app in MB; 0 when the request does not tell.
