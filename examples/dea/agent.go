@@ -35,7 +35,8 @@ func (n *node) openDEA() (err error) {
 		config.FilesHost, config.FilesPort = n.filesHost(), cfg.DirectoryServer.V2Port
 	}
 	parts := dea.Parts{
-		Conn: n.conn, Backend: n.backend, Ledger: n.ledger, Droplets: n.droplets, Signer: n.signer, Logger: n.log.Logger,
+		Conn: n.conn, Backend: n.backend, Ledger: n.ledger, Droplets: n.droplets, Signer: n.signer,
+		Logs: n.lines, LogLines: cfg.Deakit.LogEmitters.LinesPerSecond, Logger: n.log.Logger,
 	}
 	if n.stager != nil {
 		parts.Staging = n.stager
@@ -68,7 +69,7 @@ func (n *node) openStager() error {
 		Bandwidth: s.BandwidthLimit.Limit(), BindMounts: n.cfg.Mounts(), Environment: s.Variables(), MaxDuration: s.MaxStagingDuration,
 		AdvertiseInterval: n.cfg.Intervals.Advertise, LogURL: n.stagingURL(),
 	}, stager.Parts{
-		Conn: n.conn, Backend: n.backend, Ledger: n.ledger, Buildpacks: packs, Droplets: n.droplets, Logger: n.log.Logger,
+		Conn: n.conn, Backend: n.backend, Ledger: n.ledger, Buildpacks: packs, Droplets: n.droplets, Logs: n.lines, Logger: n.log.Logger,
 		Start:   func(m messaging.StartMessage) { n.dea.Start(m) },
 		Changed: func() { n.dea.StagingChanged() },
 	})

@@ -127,7 +127,7 @@ func newSite(t *testing.T) *site {
 		"directory_server": object{"protocol": "http", "v2_port": freePort(t), "file_api_port": freePort(t)},
 		"resources":        object{"memory_mb": 512, "memory_overcommit_factor": 2, "disk_mb": 4096},
 		"staging":          object{"enabled": true}, "warden_socket": "/tmp/warden.sock",
-		"deakit": object{"host": "127.0.0.1"},
+		"deakit": object{"host": "127.0.0.1", "log_emitters": object{"nats": "lines"}},
 	}
 	return s
 }
@@ -237,6 +237,9 @@ func TestLifeOfANode(t *testing.T) {
 	s.send("dea."+id+".start", s.startMessage(0))
 	route := s.await("router.register", ofApp)
 	assert.Equal(t, "127.0.0.1", route["host"])
+
+	line := s.await("lines.app-guid", func(m object) bool { return m["source"] == "APP" })
+	assert.Equal(t, "app in mode serves", line["text"])
 
 	answer, err := s.peer.Request("dea.find.droplet", []byte(`{"droplet":"app-guid","path":"/logs/stdout.log"}`), 10*time.Second)
 	require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/component"
 	"github.com/deakit/deakit/container/metered"
 	"github.com/deakit/deakit/container/process"
@@ -39,6 +40,7 @@ type node struct {
 	signer   *directory.Signer
 	stager   *stager.Stager // nil when staging is off
 	poster   *heartbeat.Poster
+	lines    applog.Emitter // nil: nobody wants the lines of apps
 	dea      *dea.DEA
 	servers  []server // beside the DEA
 
@@ -66,7 +68,7 @@ func open(cfg *config.Config, c *cli, l *log) (n *node, err error) {
 	}()
 	for _, step := range []func() error{
 		n.makeDirectories, n.connect, func() error { return n.openBackend(c.Backend) }, n.openDroplets, n.openSigner, n.nameFiles,
-		n.openStager, n.openPoster, n.openDEA, n.openStatus, n.openHTTPS,
+		n.openEmitters, n.openStager, n.openPoster, n.openDEA, n.openStatus, n.openHTTPS,
 		func() error { return n.openFiles(!c.NoDirectoryServer) },
 	} {
 		if err := step(); err != nil {

@@ -26,8 +26,19 @@ type Deakit struct {
 	LegacySubjects []string `yaml:"legacy_subjects" validate:"unique,dive,oneof=dea.discover droplet.status"`
 }
 
-// LogEmitters are where lines about instances go, besides or instead of loggregator. Empty: not there.
+// LogEmitters are where the lines of apps go, and those of the DEA about them. Where none is given they go nowhere, and
+// only the files of the container have what the apps wrote.
 type LogEmitters struct {
-	Syslog URL    `yaml:"syslog" validate:"omitempty,syslog"` // udp://host:port or unixgram:///path
-	NATS   string `yaml:"nats" validate:"omitempty,subject"`  // subject
+	// Syslog gets all lines: syslog://host:port, syslog-tls://host:port or syslog-udp://host:port.
+	Syslog URL `yaml:"syslog" validate:"omitempty,drain"`
+
+	// Drains sends each line also to the syslog drains of the app's services, at addresses of the public internet only.
+	// Their URLs come from whoever may bind a service. Default false.
+	Drains bool `yaml:"drains"`
+
+	// NATS begins the subject of lines, which the guid of the app follows. Empty: not there.
+	NATS string `yaml:"nats" validate:"omitempty,subject"`
+
+	// LinesPerSecond bounds what one instance may send; default 0: no limit.
+	LinesPerSecond int `yaml:"lines_per_second" validate:"gte=0,lte=1000000"`
 }

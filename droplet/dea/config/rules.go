@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-playground/validator/v10"
 
+	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/logging"
 	"github.com/deakit/deakit/messaging"
 )
@@ -34,6 +35,7 @@ var rules = map[string]rule{
 	"nats":     {isNATS, "must have the form nats://[user:password@]host:port"},
 	"http":     {isHTTP, "must have the form http://[user:password@]host[:port][/path], or https://…"},
 	"syslog":   {isSyslog, "must have the form udp://host:port or unixgram:///path"},
+	"drain":    {isDrain, "must have the form syslog://host:port, syslog-tls://host:port or syslog-udp://host:port"},
 	"subject":  {isSubject, "must be a NATS subject without wildcards and blanks"},
 	"variable": {variable.MatchString, "must be named with letters, digits and '_', as variables are"},
 }
@@ -116,6 +118,8 @@ func isSyslog(text string) bool {
 	_, _, err := logging.ParseSyslogAddress(text)
 	return err == nil
 }
+
+func isDrain(text string) bool { return applog.CheckURL(text) == nil }
 
 func isSubject(text string) bool {
 	return !slices.ContainsFunc(strings.Split(text, "."), func(token string) bool { return !messaging.IsToken(token) })
