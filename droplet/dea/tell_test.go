@@ -46,7 +46,6 @@ func TestPeopleAreTold(t *testing.T) {
 	w.start(w.startMessage(testapp.Serves, func(m object) {
 		m["services"] = []object{{"name": "drain", "label": "user-provided", "credentials": nil, "syslog_drain_url": "syslog://logs.example.com:514"}}
 	}))
-	route := w.await("router.register", func(m object) bool { return m["app"] == "app-guid" })
 	beat := w.running()
 	own := lines.hears(t, "app in mode serves")
 	assert.Equal(t, applog.App, own.Source)
@@ -61,7 +60,7 @@ func TestPeopleAreTold(t *testing.T) {
 	assert.Empty(t, lines, "the app was silent at its end, or its last words came before that")
 
 	w.start(w.startMessage(testapp.Serves, nil))
-	route = w.await("router.register", func(m object) bool { return m["app"] == "app-guid" })
+	route := w.await("router.register", func(m object) bool { return m["app"] == "app-guid" })
 	lines.hears(t, "Starting app instance (index 0) with guid app-guid")
 	_, err := http.Get(fmt.Sprintf("http://%s:%.0f/exit", route["host"], route["port"]))
 	require.Error(t, err)
