@@ -20,6 +20,7 @@ type snapshot struct {
 	outsiders map[int]bool  // this process and its ancestors: never part of a container
 	ownSID    int
 	markers   map[int]string
+	blank     int // processes whose marker may only be out of sight for a moment
 }
 
 // takeSnapshot reads the process table. The caller closes the snapshot.
@@ -72,7 +73,10 @@ func (s *snapshot) close() {
 func (s *snapshot) marker(pid int) string {
 	value, known := s.markers[pid]
 	if !known && s.fs != nil {
-		value = s.fs.environ(pid, markerName)
+		var blank bool
+		if value, blank = s.fs.environ(pid, markerName); blank {
+			s.blank++
+		}
 		s.markers[pid] = value
 	}
 	return value
@@ -133,7 +137,9 @@ func (s *snapshot) tree(c clues) []proc {
 	}
 	spread() // before the markers, which cost more to read
 	for i, p := range s.procs {
-		if !found[i] && p.start >= c.since && !s.outsiders[p.pid] && p.alive() && c.marked(s.marker(p.pid)) {
+		// Who is in no session that we know of is a kernel thread, or was put into our pid namespace from outside.
+		candidate := !found[i] && p.start >= c.since && p.sid > 0 && !s.outsiders[p.pid] && p.alive()
+		if candidate && c.marked(s.marker(p.pid)) {
 			add(i)
 		}
 	}

@@ -2,9 +2,11 @@ package process
 
 import (
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -192,4 +194,22 @@ func TestDefaultPorts(t *testing.T) {
 	r := defaultPorts()
 	assert.GreaterOrEqual(t, r.count(), 1000)
 	assert.GreaterOrEqual(t, r.First, uint16(1024))
+}
+
+func TestBlankEnvironment(t *testing.T) {
+	for _, env := range [][]string{{}, {"A=b"}} {
+		cmd := exec.Command("sleep", "1000")
+		cmd.Env = env
+		require.NoError(t, cmd.Start())
+		require.Eventually(t, func() bool { // it is blank at first in any case
+			s, err := takeSnapshot()
+			require.NoError(t, err)
+			defer s.close()
+			assert.Empty(t, s.marker(cmd.Process.Pid))
+			assert.Empty(t, s.marker(cmd.Process.Pid))
+			return s.blank == 1-len(env)
+		}, 10*time.Second, time.Millisecond)
+		require.NoError(t, cmd.Process.Kill())
+		require.Error(t, cmd.Wait())
+	}
 }
