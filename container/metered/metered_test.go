@@ -21,9 +21,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func open(t *testing.T) *metered.Backend {
+func open(t *testing.T, depot string) *metered.Backend {
 	t.Helper()
-	b, err := process.New(process.Options{Depot: t.TempDir(), StopGrace: time.Second})
+	b, err := process.New(process.Options{Depot: depot, StopGrace: time.Second, WatchInterval: 50 * time.Millisecond})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, b.Close(context.Background())) })
 	return metered.New(b)
@@ -32,12 +32,14 @@ func open(t *testing.T) *metered.Backend {
 // A wrapped back end is as good as the one inside.
 func TestConformance(t *testing.T) {
 	containertest.Run(t, containertest.Config{
-		New: func(t *testing.T) container.Backend { return open(t) }, StopGrace: time.Second,
+		New:       func(t *testing.T) container.Backend { return open(t, t.TempDir()) },
+		Open:      func(t *testing.T, dir string) container.Backend { return open(t, dir) },
+		StopGrace: time.Second,
 	})
 }
 
 func TestFigures(t *testing.T) {
-	b := open(t)
+	b := open(t, t.TempDir())
 	ctx := t.Context()
 	assert.Equal(t, metered.Stats{}, b.Stats())
 	c, err := b.Create(ctx, container.Spec{Handle: "one"})

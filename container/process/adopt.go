@@ -25,9 +25,7 @@ func (b *Backend) takeOver(fresh bool) error {
 	if err != nil {
 		return err
 	}
-	if err := b.endStrays(); err != nil {
-		return err
-	}
+	b.endStrays()
 	for _, name := range left {
 		if err := removeTree(b.depot, name); err != nil {
 			return err
@@ -99,7 +97,7 @@ func (b *Backend) restoreAll(fresh bool) (left []string, err error) {
 }
 
 // endStrays ends the processes that carry a marker of this depot and are of no container that was restored.
-func (b *Backend) endStrays() error {
+func (b *Backend) endStrays() {
 	restored := map[string]bool{}
 	for _, c := range b.boxes {
 		restored[c.marker] = true
@@ -107,17 +105,12 @@ func (b *Backend) endStrays() error {
 	strays := func(s *snapshot) []proc {
 		return s.tree(clues{marked: func(marker string) bool { return strings.HasPrefix(marker, b.prefix) && !restored[marker] }})
 	}
-	s, err := b.snapshot()
-	if err != nil {
-		return err
-	}
-	found := len(living(strays(s)))
-	s.close()
-	if found > 0 {
-		b.log.Warn("ending processes that an earlier back end left", "depot", b.depot.Name(), "processes", found)
-		b.kill(strays)
-	}
-	return nil
+	b.look(strays, func(_ *snapshot, found []proc) {
+		if len(found) > 0 {
+			b.log.Warn("ending processes that an earlier back end left", "depot", b.depot.Name(), "processes", len(found))
+		}
+	})
+	b.kill(strays)
 }
 
 // letGo closes the files of restored containers of which nothing became.

@@ -24,6 +24,7 @@ const (
 	pollMillis    = 20                     // how soon a hurry is noticed; the end of a process is, at once
 	rescanAfter   = 200 * time.Millisecond // processes that had KILL and are still there: look for new ones meanwhile
 	complainAfter = 5 * time.Second
+	blankTries    = 20 // 1 ms apart: a process that is executing another program will show its marker
 )
 
 // endAll ends the processes that find returns: SIGTERM, and when grace has passed or now is closed SIGKILL, until there
@@ -34,18 +35,25 @@ func (b *Backend) endAll(find func(*snapshot) []proc, grace time.Duration, now <
 	}
 }
 
-// look calls use with a fresh process table and the living processes that find returns; it reports false when the
-// table could not be read, after a pause: there is nothing better to do than to try again.
-func (b *Backend) look(find func(*snapshot) []proc, use func(*snapshot, []proc)) bool {
-	s, err := b.snapshot()
-	if err != nil {
-		b.log.Warn("cannot look for processes to end", "error", err)
-		time.Sleep(rescanAfter)
-		return false
+// look calls use with a fresh process table and the living processes that find returns. When the table cannot be read
+// it does not, after a pause: there is nothing better to do than to try again.
+func (b *Backend) look(find func(*snapshot) []proc, use func(*snapshot, []proc)) {
+	for try := 1; ; try++ {
+		s, err := b.snapshot()
+		if err != nil {
+			b.log.Warn("cannot look for processes to end", "error", err)
+			time.Sleep(rescanAfter)
+			return
+		}
+		found := living(find(s))
+		if len(found) > 0 || s.blank == 0 || try == blankTries {
+			use(s, found)
+			s.close()
+			return
+		}
+		s.close()
+		time.Sleep(time.Millisecond)
 	}
-	defer s.close()
-	use(s, living(find(s)))
-	return true
 }
 
 // terminate sends SIGTERM to each process once and tells whether all were gone in time.

@@ -152,19 +152,20 @@ func find(id identity) (p proc, there bool, err error) {
 const environLimit = 8 << 20
 
 // environ returns the value of the variable name in the environment that the process was started with, "" if it has
-// none or keeps it from us.
-func (f *procFS) environ(pid int, name string) string {
+// none or keeps it from us. It is blank when there is no environment at all, as in the moment in which a process
+// executes another program.
+func (f *procFS) environ(pid int, name string) (value string, blank bool) {
 	text, err := f.read(pid, "environ", environLimit)
 	if err != nil {
-		return ""
+		return "", false
 	}
 	prefix := []byte(name + "=")
 	for entry := range bytes.SplitSeq(text, []byte{0}) {
 		if value, ok := bytes.CutPrefix(entry, prefix); ok {
-			return string(value)
+			return string(value), false
 		}
 	}
-	return ""
+	return "", len(text) == 0
 }
 
 // memory returns the resident bytes of a process: its own, and those of files and of memory shared with others.

@@ -15,7 +15,14 @@ type table struct {
 	ownSID    int
 
 	mu      sync.Mutex
-	markers map[int]string // those that were looked up
+	markers map[int]marker // those that were looked up
+}
+
+// A marker is the value of markerName in the environment of a process. It is blank when the process has no environment
+// at all, as in the moment in which it executes another program.
+type marker struct {
+	value string
+	blank bool
 }
 
 // newTable indexes processes as seen by the process self.
@@ -25,7 +32,7 @@ func newTable(procs []proc, self int) *table {
 		children:  make(map[int][]int),
 		sessions:  make(map[int][]int),
 		outsiders: map[int]bool{0: true, 1: true},
-		markers:   make(map[int]string),
+		markers:   make(map[int]marker),
 	}
 	parents := make(map[int]int, len(procs))
 	for i, p := range procs {
@@ -59,15 +66,15 @@ func readTable() (*table, error) {
 }
 
 // marker returns the marker of a process of the table, which is read once for all who ask.
-func (t *table) marker(fs *procFS, pid int) string {
+func (t *table) marker(fs *procFS, pid int) marker {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	value, known := t.markers[pid]
+	m, known := t.markers[pid]
 	if !known && fs != nil {
-		value = fs.environ(pid, markerName)
-		t.markers[pid] = value
+		m.value, m.blank = fs.environ(pid, markerName)
+		t.markers[pid] = m
 	}
-	return value
+	return m
 }
 
 // A tableReader reads the process table for all who want it: those who ask while it is being read share the next reading.

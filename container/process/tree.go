@@ -12,7 +12,8 @@ const markerName = "DEAKIT_CONTAINER"
 // A snapshot is a look at the process table and at the processes in it. It belongs to one goroutine, the table to all.
 type snapshot struct {
 	*table
-	fs *procFS // nil: there is only the table
+	fs    *procFS // nil: there is only the table
+	blank int     // processes whose marker may only be out of sight for a moment
 }
 
 // snapshot looks at the process table. The caller closes the snapshot.
@@ -26,12 +27,18 @@ func (b *Backend) snapshot() (*snapshot, error) {
 		fs.close()
 		return nil, err
 	}
-	return &snapshot{t, fs}, nil
+	return &snapshot{table: t, fs: fs}, nil
 }
 
 func (s *snapshot) close() { s.fs.close() }
 
-func (s *snapshot) marker(pid int) string { return s.table.marker(s.fs, pid) }
+func (s *snapshot) marker(pid int) string {
+	m := s.table.marker(s.fs, pid)
+	if m.blank {
+		s.blank++
+	}
+	return m.value
+}
 
 // clues are what a container knows about its processes.
 type clues struct {
@@ -88,7 +95,9 @@ func (s *snapshot) tree(c clues) []proc {
 	}
 	spread() // before the markers, which cost more to read
 	for i, p := range s.procs {
-		if !found[i] && p.start >= c.since && !s.outsiders[p.pid] && p.alive() && c.marked(s.marker(p.pid)) {
+		// Who is in no session that we know of is a kernel thread, or was put into our pid namespace from outside.
+		candidate := !found[i] && p.start >= c.since && p.sid > 0 && !s.outsiders[p.pid] && p.alive()
+		if candidate && c.marked(s.marker(p.pid)) {
 			add(i)
 		}
 	}

@@ -2,9 +2,11 @@ package process
 
 import (
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -94,7 +96,9 @@ func TestTree(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			s := &snapshot{table: newTable(slices.Concat(outside, tc.procs), 100)}
 			if tc.markers != nil {
-				s.markers = tc.markers
+				for pid, value := range tc.markers {
+				s.markers[pid] = marker{value: value}
+			}
 			}
 			tc.clues.marked = func(marker string) bool { return marker == marked }
 			var got []int
@@ -192,4 +196,21 @@ func TestDefaultPorts(t *testing.T) {
 	r := defaultPorts()
 	assert.GreaterOrEqual(t, r.count(), 1000)
 	assert.GreaterOrEqual(t, r.First, uint16(1024))
+}
+
+func TestBlankEnvironment(t *testing.T) {
+	for _, env := range [][]string{{}, {"A=b"}} {
+		cmd := exec.Command("sleep", "1000")
+		cmd.Env = env
+		require.NoError(t, cmd.Start())
+		require.Eventually(t, func() bool { // it is blank at first in any case
+			s, err := new(Backend).snapshot()
+			require.NoError(t, err)
+			defer s.close()
+			assert.Empty(t, s.marker(cmd.Process.Pid))
+			return s.blank == 1-len(env)
+		}, 10*time.Second, time.Millisecond)
+		require.NoError(t, cmd.Process.Kill())
+		require.Error(t, cmd.Wait())
+	}
 }

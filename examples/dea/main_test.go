@@ -233,13 +233,18 @@ func TestLifeOfANode(t *testing.T) {
 	assert.Equal(t, exitFailed, second.end())
 	assert.Contains(t, second.text(), "already running")
 
+	lines, err := s.peer.SubscribeSync("lines.app-guid")
+	require.NoError(t, err)
 	id := offer["id"].(string)
 	s.send("dea."+id+".start", s.startMessage(0))
 	route := s.await("router.register", ofApp)
 	assert.Equal(t, "127.0.0.1", route["host"])
 
-	line := s.await("lines.app-guid", func(m object) bool { return m["source"] == "APP" })
-	assert.Equal(t, "app in mode serves", line["text"])
+	for said := false; !said; {
+		line, err := lines.NextMsg(30 * time.Second)
+		require.NoError(t, err)
+		said = strings.Contains(string(line.Data), `"source":"APP","stream":"stdout","text":"app in mode serves"`)
+	}
 
 	answer, err := s.peer.Request("dea.find.droplet", []byte(`{"droplet":"app-guid","path":"/logs/stdout.log"}`), 10*time.Second)
 	require.NoError(t, err)
