@@ -47,11 +47,11 @@ func (d death) at() uint64 {
 }
 
 func (d death) status() container.ExitStatus {
-	if ws := syscall.WaitStatus(d.Status); ws.Signaled() {
+	ws := syscall.WaitStatus(d.Status)
+	if ws.Signaled() {
 		return 128 + container.ExitStatus(ws.Signal())
-	} else {
-		return container.ExitStatus(ws.ExitStatus())
 	}
+	return container.ExitStatus(ws.ExitStatus())
 }
 
 func (d death) cpu() time.Duration {
