@@ -97,8 +97,8 @@ func TestTree(t *testing.T) {
 			s := &snapshot{table: newTable(slices.Concat(outside, tc.procs), 100)}
 			if tc.markers != nil {
 				for pid, value := range tc.markers {
-				s.markers[pid] = marker{value: value}
-			}
+					s.markers[pid] = marker{value: value}
+				}
 			}
 			tc.clues.marked = func(marker string) bool { return marker == marked }
 			var got []int

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/directory"
 	"github.com/deakit/deakit/droplet/dea"
 	"github.com/deakit/deakit/internal/testapp"
@@ -68,7 +69,15 @@ func (w *world) runChild() (id string, kill func()) {
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	require.NoError(w.t, cmd.Start())
 	kill = func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
-	w.t.Cleanup(kill)
+	w.t.Cleanup(func() {
+		kill()
+		if w.dea == nil { // the test ended early: nobody has taken up the apps
+			b, err := process.New(process.Options{Depot: filepath.Join(w.baseDir, "depot"), Fresh: true})
+			if assert.NoError(w.t, err) {
+				assert.NoError(w.t, b.Close(context.Background()))
+			}
+		}
+	})
 	return w.await("dea.heartbeat", nil)["dea"].(string), kill
 }
 

@@ -77,8 +77,13 @@ func start(t *testing.T, args ...string) *program {
 		close(p.ended)
 	}()
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		<-p.ended
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // a kill would leave its apps
+		select {
+		case <-p.ended:
+		case <-time.After(20 * time.Second):
+			_ = p.cmd.Process.Kill()
+			<-p.ended
+		}
 		if t.Failed() {
 			t.Log(p.text())
 		}
