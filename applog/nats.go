@@ -1,6 +1,7 @@
 package applog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,49 +16,12 @@ import (
 	"github.com/deakit/deakit/messaging"
 )
 
-// A Message is a Line on NATS. This is an extension of deakit: the originals sent lines to Loggregator by UDP.
-type Message struct {
-	Time     time.Time `json:"time"` // RFC 3339, UTC
-	App      string    `json:"app"`
-	Instance string    `json:"instance,omitempty"`
-	Index    int       `json:"index"`
-	Source   Source    `json:"source"`
-	Stream   Stream    `json:"stream"`
-	Text     string    `json:"text"` // what was no UTF-8 is the replacement character
-}
-
-// DefaultPrefix begins the subjects of lines where a NATSConfig has no other.
-const DefaultPrefix = "deakit.logs"
-
-// Subject is where the lines of an app are published: prefix and guid, with a dot between. What cannot be a part of a
-// subject is replaced by "_", so look into the messages where guids may be strange. The lines of all apps are on prefix
-// and ".*".
-func Subject(prefix, app string) messaging.Subject[Message] {
-	return messaging.Subject[Message](prefix + "." + token(app))
-}
-
-// maxToken bounds the part of a subject that an app's guid becomes, in bytes.
-const maxToken = 128
-
-func token(guid string) string {
-	guid = guid[:min(len(guid), maxToken)]
-	if guid == "" {
-		return "_"
-	}
-	return strings.Map(func(r rune) rune {
-		if r > '~' || !messaging.IsToken(string(r)) {
-			return '_'
-		}
-		return r
-	}, guid)
-}
-
 // NATSConfig tells a NATS where to publish. Conn is required.
 type NATSConfig struct {
 	// Conn stays the caller's, and has to live until Run has returned.
 	Conn *nats.Conn
 
-	// Prefix begins the subjects; default DefaultPrefix.
+	// Prefix begins the subjects, see messaging.AppLog; default messaging.AppLogPrefix.
 	Prefix string
 
 	// MaxText bounds the text of a message in bytes; default 64 KiB. A message that the server would still find too large
@@ -74,7 +38,7 @@ type NATSConfig struct {
 	Logger *slog.Logger // nil discards
 }
 
-// NATS is an Emitter that publishes lines as JSON, each app's on a subject of its own; see Subject. While no server is
+// NATS is an Emitter that publishes lines as JSON, each app's on a subject of its own; see messaging.AppLog. While no server is
 // reachable lines wait as far as there is room.
 type NATS struct {
 	cfg     NATSConfig
@@ -85,7 +49,7 @@ type NATS struct {
 
 // NewNATS returns a NATS, for which the caller calls Run.
 func NewNATS(cfg NATSConfig) (*NATS, error) {
-	setDefault(&cfg.Prefix, DefaultPrefix)
+	setDefault(&cfg.Prefix, messaging.AppLogPrefix)
 	setDefault(&cfg.MaxText, 64<<10)
 	setDefault(&cfg.QueueBytes, 8<<20)
 	setDefault(&cfg.FlushTimeout, 3*time.Second)
@@ -163,12 +127,14 @@ func (n *NATS) publish(ctx context.Context, lines []Line, connected <-chan nats.
 }
 
 func (n *NATS) publishOne(line Line) error {
-	m := Message{Time: line.Time.UTC(), App: line.App, Instance: line.Instance, Index: line.Index,
-		Source: line.Source, Stream: line.Stream, Text: cut(line.Text, n.cfg.MaxText)}
-	if m.Stream == "" {
-		m.Stream = Stdout
+	m := messaging.AppLogLine{
+		Time: line.Time.UTC(), App: messaging.Text(line.App), Instance: line.Instance,
+		Source: string(cmp.Or(line.Source, App)), Stream: string(cmp.Or(line.Stream, Stdout)), Text: cut(line.Text, n.cfg.MaxText),
 	}
-	subject := Subject(n.cfg.Prefix, line.App)
+	if line.Instance != "" {
+		m.Index = &line.Index
+	}
+	subject := messaging.AppLog(n.cfg.Prefix, line.App)
 	err := subject.Publish(n.cfg.Conn, m)
 	if errors.Is(err, nats.ErrMaxPayload) {
 		// What JSON makes of a byte is 6 bytes at most; the rest of the message is guids.

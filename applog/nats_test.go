@@ -32,20 +32,20 @@ func subscribe(t *testing.T, conn *nats.Conn, subject string) *nats.Subscription
 	return sub
 }
 
-func next(t *testing.T, sub *nats.Subscription) (*nats.Msg, Message) {
+func next(t *testing.T, sub *nats.Subscription) (*nats.Msg, messaging.AppLogLine) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	msg, err := sub.NextMsgWithContext(ctx)
 	require.NoError(t, err)
-	m, err := messaging.Subject[Message](msg.Subject).Decode(msg.Data)
+	m, err := messaging.Subject[messaging.AppLogLine](msg.Subject).Decode(msg.Data)
 	require.NoError(t, err)
 	return msg, m
 }
 
 func TestNATS(t *testing.T) {
 	srv := messagingtest.NewServer(t)
-	sub := subscribe(t, srv.Connect(), DefaultPrefix+".*")
+	sub := subscribe(t, srv.Connect(), messaging.AppLogPrefix+".*")
 	n := newNATS(t, NATSConfig{Conn: srv.Connect()})
 	n.Emit(Line{App: "guid", Instance: "c623", Index: 2, Source: App, Stream: Stderr, Text: "bad \xff", Time: noon,
 		Drains: []string{"syslog://user:secret@h"}})
@@ -59,7 +59,8 @@ func TestNATS(t *testing.T) {
 	n.Emit(Line{App: "guid", Source: DEA, Text: "hi"})
 	msg, m = next(t, sub)
 	assert.NotContains(t, string(msg.Data), "instance")
-	assert.Equal(t, Stdout, m.Stream)
+	assert.EqualValues(t, Stdout, m.Stream)
+	assert.NotContains(t, string(msg.Data), "index", "the line is of no instance")
 	assert.WithinDuration(t, time.Now(), m.Time, time.Minute)
 	assert.Equal(t, Stats{Sent: 2}, n.Stats())
 }
@@ -67,9 +68,9 @@ func TestNATS(t *testing.T) {
 func TestNATSSubject(t *testing.T) {
 	for guid, want := range map[string]string{
 		"0e7b4b2e-9c1c": "p.0e7b4b2e-9c1c", "": "p._", "a.b": "p.a_b", "a.>": "p.a__", "x*": "p.x_", "*": "p._", "a b\r\n": "p.a_b__",
-		"ä\xff\x00": "p.___", strings.Repeat("x", 1000): "p." + strings.Repeat("x", maxToken),
+		"ä\xff\x00": "p.___", strings.Repeat("x", 1000): "p." + strings.Repeat("x", 128),
 	} {
-		assert.Equal(t, want, string(Subject("p", guid)), "%q", guid)
+		assert.Equal(t, want, string(messaging.AppLog("p", guid)), "%q", guid)
 	}
 }
 
@@ -90,7 +91,7 @@ func TestNATSHostileGUID(t *testing.T) {
 	for _, guid := range []string{"", ">", "*", "a b", "a.b\r\nPUB x 0\r\n"} {
 		n.Emit(Line{App: guid, Text: "x"})
 		msg, m := next(t, sub)
-		assert.Equal(t, guid, m.App)
+		assert.EqualValues(t, guid, m.App)
 		assert.True(t, messaging.IsToken(strings.TrimPrefix(msg.Subject, "deakit.logs.")), msg.Subject)
 	}
 }

@@ -50,6 +50,7 @@ var kinds = sync.OnceValue(func() []Kind {
 		area("Routes", routerKinds()),
 		area("Staging", stagingKinds()),
 		area("Components", componentKinds()),
+		area("Logs", logKinds()),
 	)
 })
 

@@ -1,5 +1,7 @@
 package messaging
 
+import "time"
+
 func healthKinds() []Kind {
 	return []Kind{
 		tell(DEAHeartbeat, Kind{
@@ -61,5 +63,19 @@ func componentKinds() []Kind {
 			Direction: NodeAnswers, From: "collector", To: "component",
 			Era: "until 2016-02-02", Purpose: "ask where figures are read",
 		}, Signal{}, answer),
+	}
+}
+
+func logKinds() []Kind {
+	index := 1
+	return []Kind{
+		tell(Subject[AppLogLine](AppLogPrefix+".*"), Kind{
+			Direction: NodeSends, From: "DEA, stager", To: "whoever follows the log", Era: "deakit only", Purpose: "a line of an app's log",
+			Note: "By option. Lines that cannot be sent are dropped, the oldest first. The last part of the subject is the app's guid, " +
+				"the first ones can be configured.",
+		}, AppLogLine{
+			Time: time.Date(2014, 2, 28, 23, 13, 8, 412700000, time.UTC), App: anApp, Instance: anInstance, Index: &index,
+			Source: "APP", Stream: "stdout", Text: "listening on port 61017",
+		}),
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/deakit/deakit/messaging"
 )
@@ -52,6 +53,7 @@ func NewSchemas(comments Comments) *Schemas {
 var (
 	rawType   = reflect.TypeFor[json.RawMessage]()
 	stateType = reflect.TypeFor[messaging.State]()
+	timeType  = reflect.TypeFor[time.Time]()
 )
 
 // Of returns the schema of a type; structs and lists with a name are collected, and referred to.
@@ -59,6 +61,8 @@ func (s *Schemas) Of(t reflect.Type) (Schema, error) {
 	switch {
 	case t == rawType:
 		return Schema{}, nil
+	case t == timeType: // RFC 3339
+		return Schema{Types: []string{"string"}}, nil
 	case t == stateType:
 		schema := Schema{Types: []string{"string"}}
 		for _, state := range messaging.States() {
