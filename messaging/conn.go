@@ -65,7 +65,7 @@ func Connect(cfg Config) (*nats.Conn, error) {
 			return nil, errors.New("NATS server: a URL must have the form nats://[user:password@]host:port")
 		}
 	}
-	log := cfg.Logger
+	log, link := cfg.Logger, &link{log: cfg.Logger, servers: hosts(cfg.Servers)}
 	opts := []nats.Option{
 		nats.Name(cfg.Name),
 		nats.MaxReconnects(-1),
@@ -76,18 +76,10 @@ func Connect(cfg Config) (*nats.Conn, error) {
 		nats.PingInterval(cfg.PingInterval),
 		nats.MaxPingsOutstanding(2),
 		nats.IgnoreAuthErrorAbort(), // credentials may be mended on the server
-		nats.ConnectHandler(func(c *nats.Conn) {
-			log.Info("nats.connected", "server", c.ConnectedUrlRedacted())
-		}),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				log.Warn("nats.disconnected", "error", err)
-			}
-		}),
-		nats.ReconnectHandler(func(c *nats.Conn) {
-			log.Info("nats.reconnected", "server", c.ConnectedUrlRedacted())
-		}),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { log.Debug("nats.reconnect.failed", "error", err) }),
+		nats.ConnectHandler(func(c *nats.Conn) { link.up("nats.connected", c.ConnectedUrlRedacted()) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { link.down(err) }),
+		nats.ReconnectHandler(func(c *nats.Conn) { link.up("nats.reconnected", c.ConnectedUrlRedacted()) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { link.failed(err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""
 			if sub != nil {

@@ -1,13 +1,16 @@
 package messaging_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -305,4 +308,37 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	require.NoError(t, err)
 	defer without.Close()
 	assert.ErrorIs(t, messaging.DEALocate.Publish(without, messaging.Signal{}), messaging.ErrDisconnected)
+}
+
+// That no server is there is told at once, and then not again and again.
+func TestNobodyThereIsTold(t *testing.T) {
+	var log journal
+	conn, err := messaging.Connect(messaging.Config{
+		Servers: []string{"nats://user:secret@127.0.0.1:1"}, ReconnectWait: time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	require.NoError(t, err)
+	defer conn.Close()
+	require.Eventually(t, func() bool { return strings.Count(log.String(), "nats.unreachable") > 3 }, 10*time.Second, time.Millisecond)
+	assert.Equal(t, 1, strings.Count(log.String(), "level=WARN"))
+	assert.Contains(t, log.String(), "servers=127.0.0.1:1 ")
+	assert.NotContains(t, log.String(), "secret")
+}
+
+// A journal collects what is logged.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }

@@ -4,7 +4,9 @@ package metered
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"sync/atomic"
 	"time"
 
@@ -47,7 +49,7 @@ func (s Stats) Varz() map[string]any {
 func (b *Backend) done(began time.Time, err error) {
 	b.requests.Add(1)
 	b.time.Add(int64(time.Since(began)))
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // to look for what may not be there is no failure
 		b.errors.Add(1)
 	}
 }

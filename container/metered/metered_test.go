@@ -2,6 +2,7 @@ package metered_test
 
 import (
 	"context"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -55,13 +56,15 @@ func TestFigures(t *testing.T) {
 	_, err = again.Info(ctx)
 	require.NoError(t, err)
 	require.NoError(t, again.StreamIn(ctx, "/x", "", strings.NewReader(strings.Repeat("\x00", 1024))))
+	_, err = again.StreamOut(ctx, "/not/there")
+	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.NoError(t, again.Destroy(ctx))
 	require.ErrorIs(t, c.Destroy(ctx), container.ErrNotFound)
 	stats := b.Stats()
-	assert.EqualValues(t, 8, stats.Requests)
-	assert.EqualValues(t, 2, stats.Errors)
+	assert.EqualValues(t, 9, stats.Requests)
+	assert.EqualValues(t, 2, stats.Errors, "that a file is not there is none")
 	assert.Positive(t, stats.Time)
-	assert.Equal(t, uint64(8), stats.Varz()["warden_request_count"])
+	assert.Equal(t, uint64(9), stats.Varz()["warden_request_count"])
 	assert.Equal(t, uint64(2), stats.Varz()["warden_error_response_count"])
 	assert.Equal(t, stats.Time.Milliseconds(), stats.Varz()["total_warden_response_time_in_ms"])
 }
