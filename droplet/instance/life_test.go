@@ -302,6 +302,21 @@ func TestEvacuateWhileStarting(t *testing.T) {
 	assert.Equal(t, []messaging.State{messaging.Born, messaging.Starting, messaging.Evacuating, messaging.Stopping, messaging.Stopped}, n.states())
 }
 
+// An instance that is marked before its life begins comes up too, and has begun at that moment.
+func TestEvacuateBeforeStarting(t *testing.T) {
+	n := newNode(t, testapp.NewDroplet(t, nil))
+	begun := time.Now()
+	i, err := instance.New(n.message(testapp.Serves), n.cfg, n.parts())
+	require.NoError(t, err)
+	require.True(t, i.Evacuate())
+	over := make(chan struct{})
+	go func() { defer close(over); i.Run(t.Context()) }()
+	require.Eventually(t, func() bool { return i.Status().Usage.MemoryBytes > 0 }, 10*time.Second, time.Millisecond, "it comes up")
+	assert.WithinRange(t, i.Status().StartedAt, begun, time.Now())
+	i.Stop()
+	wait(t, over)
+}
+
 func TestOutOfMemory(t *testing.T) {
 	n := newNode(t, testapp.NewDroplet(t, nil))
 	m := n.message(testapp.EatsMemory)
