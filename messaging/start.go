@@ -28,7 +28,7 @@ type StartMessage struct {
 	HealthCheckTimeout Int    `json:"health_check_timeout,omitempty"` // seconds; 0 or less means the DEA's default
 	Stack              string `json:"stack,omitempty"`                // name of the root file system (since 2015-02)
 
-	EgressNetworkRules []EgressRule `json:"egress_network_rules,omitempty" validate:"dive"` // what may go out (since 2014-06)
+	EgressNetworkRules []EgressRule `json:"egress_network_rules,omitempty"` // what may go out (since 2014-06)
 
 	// What the Cloud Controller knows of the app, the base of VCAP_APPLICATION (since 2014-03).
 	VCAPApplication map[string]json.RawMessage `json:"vcap_application,omitempty"`
@@ -126,7 +126,8 @@ func (s Services) DrainURLs() []string {
 	return urls
 }
 
-// An EgressRule allows traffic out of an instance or a staging task.
+// An EgressRule allows traffic out of an instance or a staging task. A message is not refused for an unknown protocol: that
+// start fails, and the failure is told (dea_ng).
 type EgressRule struct {
 	Protocol    string `json:"protocol" validate:"protocol"` // tcp, udp, icmp or all
 	Destination string `json:"destination,omitempty"`        // CIDR, address, or range

@@ -217,7 +217,7 @@ func TestStartMessageLooseForms(t *testing.T) {
 		{"droplet", "42"}, {"uris", "null"}, {"uris", ""}, {"env", "null"}, {"env", ""}, {"services", "[]"}, {"sha1", "null"},
 		{"executableUri", "null"}, {"unknown", `{"x":[1]}`}, {"debug", `"suspend"`}, {"debug", "true"}, {"health_check_timeout", "0"},
 		{"start_command", `"run"`}, {"vcap_application", "null"}, {"egress_network_rules", "null"}, {"index", "7"},
-		{"limits", `{"mem":0,"disk":0,"fds":0}`},
+		{"limits", `{"mem":0,"disk":0,"fds":0}`}, {"egress_network_rules", `[{"protocol":"sctp"}]`},
 	} {
 		_, err := messaging.DEAStart("x").Decode(edited(t, tc.key, tc.raw))
 		assert.NoError(t, err, "%s = %s", tc.key, tc.raw)
@@ -231,7 +231,6 @@ func TestStartMessageRefused(t *testing.T) {
 		{"services", "", "services"}, {"services", "null", "services"}, {"limits", "", "limits.mem"},
 		{"limits", `{"mem":"256","disk":1,"fds":1}`, "limits.mem"}, {"limits", `{"mem":512.0,"disk":1,"fds":1}`, "limits.mem"},
 		{"limits", `{"mem":1,"disk":1}`, "limits.fds"}, {"env", `{"A":"b"}`, "env"},
-		{"egress_network_rules", `[{"protocol":"sctp"}]`, "egress_network_rules[0].protocol"},
 	} {
 		_, err := messaging.DEAStart("x").Decode(edited(t, tc.key, tc.raw))
 		var refused *messaging.MessageError

@@ -214,6 +214,9 @@ func TestEndsWhileStarting(t *testing.T) {
 		{testapp.NeverListens, func(m *messaging.StartMessage) { m.HealthCheckTimeout = 1 }, -1, "failed to accept connections within health check timeout"},
 		{"wrong digest", func(m *messaging.StartMessage) { m.SHA1 = "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12" }, -1, "failed to start"},
 		{"no digest", func(m *messaging.StartMessage) { m.SHA1 = "" }, -1, "failed to start"},
+		{"unknown protocol", func(m *messaging.StartMessage) {
+			m.EgressNetworkRules = []messaging.EgressRule{{Protocol: "sctp"}}
+		}, -1, "failed to start"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			n.mu.Lock()
