@@ -2,6 +2,7 @@ package messaging_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -245,6 +246,19 @@ func TestRefusedMessagesShowNoSecrets(t *testing.T) {
 	assert.NotContains(t, err.Error(), "u:p@")
 	_, err = messaging.DEAStart("x").Decode([]byte(startMessage[:300]))
 	assert.NotContains(t, err.Error(), "u:p@")
+}
+
+// However wrong a message is, what is said of it fits a line of a log.
+func TestRefusalsAreShort(t *testing.T) {
+	_, err := messaging.DEAStart("x").Decode(edited(t, "index", strings.Repeat("1", 1<<20)))
+	require.Error(t, err)
+	assert.Less(t, len(err.Error()), 200)
+	_, err = messaging.DEAHeartbeat.Decode([]byte(`{"dea":"d","droplets":[{}` + strings.Repeat(",{}", 10_000) + `]}`))
+	var refused *messaging.MessageError
+	require.ErrorAs(t, err, &refused)
+	assert.Greater(t, len(refused.Problems), 10_000, "all are there")
+	assert.Less(t, len(err.Error()), 1000)
+	assert.Contains(t, err.Error(), " more")
 }
 
 func TestTruncatedOrTrailingJSONIsRefused(t *testing.T) {
