@@ -358,7 +358,7 @@ func TestUpdate(t *testing.T) {
 	n := newNode(t, testapp.NewDroplet(t, nil))
 	m := n.message(testapp.Serves)
 	m.URIs = nil
-	i, _ := n.run(t.Context(), m)
+	i, over := n.run(t.Context(), m)
 	n.await(i, messaging.Running)
 	uris, same, other := []string{"a", "b"}, "v", "v2"
 	before, after := i.Update(&uris, &same)
@@ -368,4 +368,10 @@ func TestUpdate(t *testing.T) {
 	assert.NotEqual(t, before.ID, after.ID)
 	assert.Equal(t, uris, after.URIs, "nil leaves the routes")
 	assert.Equal(t, "v2", after.Version)
+
+	i.Stop() // the routes are withdrawn now, and must not come back
+	before, after = i.Update(&[]string{"c"}, &same)
+	assert.Equal(t, before, after)
+	assert.Equal(t, uris, after.URIs)
+	wait(t, over)
 }
