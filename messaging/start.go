@@ -45,17 +45,18 @@ func (m StartMessage) Environment() []EnvVar { return ParseEnv(m.Env) }
 // An EnvVar is one variable of an environment.
 type EnvVar struct{ Name, Value string }
 
-// ParseEnv splits entries at the first "="; an entry without one has an empty value, one without a name is left out.
+// ParseEnv splits entries at the first "="; an entry without one has an empty value, one without a name is left out. Of
+// several with one name the last one counts, in its place.
 func ParseEnv(entries []string) []EnvVar {
 	var env []EnvVar
-	for _, entry := range entries {
-		name, value, _ := strings.Cut(entry, "=")
-		if name == "" {
-			continue
+	seen := map[string]bool{}
+	for _, entry := range slices.Backward(entries) {
+		if name, value, _ := strings.Cut(entry, "="); name != "" && !seen[name] {
+			seen[name] = true
+			env = append(env, EnvVar{name, value})
 		}
-		env = slices.DeleteFunc(env, func(v EnvVar) bool { return v.Name == name })
-		env = append(env, EnvVar{name, value})
 	}
+	slices.Reverse(env)
 	return env
 }
 

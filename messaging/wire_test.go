@@ -2,6 +2,7 @@ package messaging_test
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -246,6 +247,18 @@ func TestRefusedMessagesShowNoSecrets(t *testing.T) {
 	assert.NotContains(t, err.Error(), "u:p@")
 	_, err = messaging.DEAStart("x").Decode([]byte(startMessage[:300]))
 	assert.NotContains(t, err.Error(), "u:p@")
+}
+
+func TestParseEnv(t *testing.T) {
+	assert.Equal(t, []messaging.EnvVar{{"B", "2"}, {"A", "3=4"}, {"C", ""}},
+		messaging.ParseEnv([]string{"A=1", "=x", "", "B=2", "A=3=4", "C"}))
+	assert.Nil(t, messaging.ParseEnv(nil))
+	// More than fit a message: what takes the square of their number does not end in the time of a test.
+	entries := make([]string, 400_000)
+	for n := range entries {
+		entries[n] = strconv.Itoa(n)
+	}
+	assert.Len(t, messaging.ParseEnv(entries), len(entries))
 }
 
 // However wrong a message is, what is said of it fits a line of a log.
