@@ -112,17 +112,17 @@ func (p *Poster) Send(beat messaging.Heartbeat) {
 func (p *Poster) Run(ctx context.Context) error {
 	defer p.closeIdle()
 	outlive := context.WithoutCancel(ctx)
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-p.waiting:
 			p.post(outlive)
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(outlive, p.cfg.Timeout)
-			defer cancel()
-			p.post(last)
-			return nil
 		}
 	}
+	last, cancel := context.WithTimeout(outlive, p.cfg.Timeout)
+	defer cancel()
+	p.post(last)
+	return nil
 }
 
 // post sends the heartbeat that waits, if there is one, and logs what became of it.

@@ -340,3 +340,25 @@ func TestPosterConfigIsChecked(t *testing.T) {
 	assert.EqualError(t, err, "heartbeat: Invalid HM9000 Certs: One or more files not found: "+cfg.KeyFile+", "+cfg.CAFile)
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 }
+
+// After the end there is one heartbeat more, however many come meanwhile.
+func TestOneHeartbeatAfterTheEnd(t *testing.T) {
+	for range 20 {
+		ctx, cancel := context.WithCancel(context.Background())
+		var p *heartbeat.Poster
+		requests := 0 // one at a time
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			requests++
+			cancel()
+			p.Send(messaging.Heartbeat{DEA: "d", Droplets: []messaging.Instance{}})
+			w.WriteHeader(http.StatusAccepted)
+		}))
+		var err error
+		p, err = heartbeat.NewPoster(heartbeat.PosterConfig{URL: server.URL})
+		require.NoError(t, err)
+		p.Send(messaging.Heartbeat{DEA: "d", Droplets: []messaging.Instance{}})
+		require.NoError(t, p.Run(ctx))
+		server.Close()
+		assert.Equal(t, 2, requests, "the one that was under way, and the last")
+	}
+}

@@ -13,7 +13,8 @@ import (
 	"github.com/go-playground/validator/v10"
 )
 
-// A MessageError tells why a message was refused. The data itself is not part of it: messages carry credentials.
+// A MessageError tells why a message was refused. Of the data itself it shows no more than a misplaced number or an unknown
+// name, cut to 40 characters: messages carry credentials.
 type MessageError struct {
 	Subject  string
 	Problems []Problem // at least one
@@ -26,10 +27,17 @@ type Problem struct {
 	Text  string // "is required"
 }
 
+// maxShown bounds how many problems an error's text lists: a message can have one for each entry of a long list.
+const maxShown = 10
+
 func (e *MessageError) Error() string {
-	texts := make([]string, len(e.Problems))
+	var texts []string
 	for i, p := range e.Problems {
-		texts[i] = strings.TrimSpace(p.Field + " " + p.Text)
+		if i == maxShown {
+			texts = append(texts, fmt.Sprintf("and %d more", len(e.Problems)-maxShown))
+			break
+		}
+		texts = append(texts, strings.TrimSpace(p.Field+" "+p.Text))
 	}
 	return fmt.Sprintf("message on %s refused: %s", e.Subject, strings.Join(texts, "; "))
 }
@@ -83,7 +91,7 @@ func decode[T any](subject string, data []byte) (T, error) {
 func jsonProblem(err error) Problem {
 	var wrongType *json.UnmarshalTypeError
 	if errors.As(err, &wrongType) {
-		return Problem{wrongType.Field, fmt.Sprintf("must not be a %s", wrongType.Value)}
+		return Problem{wrongType.Field, fmt.Sprintf("must not be a %.40s", wrongType.Value)} // may have the number itself
 	}
 	return Problem{Text: "is not valid JSON: " + err.Error()}
 }

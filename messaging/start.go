@@ -28,7 +28,7 @@ type StartMessage struct {
 	HealthCheckTimeout Int    `json:"health_check_timeout,omitempty"` // seconds; 0 or less means the DEA's default
 	Stack              string `json:"stack,omitempty"`                // name of the root file system (since 2015-02)
 
-	EgressNetworkRules []EgressRule `json:"egress_network_rules,omitempty" validate:"dive"` // what may go out (since 2014-06)
+	EgressNetworkRules []EgressRule `json:"egress_network_rules,omitempty"` // what may go out (since 2014-06)
 
 	// What the Cloud Controller knows of the app, the base of VCAP_APPLICATION (since 2014-03).
 	VCAPApplication map[string]json.RawMessage `json:"vcap_application,omitempty"`
@@ -45,17 +45,18 @@ func (m StartMessage) Environment() []EnvVar { return ParseEnv(m.Env) }
 // An EnvVar is one variable of an environment.
 type EnvVar struct{ Name, Value string }
 
-// ParseEnv splits entries at the first "="; an entry without one has an empty value, one without a name is left out.
+// ParseEnv splits entries at the first "="; an entry without one has an empty value, one without a name is left out. Of
+// several with one name the last one counts, in its place.
 func ParseEnv(entries []string) []EnvVar {
 	var env []EnvVar
-	for _, entry := range entries {
-		name, value, _ := strings.Cut(entry, "=")
-		if name == "" {
-			continue
+	seen := map[string]bool{}
+	for _, entry := range slices.Backward(entries) {
+		if name, value, _ := strings.Cut(entry, "="); name != "" && !seen[name] {
+			seen[name] = true
+			env = append(env, EnvVar{name, value})
 		}
-		env = slices.DeleteFunc(env, func(v EnvVar) bool { return v.Name == name })
-		env = append(env, EnvVar{name, value})
 	}
+	slices.Reverse(env)
 	return env
 }
 
@@ -126,7 +127,8 @@ func (s Services) DrainURLs() []string {
 	return urls
 }
 
-// An EgressRule allows traffic out of an instance or a staging task.
+// An EgressRule allows traffic out of an instance or a staging task. A message is not refused for an unknown protocol: that
+// start fails, and the failure is told (dea_ng).
 type EgressRule struct {
 	Protocol    string `json:"protocol" validate:"protocol"` // tcp, udp, icmp or all
 	Destination string `json:"destination,omitempty"`        // CIDR, address, or range

@@ -2,6 +2,8 @@ package messaging_test
 
 import (
 	"encoding/json"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -217,7 +219,7 @@ func TestStartMessageLooseForms(t *testing.T) {
 		{"droplet", "42"}, {"uris", "null"}, {"uris", ""}, {"env", "null"}, {"env", ""}, {"services", "[]"}, {"sha1", "null"},
 		{"executableUri", "null"}, {"unknown", `{"x":[1]}`}, {"debug", `"suspend"`}, {"debug", "true"}, {"health_check_timeout", "0"},
 		{"start_command", `"run"`}, {"vcap_application", "null"}, {"egress_network_rules", "null"}, {"index", "7"},
-		{"limits", `{"mem":0,"disk":0,"fds":0}`},
+		{"limits", `{"mem":0,"disk":0,"fds":0}`}, {"egress_network_rules", `[{"protocol":"sctp"}]`},
 	} {
 		_, err := messaging.DEAStart("x").Decode(edited(t, tc.key, tc.raw))
 		assert.NoError(t, err, "%s = %s", tc.key, tc.raw)
@@ -231,7 +233,6 @@ func TestStartMessageRefused(t *testing.T) {
 		{"services", "", "services"}, {"services", "null", "services"}, {"limits", "", "limits.mem"},
 		{"limits", `{"mem":"256","disk":1,"fds":1}`, "limits.mem"}, {"limits", `{"mem":512.0,"disk":1,"fds":1}`, "limits.mem"},
 		{"limits", `{"mem":1,"disk":1}`, "limits.fds"}, {"env", `{"A":"b"}`, "env"},
-		{"egress_network_rules", `[{"protocol":"sctp"}]`, "egress_network_rules[0].protocol"},
 	} {
 		_, err := messaging.DEAStart("x").Decode(edited(t, tc.key, tc.raw))
 		var refused *messaging.MessageError
@@ -246,6 +247,31 @@ func TestRefusedMessagesShowNoSecrets(t *testing.T) {
 	assert.NotContains(t, err.Error(), "u:p@")
 	_, err = messaging.DEAStart("x").Decode([]byte(startMessage[:300]))
 	assert.NotContains(t, err.Error(), "u:p@")
+}
+
+func TestParseEnv(t *testing.T) {
+	assert.Equal(t, []messaging.EnvVar{{"B", "2"}, {"A", "3=4"}, {"C", ""}},
+		messaging.ParseEnv([]string{"A=1", "=x", "", "B=2", "A=3=4", "C"}))
+	assert.Nil(t, messaging.ParseEnv(nil))
+	// More than fit a message: what takes the square of their number does not end in the time of a test.
+	entries := make([]string, 400_000)
+	for n := range entries {
+		entries[n] = strconv.Itoa(n)
+	}
+	assert.Len(t, messaging.ParseEnv(entries), len(entries))
+}
+
+// However wrong a message is, what is said of it fits a line of a log.
+func TestRefusalsAreShort(t *testing.T) {
+	_, err := messaging.DEAStart("x").Decode(edited(t, "index", strings.Repeat("1", 1<<20)))
+	require.Error(t, err)
+	assert.Less(t, len(err.Error()), 200)
+	_, err = messaging.DEAHeartbeat.Decode([]byte(`{"dea":"d","droplets":[{}` + strings.Repeat(",{}", 10_000) + `]}`))
+	var refused *messaging.MessageError
+	require.ErrorAs(t, err, &refused)
+	assert.Greater(t, len(refused.Problems), 10_000, "all are there")
+	assert.Less(t, len(err.Error()), 1000)
+	assert.Contains(t, err.Error(), " more")
 }
 
 func TestTruncatedOrTrailingJSONIsRefused(t *testing.T) {

@@ -18,6 +18,8 @@ type bent struct {
 	destroys atomic.Int32
 	failed   atomic.Int32 // calls that have failed
 
+	measures chan struct{} // if not nil, measurements begin with a value here, and hang
+
 	mu    sync.Mutex
 	calls []string // to make a container, in their order
 	spec  container.Spec
@@ -87,4 +89,13 @@ func (c bentContainer) Destroy(ctx context.Context) error {
 		return errBent
 	}
 	return c.Container.Destroy(ctx)
+}
+
+func (c bentContainer) Usage(ctx context.Context) (container.Usage, error) {
+	if c.b.measures == nil {
+		return c.Container.Usage(ctx)
+	}
+	c.b.measures <- struct{}{}
+	<-ctx.Done()
+	return container.Usage{}, context.Cause(ctx)
 }

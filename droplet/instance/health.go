@@ -81,16 +81,45 @@ func (l *life) stateFile(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var manifest struct {
-		StateFile string `yaml:"state_file"`
-	}
-	if err := yaml.Unmarshal(data, &manifest); err != nil {
+	name, err := stateFileOf(data)
+	if err != nil {
 		return "", fmt.Errorf("droplet.yaml: %w", err)
 	}
-	if manifest.StateFile == "" {
+	if name == "" {
 		return "", nil
 	}
-	return path.Join(container.AppHome, path.Clean("/"+manifest.StateFile)), nil
+	return path.Join(container.AppHome, path.Clean("/"+name)), nil
+}
+
+// stateFileOf returns the state_file that a droplet.yaml names; the last one counts. The file is the app's own, so its nodes
+// are read one by one: decoding into Go types compares all keys with each other, and keeps an error for each two that are
+// alike, for which a few kilobytes are enough to take all memory of the node.
+func stateFileOf(data []byte) (name string, err error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return "", err
+	}
+	if len(doc.Content) == 0 || doc.Content[0].ShortTag() == "!!null" {
+		return "", nil
+	}
+	top := doc.Content[0]
+	if top.Kind != yaml.MappingNode {
+		return "", errors.New("content is not a map")
+	}
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		if key, value := top.Content[i], top.Content[i+1]; key.Kind == yaml.ScalarNode && key.Value == "state_file" {
+			if value.Kind == yaml.AliasNode {
+				value = value.Alias
+			}
+			if value.Kind != yaml.ScalarNode {
+				return "", errors.New("state_file is not text")
+			}
+			if name = value.Value; value.ShortTag() == "!!null" {
+				name = ""
+			}
+		}
+	}
+	return name, nil
 }
 
 func (l *life) stateRunning(ctx context.Context, file string) bool {

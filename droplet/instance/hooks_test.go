@@ -78,6 +78,20 @@ func TestHookThatFailsFailsTheStart(t *testing.T) {
 	i.Release()
 }
 
+// An app that ends while its after_start hook is at work is a crash at once, with its own status.
+func TestAppThatEndsDuringAHook(t *testing.T) {
+	n := newNode(t, testapp.NewDroplet(t, nil))
+	n.cfg.HookTimeout = time.Hour
+	n.cfg.Hooks.AfterStart = writeHook(t, "exec sleep 3600")
+	m := n.message(testapp.ExitsAtOnce)
+	m.URIs = nil
+	i, over := n.run(t.Context(), m)
+	wait(t, over)
+	assert.Equal(t, 4, i.Status().ExitStatus)
+	assert.Equal(t, "app instance exited", i.Status().ExitDescription)
+	i.Release()
+}
+
 // Whatever a hook around the stop does, the instance is stopped.
 func TestHookCannotKeepAnInstance(t *testing.T) {
 	n := newNode(t, testapp.NewDroplet(t, nil))

@@ -277,12 +277,16 @@ func (i *Instance) Evacuate() bool {
 	return true
 }
 
-// Update sets the routes and the version of an instance, nil leaving either as it is. A new version gives the instance
-// a new id. It returns the status before and after; they are equal when nothing changed.
+// Update sets the routes and the version of an instance that is RUNNING or EVACUATING, nil leaving either as it is. A new
+// version gives the instance a new id. It returns the status before and after; they are equal when nothing changed. One
+// that does not serve stays as it is: its end has been told with its id, and its routes are withdrawn.
 func (i *Instance) Update(uris *[]string, version *string) (before, after Status) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	before = i.snapshot()
+	if !before.Healthy() {
+		return before, before
+	}
 	if uris != nil {
 		i.status.URIs = slices.Clone(*uris)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -29,7 +30,9 @@ type life struct {
 	undo      undoStack
 	container container.Container
 	process   container.Process
-	exited    chan struct{} // closed when the process has ended; then exit is set
+	alive     context.Context    // ends when the process has ended; then exit is set
+	exited    <-chan struct{}    // alive.Done()
+	died      context.CancelFunc // ends alive
 	exit      exit
 	giveUp    context.CancelFunc // ends the wait for the process
 	lost      error              // why an instance of an earlier process cannot go on
@@ -41,7 +44,24 @@ type exit struct {
 	err    error
 }
 
-func newLife(i *Instance) *life { return &life{Instance: i, exited: make(chan struct{})} }
+func newLife(i *Instance) *life {
+	l := &life{Instance: i}
+	l.alive, l.died = context.WithCancel(context.Background())
+	l.exited = l.alive.Done()
+	return l
+}
+
+// whileAlive returns a context that ends with ctx, and also when the instance is told to stop or its process has ended: for
+// work that nobody waits for then. The caller calls done.
+func (l *life) whileAlive(ctx context.Context) (_ context.Context, done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	forgetStop, forgetExit := context.AfterFunc(l.stopping, cancel), context.AfterFunc(l.alive, cancel)
+	return ctx, func() {
+		forgetStop()
+		forgetExit()
+		cancel()
+	}
+}
 
 // Run takes the instance through its life. It returns when the instance is STOPPED or CRASHED and everything that it
 // had is given back, except what a crash keeps. When ctx ends, the instance is stopped at once, without grace.
@@ -54,6 +74,7 @@ func (i *Instance) Run(ctx context.Context) {
 	if err := i.transition(messaging.Starting, nil); err != nil {
 		switch i.Status().State {
 		case messaging.Evacuating: // marked before it began: it has to come up all the same
+			i.edit(func(s *Status) { s.StartedAt = time.Now() })
 		case messaging.Stopping:
 			l.end(ctx, err)
 			return
@@ -93,11 +114,13 @@ func (l *life) watch(ctx context.Context) {
 }
 
 func (l *life) sample(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.SampleInterval)
+	wanted, done := l.whileAlive(ctx)
+	defer done()
+	limited, cancel := context.WithTimeout(wanted, l.cfg.SampleInterval)
 	defer cancel()
-	usage, err := l.container.Usage(ctx)
+	usage, err := l.container.Usage(limited)
 	if err != nil {
-		if ctx.Err() == nil {
+		if wanted.Err() == nil {
 			l.log.Error("stat-collector.info-retrieval.failed", "error", err)
 		}
 		return
@@ -135,10 +158,11 @@ func (l *life) end(ctx context.Context, startErr error) {
 			"memory_limit_mb", l.message.Limits.Mem)
 	}
 	l.keepLogs()
-	_ = l.takeDown() // told in the log; the container is an orphan now, which the node removes
+	_ = l.takeDown() // told in the log; the container is an orphan then, which the node removes
+	l.edit(func(s *Status) { s.Handle = "" })
 	keep := amount(l.message.Limits)
 	keep.MemoryBytes = 0
-	if err := l.reservation.Resize(keep); err != nil {
+	if err := l.reservation.Resize(keep); err != nil && !errors.Is(err, resources.ErrReleased) { // it may be forgotten already
 		l.log.Error("instance.crash.reservation", "error", err)
 	}
 }
@@ -246,7 +270,6 @@ func (l *life) takeDown() error {
 		l.giveUp() // the process is gone with its container; one that is not cannot be waited for either
 		<-l.exited
 	}
-	l.edit(func(s *Status) { s.Handle = "" })
 	return errors.Join(errs...)
 }
 
@@ -256,7 +279,7 @@ func (l *life) spawned(process container.Process) {
 	ctx, l.giveUp = context.WithCancel(context.Background())
 	l.process = process
 	go func() {
-		defer close(l.exited)
+		defer l.died()
 		status, err := process.Wait(ctx)
 		l.exit = exit{int(status), err}
 		l.log.Debug("droplet.warden.link.completed", "exit_status", status)

@@ -214,6 +214,9 @@ func TestEndsWhileStarting(t *testing.T) {
 		{testapp.NeverListens, func(m *messaging.StartMessage) { m.HealthCheckTimeout = 1 }, -1, "failed to accept connections within health check timeout"},
 		{"wrong digest", func(m *messaging.StartMessage) { m.SHA1 = "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12" }, -1, "failed to start"},
 		{"no digest", func(m *messaging.StartMessage) { m.SHA1 = "" }, -1, "failed to start"},
+		{"unknown protocol", func(m *messaging.StartMessage) {
+			m.EgressNetworkRules = []messaging.EgressRule{{Protocol: "sctp"}}
+		}, -1, "failed to start"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			n.mu.Lock()
@@ -302,6 +305,21 @@ func TestEvacuateWhileStarting(t *testing.T) {
 	assert.Equal(t, []messaging.State{messaging.Born, messaging.Starting, messaging.Evacuating, messaging.Stopping, messaging.Stopped}, n.states())
 }
 
+// An instance that is marked before its life begins comes up too, and has begun at that moment.
+func TestEvacuateBeforeStarting(t *testing.T) {
+	n := newNode(t, testapp.NewDroplet(t, nil))
+	begun := time.Now()
+	i, err := instance.New(n.message(testapp.Serves), n.cfg, n.parts())
+	require.NoError(t, err)
+	require.True(t, i.Evacuate())
+	over := make(chan struct{})
+	go func() { defer close(over); i.Run(t.Context()) }()
+	require.Eventually(t, func() bool { return i.Status().Usage.MemoryBytes > 0 }, 10*time.Second, time.Millisecond, "it comes up")
+	assert.WithinRange(t, i.Status().StartedAt, begun, time.Now())
+	i.Stop()
+	wait(t, over)
+}
+
 func TestOutOfMemory(t *testing.T) {
 	n := newNode(t, testapp.NewDroplet(t, nil))
 	m := n.message(testapp.EatsMemory)
@@ -340,7 +358,7 @@ func TestUpdate(t *testing.T) {
 	n := newNode(t, testapp.NewDroplet(t, nil))
 	m := n.message(testapp.Serves)
 	m.URIs = nil
-	i, _ := n.run(t.Context(), m)
+	i, over := n.run(t.Context(), m)
 	n.await(i, messaging.Running)
 	uris, same, other := []string{"a", "b"}, "v", "v2"
 	before, after := i.Update(&uris, &same)
@@ -350,4 +368,10 @@ func TestUpdate(t *testing.T) {
 	assert.NotEqual(t, before.ID, after.ID)
 	assert.Equal(t, uris, after.URIs, "nil leaves the routes")
 	assert.Equal(t, "v2", after.Version)
+
+	i.Stop() // the routes are withdrawn now, and must not come back
+	before, after = i.Update(&[]string{"c"}, &same)
+	assert.Equal(t, before, after)
+	assert.Equal(t, uris, after.URIs)
+	wait(t, over)
 }

@@ -140,19 +140,25 @@ func (r Record) restore(s *Status) {
 	s.HostPort, s.Port, s.ProcessID = value(r.HostPort), value(r.ContainerPort), value(r.WardenJobID)
 	s.Container.Path = value(r.WardenContainerPath)
 	s.Container.HostIP, s.Container.ContainerIP = value(r.WardenHostIP), value(r.WardenContainerIP)
-	if r.StateStartingAt != nil {
-		s.StartedAt = r.StateStartingAt.Time()
+	if r.StateStartingAt != nil || r.State != messaging.Crashed {
+		s.StartedAt = past(value(r.StateStartingAt))
 	}
 	if r.State == messaging.Crashed {
-		s.Since = time.Now()
-		if r.StateAt > 0 {
-			s.Since = r.StateAt.Time()
-		}
+		s.Since = past(r.StateAt)
 		s.ExitDescription = r.ExitDescription
 		if r.ExitStatus != nil {
 			s.ExitStatus = *r.ExitStatus
 		}
 	}
+}
+
+// past is a time that an earlier process knew. One that is not there, or is yet to come because a clock was wrong, is now.
+func past(s messaging.Seconds) time.Time {
+	now := time.Now()
+	if s > 0 && s <= messaging.SecondsOf(now) {
+		return s.Time()
+	}
+	return now
 }
 
 // known returns nil for a zero value: null in the snapshot.

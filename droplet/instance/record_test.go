@@ -112,6 +112,29 @@ func TestResumeOfACrashKeepsItsFilesAndAge(t *testing.T) {
 	assert.Equal(t, "out of memory", s.ExitDescription)
 }
 
+// Times that cannot be right neither make an instance centuries old nor keep a crash for ever.
+func TestTimesThatMakeNoSense(t *testing.T) {
+	n := newNode(t, testapp.Droplet{})
+	begun := time.Now()
+	for _, seconds := range []messaging.Seconds{-1e300, -1, 0, 1e11, 1e300} {
+		for _, state := range []string{"RUNNING", "CRASHED"} {
+			r := parseRecord(t, recordOf(state))
+			r.StateStartingAt, r.StateAt = &seconds, seconds
+			i, err := instance.Resume(t.Context(), r, n.cfg, n.parts())
+			require.NoError(t, err)
+			i.Run(t.Context())
+			assert.WithinRange(t, i.Status().StartedAt, begun, time.Now(), "%s at %g", state, seconds)
+			assert.WithinRange(t, i.Status().Since, begun, time.Now(), "%s at %g", state, seconds)
+			i.Release()
+		}
+	}
+	i, err := instance.Resume(t.Context(), parseRecord(t, recordOf("RUNNING")), n.cfg, n.parts())
+	require.NoError(t, err)
+	assert.WithinRange(t, i.Status().StartedAt, begun, time.Now(), "there is none")
+	i.Run(t.Context())
+	i.Release()
+}
+
 func TestResumeCountsWhatDoesNotFit(t *testing.T) {
 	n := newNode(t, testapp.Droplet{})
 	n.ledger = resources.NewLedger(resources.Capacity{MemoryBytes: 1 << 20, DiskBytes: 1 << 20})

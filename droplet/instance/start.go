@@ -46,7 +46,11 @@ func (l *life) start(ctx context.Context) error {
 		{"spawn", func(ctx context.Context) error { return l.spawn(ctx, command) }},
 		{"health check", l.awaitHealth},
 		{"running", func(context.Context) error { return l.running() }},
-		{"after_start", func(ctx context.Context) error { return l.hook(ctx, "after_start", l.cfg.Hooks.AfterStart) }},
+		{"after_start", func(ctx context.Context) error {
+			ctx, done := l.whileAlive(ctx) // the end of the app is told at once
+			defer done()
+			return l.hook(ctx, "after_start", l.cfg.Hooks.AfterStart)
+		}},
 	} {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%s: %w", s.name, context.Cause(ctx))
@@ -146,9 +150,10 @@ func (l *life) hold(c container.Container) {
 	l.container = c
 	l.edit(func(s *Status) { s.Handle = c.Handle() })
 	l.undo.push("destroy container", func(ctx context.Context) error {
-		if err := c.Destroy(ctx); !errors.Is(err, container.ErrNotFound) {
+		if err := c.Destroy(ctx); err != nil && !errors.Is(err, container.ErrNotFound) {
 			return err
 		}
+		l.edit(func(s *Status) { s.Handle = "" })
 		return nil // it is gone, which is all that is wanted
 	})
 }

@@ -1,6 +1,8 @@
 package instance_test
 
 import (
+	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -61,5 +63,43 @@ func TestCrashThatCannotBeTakenDown(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "test", info.Properties["owner"])
 	require.NoError(t, c.Destroy(t.Context()))
+	i.Release()
+}
+
+// What cannot be destroyed keeps its handle, so that the next process finds it in the snapshot.
+func TestHandleIsKeptUntilTheContainerIsGone(t *testing.T) {
+	n := newNode(t, testapp.NewDroplet(t, nil))
+	n.cfg.StopRetry = time.Hour
+	backend := &bent{Backend: n.backend}
+	i, over := n.runOn(t.Context(), backend, n.message(testapp.Serves))
+	handle := n.await(i, messaging.Running).Handle
+	backend.destroys.Store(1)
+	i.Stop()
+	require.Eventually(t, func() bool { return backend.failed.Load() == 1 }, 10*time.Second, time.Millisecond)
+	assert.Equal(t, handle, i.Status().Handle)
+	i.Stop()
+	wait(t, over)
+	assert.Empty(t, i.Status().Handle)
+}
+
+// A measurement that hangs holds up neither a stop nor the news of a crash.
+func TestMeasurementThatHangs(t *testing.T) {
+	n := newNode(t, testapp.NewDroplet(t, nil))
+	n.cfg.SampleInterval = time.Hour
+	backend := &bent{Backend: n.backend, measures: make(chan struct{}, 2)}
+	i, over := n.runOn(t.Context(), backend, n.message(testapp.Serves))
+	<-backend.measures
+	i.Stop()
+	wait(t, over)
+	assert.Equal(t, messaging.Stopped, i.Status().State)
+
+	i, over = n.runOn(t.Context(), backend, n.message(testapp.Serves))
+	s := n.await(i, messaging.Running)
+	<-backend.measures
+	_, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/exit", s.HostPort))
+	require.Error(t, err, "the app ends before it answers")
+	http.DefaultClient.CloseIdleConnections()
+	wait(t, over)
+	assert.Equal(t, 3, i.Status().ExitStatus)
 	i.Release()
 }

@@ -2,6 +2,7 @@ package httpserve_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/deakit/deakit/internal/certtest"
 	"github.com/deakit/deakit/internal/httpserve"
 )
 
@@ -69,4 +71,59 @@ func TestListenerThatFails(t *testing.T) {
 	require.NoError(t, l.Close())
 	err = httpserve.Run(t.Context(), httpserve.New(http.NotFoundHandler(), slog.New(slog.DiscardHandler)), l)
 	assert.ErrorIs(t, err, net.ErrClosed)
+}
+
+// Over TLS too, Run waits for handlers whose client has gone.
+func TestHandlersEndBeforeRunDoes(t *testing.T) {
+	dir := t.TempDir()
+	authority := certtest.NewAuthority(t, "ca")
+	certificate, err := tls.LoadX509KeyPair(authority.Issue(dir, "node"))
+	require.NoError(t, err)
+	begun, gone, finish := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	server := httpserve.New(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-r.Context().Done()
+		close(gone)
+		<-finish
+	}), slog.New(slog.DiscardHandler))
+	server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- httpserve.Run(ctx, server, l) }()
+
+	client := &http.Client{Transport: &http.Transport{
+		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: authority.Pool()},
+	}}
+	request, leave := context.WithCancel(context.Background())
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		req, err := http.NewRequestWithContext(request, http.MethodGet, "https://"+l.Addr().String(), nil)
+		if !assert.NoError(t, err) {
+			return
+		}
+		_, err = client.Do(req) //nolint:bodyclose // there is no answer
+		assert.ErrorIs(t, err, context.Canceled)
+	}()
+	<-begun
+	leave()
+	<-answered
+	client.CloseIdleConnections()
+	<-gone
+	cancel()
+	assert.Never(t, func() bool { return len(ended) > 0 }, 500*time.Millisecond, 5*time.Millisecond, "a handler is at work")
+	close(finish)
+	assert.NoError(t, <-ended)
+}
+
+func TestListenerIsClosedWithoutCertificate(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := httpserve.New(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	server.TLSConfig = &tls.Config{}
+	require.Error(t, httpserve.Run(t.Context(), server, l))
+	_, err = net.Dial("tcp", l.Addr().String())
+	assert.Error(t, err)
 }

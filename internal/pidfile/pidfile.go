@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -33,16 +34,24 @@ type File struct {
 // until Remove or the end of the process. A file that a dead process left is taken over. When a live process holds it, or
 // is named in it, the error is a *RunningError.
 func Create(path string) (*File, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("cannot create pid file: %w", err)
-	}
-	if err := claim(path, file); err != nil {
+	for {
+		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			return nil, fmt.Errorf("cannot create pid file: %w", err)
+		}
+		err = claim(path, file)
+		if err == nil {
+			return &File{path, file}, nil
+		}
 		file.Close()
-		return nil, err
+		if !errors.Is(err, errReplaced) {
+			return nil, err
+		}
 	}
-	return &File{path, file}, nil
 }
+
+// errReplaced: between opening and locking the file, its owner has removed it. A lock on it would keep nobody out.
+var errReplaced = errors.New("the file was replaced")
 
 func claim(path string, file *os.File) error {
 	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -52,6 +61,11 @@ func claim(path string, file *os.File) error {
 	}
 	if err = errors.Join(err, readErr); err != nil {
 		return fmt.Errorf("cannot create pid file at %s: %w", path, err)
+	}
+	if same, err := stands(path, file); err != nil {
+		return fmt.Errorf("cannot create pid file at %s: %w", path, err)
+	} else if !same {
+		return errReplaced
 	}
 	// One that was written without a lock counts too, by an original for example.
 	if pid != os.Getpid() && alive(pid) {
@@ -86,13 +100,21 @@ func alive(pid int) bool {
 // Remove takes the file away, unless it is another one by now, and gives up the lock.
 func (f *File) Remove() error {
 	defer f.file.Close()
-	ours, err := f.file.Stat()
-	if err != nil {
+	if same, err := stands(f.path, f.file); err != nil || !same {
 		return err
 	}
-	there, err := os.Stat(f.path)
-	if err != nil || !os.SameFile(ours, there) {
-		return nil
-	}
 	return os.Remove(f.path)
+}
+
+// stands tells whether file is the one at path still.
+func stands(path string, file *os.File) (bool, error) {
+	ours, err := file.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(ours, there), err
 }

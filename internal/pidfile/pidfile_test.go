@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -57,4 +59,29 @@ func TestFilesOfOthers(t *testing.T) {
 
 	_, err = Create(filepath.Join(t.TempDir(), "none", "dea.pid"))
 	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// Whoever holds the file holds the one that stands there, also when the one before is just being removed.
+func TestOneHolderAtATime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dea.pid")
+	var holders, times atomic.Int32
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for times.Load() < 2000 {
+				f, err := Create(path)
+				if err != nil {
+					var running *RunningError
+					assert.ErrorAs(t, err, &running)
+					continue
+				}
+				times.Add(1)
+				assert.EqualValues(t, 1, holders.Add(1))
+				assert.FileExists(t, path)
+				holders.Add(-1)
+				assert.NoError(t, f.Remove())
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -115,10 +116,12 @@ func (f Files) load() (*Material, error) {
 	return &Material{Certificate: certificate, CA: pool}, nil
 }
 
-// A stamp tells one state of the files from another.
+// A stamp tells one state of the files from another. Time and size are not enough: tools that give all files one time are
+// common, and certificates of one kind have one size.
 type stamp [3]struct {
 	modified time.Time
 	size     int64
+	inode    uint64
 }
 
 // stamp looks at the files as they are. One that cannot be looked at has a zero stamp; reading it will tell why.
@@ -127,6 +130,9 @@ func (f Files) stamp() stamp {
 	for i, name := range f.names() {
 		if info, err := os.Stat(name); err == nil {
 			s[i].modified, s[i].size = info.ModTime(), info.Size()
+			if file, ok := info.Sys().(*syscall.Stat_t); ok {
+				s[i].inode = file.Ino
+			}
 		}
 	}
 	return s
