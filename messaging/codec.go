@@ -93,7 +93,10 @@ func jsonProblem(err error) Problem {
 	if errors.As(err, &wrongType) {
 		return Problem{wrongType.Field, fmt.Sprintf("must not be a %.40s", wrongType.Value)} // may have the number itself
 	}
-	return Problem{Text: "is not valid JSON: " + err.Error()}
+	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+		return Problem{Text: "is not valid JSON: " + err.Error()}
+	}
+	return Problem{Text: err.Error()}
 }
 
 // validate is built once: it caches what it learns of each type.

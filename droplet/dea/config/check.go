@@ -62,6 +62,7 @@ func (d *decoder) check(c *Config) {
 		}
 	}
 	d.checkShares(c.Instance)
+	d.checkPorts(c)
 	if h := c.HM9000; h != nil {
 		d.checkFiles("hm9000", "HM9000", h.KeyFile, h.CertFile, h.CAFile)
 	} else if t := "deakit.heartbeat_transport"; c.Deakit.HeartbeatTransport == "http" || c.Deakit.HeartbeatTransport == "both" {
@@ -70,6 +71,34 @@ func (d *decoder) check(c *Config) {
 	if s := c.SSL; s != nil {
 		d.checkFiles("ssl", "SSL", s.KeyFile, s.CertFile, s.CAFile)
 	}
+}
+
+// checkPorts finds servers that would be in each other's way.
+func (d *decoder) checkPorts(c *Config) {
+	taken := map[uint16]string{}
+	for _, server := range []struct {
+		path string
+		port uint16
+	}{
+		{"directory_server.v2_port", c.DirectoryServer.V2Port}, {"directory_server.file_api_port", c.DirectoryServer.FileAPIPort},
+		{"status.port", c.Status.Port}, {"ssl.port", c.sslPort()},
+	} {
+		other, found := taken[server.port]
+		switch {
+		case server.port == 0 || d.hasFailed(server.path):
+		case found:
+			d.fail(server.path, d.line(server.path), "must not be the same as %s", other)
+		default:
+			taken[server.port] = server.path
+		}
+	}
+}
+
+func (c *Config) sslPort() uint16 {
+	if c.SSL == nil {
+		return 0
+	}
+	return c.SSL.Port
 }
 
 func (d *decoder) checkShares(c Instance) {

@@ -160,6 +160,7 @@ func TestRefused(t *testing.T) {
 		"deakit: {log_format: xml}":                     {"line 1: deakit.log_format: must be one of steno, json, text"},
 		"deakit: {syslog_address: 'tcp://secret'}":      {"line 1: deakit.syslog_address: must have the form udp://host:port or unixgram:///path"},
 		"deakit: {log_emitters: {syslog: 'udp://h:1'}}": {"line 1: deakit.log_emitters.syslog: must have the form syslog://host:port, syslog-tls://host:port or syslog-udp://host:port"},
+		"status: {port: 2}":                             {"line 1: status.port: must not be the same as directory_server.file_api_port"},
 		"deakit: {log_emitters: {nats: 'logs.*'}}":      {"line 1: deakit.log_emitters.nats: must be a NATS subject without wildcards and blanks"},
 		"deakit: {legacy_subjects: [dea.advertise]}":    {"line 1: deakit.legacy_subjects[0]: must be one of dea.discover, droplet.status"},
 		"hm9000: {listener_uri: x}": {
@@ -211,7 +212,7 @@ func TestCertificateFilesMustExist(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "there"), nil, 0o600))
 	more := fmt.Sprintf(`hm9000: {listener_uri: 'https://h', key_file: %[1]s/a, cert_file: %[1]s/there, ca_file: %[1]s/b}
-ssl: {port: 1, key_file: %[1]s/there, cert_file: %[1]s/there, ca_file: %[1]s}
+ssl: {port: 7, key_file: %[1]s/there, cert_file: %[1]s/there, ca_file: %[1]s}
 `, dir)
 	_, problems, _ := load(t, more)
 	assert.Equal(t, []string{
