@@ -208,21 +208,32 @@ func (d *DEA) settle() {
 	}
 }
 
-// saveSnapshots writes the snapshot each time one is due, and a last one.
+// snapshotRetry is the pause before a snapshot that could not be written is tried again.
+const snapshotRetry = 2 * time.Second
+
+// saveSnapshots writes the snapshot each time one is due, again when that failed, and a last one. An old picture would
+// mislead the next process: it could take a running instance for an orphan.
 func (d *DEA) saveSnapshots() {
-	write := func() {
-		snapshot := d.registry.Snapshot()
-		if d.parts.Staging != nil {
-			snapshot.StagingTasks = append(snapshot.StagingTasks, d.parts.Staging.Records()...)
+	var again <-chan time.Time
+	for due := true; due; {
+		select {
+		case _, due = <-d.save:
+		case <-again:
 		}
-		if err := snapshot.WriteFile(d.snapshotPath()); err != nil {
+		again = nil
+		if err := d.saveSnapshot(); err != nil {
 			d.log.Error("dea.snapshot.failed", "error", err)
+			again = time.After(snapshotRetry)
 		}
 	}
-	for range d.save {
-		write()
+}
+
+func (d *DEA) saveSnapshot() error {
+	snapshot := d.registry.Snapshot()
+	if d.parts.Staging != nil {
+		snapshot.StagingTasks = append(snapshot.StagingTasks, d.parts.Staging.Records()...)
 	}
-	write()
+	return snapshot.WriteFile(d.snapshotPath())
 }
 
 // StagingChanged tells the DEA that a staging task has come or gone. It never blocks.

@@ -1,0 +1,33 @@
+package dea_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deakit/deakit/internal/testapp"
+)
+
+// What happened while the snapshot could not be written is in it as soon as it can be, although nothing happens any more:
+// a process that is killed later must not leave an old picture behind.
+func TestSnapshotThatFailedIsWrittenAgain(t *testing.T) {
+	w := newSurroundings(t)
+	w.run(nil)
+	file := filepath.Join(w.baseDir, "db/instances.json")
+	require.Eventually(t, func() bool { _, err := os.Stat(file); return err == nil }, 10*time.Second, 5*time.Millisecond)
+	require.NoError(t, os.Remove(file))
+	require.NoError(t, os.MkdirAll(filepath.Join(file, "in the way"), 0o755)) // a directory that is not empty is not replaced
+	w.start(w.startMessage(testapp.Serves, nil))
+	w.running()
+	w.quiet()
+	require.NoError(t, os.RemoveAll(file))
+	require.Eventually(t, func() bool {
+		var s struct{ Instances []object }
+		data, err := os.ReadFile(file)
+		return err == nil && json.Unmarshal(data, &s) == nil && len(s.Instances) == 1 && s.Instances[0]["state"] == "RUNNING"
+	}, 20*time.Second, 5*time.Millisecond)
+}
