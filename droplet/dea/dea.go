@@ -35,15 +35,16 @@ type DEA struct {
 	leaving  atomic.Bool      // no new instances, no advertisements; the loop alone sets it
 
 	// queue carries what others want done by the goroutine of Run, which alone touches the fields below.
-	queue    *mailbox.Mailbox[func()]
-	inbox    *messaging.Inbox
-	running  sync.WaitGroup // instances and other work that Run awaits
-	life     context.Context
-	register *time.Ticker
-	interval time.Duration // of register
-	retired  bool          // no advertisements
-	orphans  orphans
-	evacuate *evacuation // nil when there is none
+	queue     *mailbox.Mailbox[func()]
+	inbox     *messaging.Inbox
+	running   sync.WaitGroup // instances and other work that Run awaits
+	life      context.Context
+	register  *time.Ticker
+	interval  time.Duration // of register
+	retired   bool          // no advertisements
+	withdrawn bool          // no routes any more
+	orphans   orphans
+	evacuate  *evacuation // nil when there is none
 
 	// What the messages and changes handled last ask for, done once for all of them.
 	heartbeatDue, snapshotDue bool
