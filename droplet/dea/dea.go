@@ -94,14 +94,13 @@ func (d *DEA) Run(ctx context.Context) error {
 	defer d.http.CloseIdleConnections()
 	d.life = life
 
-	if err := d.resume(ctx); err != nil {
-		return fmt.Errorf("dea: %w", err)
-	}
+	// What can fail comes before what runs here is touched. Messages wait in the inbox until all of it is known again.
 	d.inbox = messaging.NewInbox(d.parts.Conn, d.log)
 	defer d.inbox.Close()
 	if err := d.subscribe(); err != nil {
-		cut()
-		d.running.Wait()
+		return fmt.Errorf("dea: %w", err)
+	}
+	if err := d.resume(); err != nil {
 		return fmt.Errorf("dea: %w", err)
 	}
 	saved := make(chan struct{})
