@@ -1,6 +1,7 @@
 package dea
 
 import (
+	"errors"
 	"time"
 
 	"github.com/deakit/deakit/droplet/instance"
@@ -164,7 +165,11 @@ func (d *DEA) goodbye() {
 
 // unsent logs what could not be published. That there is no server at the moment is told by the connection.
 func (d *DEA) unsent(subject string, err error) {
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, messaging.ErrDisconnected):
 		d.log.Debug("dea.publish.failed", "subject", subject, "error", err)
+	default:
+		d.log.Error("dea.publish.failed", "subject", subject, "error", err)
 	}
 }
