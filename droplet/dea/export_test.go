@@ -2,6 +2,7 @@ package dea
 
 import (
 	"context"
+	"time"
 
 	"github.com/deakit/deakit/messaging"
 )
@@ -20,6 +21,9 @@ func (d *DEA) Update(m messaging.UpdateMessage) { d.updateInstances(m) }
 
 // Wait returns when all instances that Begin started have ended.
 func (d *DEA) Wait() { d.running.Wait() }
+
+// ReapCrashes looks at crashes now. The caller is the loop.
+func (d *DEA) ReapCrashes() { d.reapCrashes(time.Now()) }
 
 // RouterSays is what the answer to router.greet does.
 func (d *DEA) RouterSays(m messaging.RouterHello) { d.queue.Put(func() { d.routerHello(m) }) }
