@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/deakit/deakit/droplet/instance"
+	"github.com/deakit/deakit/internal/atomicfile"
 )
 
 // resumeTimeout bounds the look for the containers of all instances: nobody hears of the DEA before it is over.
@@ -24,6 +26,7 @@ func (d *DEA) snapshotPath() string { return filepath.Join(d.cfg.BaseDir, "db", 
 // does not keep the DEA from working; what its containers are is unknown then, so none of them is destroyed as an orphan.
 func (d *DEA) resume() error {
 	path := d.snapshotPath()
+	d.removeUnfinished(filepath.Dir(path))
 	snapshot, broken, err := instance.ReadSnapshot(path)
 	var unreadable *instance.SnapshotError
 	switch {
@@ -49,6 +52,22 @@ func (d *DEA) resume() error {
 	d.resumeAll(records)
 	d.log.Info("dea.snapshot.loaded", "instances", len(records), "broken", len(broken))
 	return nil
+}
+
+// removeUnfinished removes the snapshots that an earlier process was killed over.
+func (d *DEA) removeUnfinished(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		d.log.Warn("dea.snapshot.clean.failed", "error", err)
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), atomicfile.TempPrefix) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
+			d.log.Warn("dea.snapshot.clean.failed", "error", err)
+		}
+	}
 }
 
 // resumeAll looks for all containers at once, and registers the instances in the order of their records. It goes on when
