@@ -110,10 +110,20 @@ func (d *drain) send(ctx context.Context, lines []Line) {
 			d.fail(err)
 		}
 		d.disconnect()
+		if d.forsaken() {
+			d.queue.drop(len(lines))
+			return
+		}
 	}
 }
 
-// connect tries until it is connected, and returns false when ctx has ended.
+// forsaken tells whether nobody has written to an app's drain for so long that it would be idle. When it does not work
+// either, it ends: apps that are gone must not keep the drains of others out (MaxDrains).
+func (d *drain) forsaken() bool {
+	return d.url != "" && d.queue.quiet() > d.syslog.cfg.DrainIdle
+}
+
+// connect tries until it is connected. It returns false when ctx has ended, or when the drain is forsaken.
 func (d *drain) connect(ctx context.Context) bool {
 	for {
 		if !d.pause(ctx) {
@@ -129,6 +139,9 @@ func (d *drain) connect(ctx context.Context) bool {
 		}
 		d.fail(err)
 		d.queue.tell(d.log, false)
+		if d.forsaken() {
+			return false
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ func TestDrains(t *testing.T) {
 	})
 	assert.Equal(t, []string{"one", "two"}, plain.texts())
 	assert.Equal(t, []string{"two"}, secure.texts())
-	assert.Equal(t, Stats{Sent: 6}, s.Stats())
+	eventually(t, "all lines are counted", func() bool { return s.Stats() == Stats{Sent: 6} })
 	assert.Empty(t, book.String())
 }
 
@@ -118,6 +118,23 @@ func TestIdleDrains(t *testing.T) {
 			return len(s.drains) == 0
 		})
 	}
+}
+
+// A drain that cannot be reached is given up, too, when its app has nothing more to say: others need the room.
+func TestDeadDrains(t *testing.T) {
+	r := receive(t, "127.0.0.1:0", nil)
+	s := newSyslog(t, SyslogConfig{Drains: true, MaxDrains: 1, DrainIdle: 20 * time.Millisecond, RetryWait: time.Millisecond,
+		AllowDrain: func(to netip.AddrPort) bool { return to.String() == r.address() }})
+	run(t, s)
+	s.Emit(Line{Text: "x", Drains: []string{"syslog://127.0.0.1:9"}})
+	eventually(t, "there is room", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.drains) == 0
+	})
+	assert.Equal(t, Stats{Lost: 1}, s.Stats())
+	s.Emit(Line{Text: "x", Drains: []string{"syslog://" + r.address()}})
+	eventually(t, "the line arrives", func() bool { return len(r.texts()) == 1 })
 }
 
 // Many callers, many drains that come and go: no line is lost or doubled as long as there is room.

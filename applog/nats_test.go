@@ -62,7 +62,7 @@ func TestNATS(t *testing.T) {
 	assert.EqualValues(t, Stdout, m.Stream)
 	assert.NotContains(t, string(msg.Data), "index", "the line is of no instance")
 	assert.WithinDuration(t, time.Now(), m.Time, time.Minute)
-	assert.Equal(t, Stats{Sent: 2}, n.Stats())
+	eventually(t, "both are counted", func() bool { return n.Stats() == Stats{Sent: 2} })
 }
 
 func TestNATSSubject(t *testing.T) {

@@ -27,7 +27,8 @@ type queue struct {
 
 	mu     sync.Mutex
 	lines  []Line
-	size   int // bytes
+	size   int       // bytes
+	fed    time.Time // when the last line came
 	closed bool
 	lost   uint64 // not told in the log yet
 	told   time.Time
@@ -47,6 +48,7 @@ func (q *queue) put(line Line) {
 	}
 	q.lines = append(q.lines, line)
 	q.size += cost(line)
+	q.fed = time.Now()
 	for q.size > q.max {
 		q.size -= cost(q.lines[0])
 		q.lines[0] = Line{}
@@ -75,6 +77,13 @@ func (q *queue) empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.lines) == 0
+}
+
+// quiet tells for how long no line has come.
+func (q *queue) quiet() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return time.Since(q.fed)
 }
 
 // close makes the queue refuse what comes from now on; what it has can still be taken.

@@ -34,7 +34,8 @@ type SyslogConfig struct {
 	// MaxDrains bounds the drains that are served at once; default 100. Lines for more are lost.
 	MaxDrains int
 
-	// DrainIdle is how long a drain is kept that nothing is sent to; default 2 min.
+	// DrainIdle is how long a drain is kept that nothing is sent to; default 2 min. When the drain cannot be reached either,
+	// what waits for it is lost then.
 	DrainIdle time.Duration
 
 	// TLS says whom to trust; nil trusts the authorities of the system. The name of the receiver is filled in.

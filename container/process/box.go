@@ -47,6 +47,7 @@ type box struct {
 	sessions map[int]lifetime // that outlived their leaders, which ended
 	cpuEnded time.Duration    // of processes that ended
 	cpuKnown time.Duration    // the most that was ever measured
+	touched  uint64           // ticks when a process was last started, ended or measured
 	ending   *ending          // nil until Stop
 	removal  *removal         // nil until Destroy
 }

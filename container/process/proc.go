@@ -150,6 +150,7 @@ func (p *process) finish(l life) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p.gone = true
+	c.touched = ticksNow()
 	p.life.Close()
 	if !l.ended {
 		p.status = -1

@@ -177,6 +177,7 @@ func (c *box) enter(p *process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.procs[p.id] = p
+	c.touched = ticksNow()
 }
 
 // Attach finds a process that Run started. Its output from now on goes to the writers of pio as well as to those that

@@ -3,11 +3,13 @@ package process
 import (
 	"os"
 	"sync"
+	"time"
 )
 
 // A table is the process table of one moment, indexed. All but its markers is read-only.
 type table struct {
-	at        uint64 // ticks when its reading was begun
+	at        uint64    // ticks when its reading was begun
+	read      time.Time // the same moment
 	procs     []proc
 	children  map[int][]int // indexes into procs, by parent
 	sessions  map[int][]int // indexes into procs, by session
@@ -55,13 +57,13 @@ func readTable() (*table, error) {
 		return nil, err
 	}
 	defer fs.close()
-	at := ticksNow()
+	at, read := ticksNow(), time.Now()
 	procs, err := fs.all()
 	if err != nil {
 		return nil, err
 	}
 	t := newTable(procs, os.Getpid())
-	t.at = at
+	t.at, t.read = at, read
 	return t, nil
 }
 
@@ -85,6 +87,7 @@ type tableReader struct {
 
 	mu   sync.Mutex
 	next *reading // that has not begun
+	last *table   // that was read
 }
 
 type reading struct {
@@ -112,5 +115,24 @@ func (r *tableReader) read() (*table, error) {
 	r.next = nil // from now on it is too late to join
 	r.mu.Unlock()
 	mine.table, mine.err = readTable()
+	if mine.err == nil {
+		r.mu.Lock()
+		r.last = mine.table
+		r.mu.Unlock()
+	}
 	return mine.table, mine.err
+}
+
+// tableAge is how old a table may be for those who do not need the newest.
+const tableAge = 500 * time.Millisecond
+
+// readSince returns a table whose reading began after a moment, in ticks, and not longer than tableAge ago.
+func (r *tableReader) readSince(moment uint64) (*table, error) {
+	r.mu.Lock()
+	last := r.last
+	r.mu.Unlock()
+	if last != nil && last.at > moment && time.Since(last.read) < tableAge {
+		return last, nil
+	}
+	return r.read()
 }

@@ -11,7 +11,7 @@ import (
 // Usage measures the container. Memory is the resident memory that its processes have for themselves, plus the largest
 // part that one of them shares: so a library that all of them map counts once. Disk is what its files occupy; a file
 // system mounted there and what lies behind bind mounts do not count. The processor time of orphans that ended
-// unobserved is not known.
+// unobserved is not known. Processes that others of the container made are counted when they are half a second old.
 func (c *box) Usage(ctx context.Context) (container.Usage, error) {
 	u, err := c.usage(ctx)
 	if err != nil {
@@ -25,12 +25,12 @@ func (c *box) usage(ctx context.Context) (container.Usage, error) {
 	if err := c.usable(ctx); err != nil {
 		return u, err
 	}
-	s, err := c.b.snapshot()
+	s, err := c.b.recent(c.lastTouch())
 	if err != nil {
 		return u, err
 	}
 	defer s.close()
-	u.At = time.Now()
+	u.At = s.read
 	members := c.members(s)
 	u.MemoryBytes = s.memory(members)
 	u.CPUTime = c.cpuTime(members)
@@ -41,6 +41,13 @@ func (c *box) usage(ctx context.Context) (container.Usage, error) {
 	}
 	u.DiskBytes, err = diskUsage(ctx, c.root)
 	return u, err
+}
+
+// lastTouch returns after when a table must have been read to be of use for the next measurement.
+func (c *box) lastTouch() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.touched
 }
 
 func (s *snapshot) memory(members []proc) int64 {
@@ -72,5 +79,6 @@ func (c *box) cpuTime(members []proc) time.Duration {
 		}
 	}
 	c.cpuKnown = max(c.cpuKnown, sum)
+	c.touched = ticksNow() // what grew meanwhile is for the next one
 	return c.cpuKnown
 }

@@ -1,6 +1,7 @@
 package dea
 
 import (
+	"errors"
 	"time"
 
 	"github.com/deakit/deakit/droplet/instance"
@@ -15,6 +16,8 @@ func (d *DEA) changed(c instance.Change) {
 		return
 	}
 	d.tellChange(c)
+	// An update may have overtaken the news: what routers know are the routes of now, as the loop alone changes them.
+	s.URIs = c.Instance.Status().URIs
 	switch s.State {
 	case messaging.Starting:
 		d.snapshotDue = true
@@ -96,6 +99,9 @@ func (d *DEA) registerAll() {
 
 // routerHello adopts the interval that a router asks for, when it is shorter than our own.
 func (d *DEA) routerHello(hello messaging.RouterHello) {
+	if d.withdrawn {
+		return // it answered too late
+	}
 	// Bounded before it is multiplied: an absurd number must not become a short time.
 	wanted := time.Duration(min(hello.MinimumRegisterInterval, 3600)) * time.Second
 	if wanted > 0 && wanted < d.interval {
@@ -159,7 +165,11 @@ func (d *DEA) goodbye() {
 
 // unsent logs what could not be published. That there is no server at the moment is told by the connection.
 func (d *DEA) unsent(subject string, err error) {
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, messaging.ErrDisconnected):
 		d.log.Debug("dea.publish.failed", "subject", subject, "error", err)
+	default:
+		d.log.Error("dea.publish.failed", "subject", subject, "error", err)
 	}
 }

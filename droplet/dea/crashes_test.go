@@ -5,12 +5,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
+	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/droplet/dea"
 	"github.com/deakit/deakit/internal/testapp"
 	"github.com/deakit/deakit/messaging"
@@ -76,4 +79,36 @@ func TestUnusedDropletsAreRemoved(t *testing.T) {
 		_, err := os.Stat(file)
 		return os.IsNotExist(err)
 	}, 10*time.Second, 5*time.Millisecond)
+}
+
+// An app may leave directories that nobody may write to among its logs, which are kept so. They go all the same, also where the
+// DEA is no super-user.
+func TestShutDirectoriesOfCrashesAreRemoved(t *testing.T) {
+	w := newSurroundings(t)
+	cfg, parts := newParts(t, w.nats.URL(), w.baseDir)
+	defer func() {
+		parts.Conn.Close()
+		require.NoError(t, parts.Backend.(*process.Backend).Close(t.Context()))
+		require.NoError(t, parts.Droplets.Close())
+	}()
+	d, err := dea.New(cfg, parts)
+	require.NoError(t, err)
+	crashes := filepath.Join(w.baseDir, "crashes")
+	shut := filepath.Join(crashes, "0123", "logs", "shut")
+	require.NoError(t, os.MkdirAll(shut, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(shut, "log"), nil, 0o400))
+	require.NoError(t, os.Chmod(shut, 0o500))
+	if os.Getuid() == 0 {
+		const nobody = 65534
+		require.NoError(t, os.Chmod(filepath.Dir(w.baseDir), 0o755)) // which testing made for root alone
+		require.NoError(t, filepath.WalkDir(crashes, func(name string, _ os.DirEntry, _ error) error { return os.Lchown(name, nobody, nobody) }))
+		runtime.LockOSThread() // it alone is somebody else
+		defer runtime.UnlockOSThread()
+		defer func() { _ = unix.Setfsuid(0) }()
+		require.NoError(t, unix.Setfsuid(nobody))
+	}
+	d.ReapCrashes()
+	left, err := os.ReadDir(crashes)
+	require.NoError(t, err)
+	assert.Empty(t, left)
 }

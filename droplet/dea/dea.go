@@ -35,15 +35,16 @@ type DEA struct {
 	leaving  atomic.Bool      // no new instances, no advertisements; the loop alone sets it
 
 	// queue carries what others want done by the goroutine of Run, which alone touches the fields below.
-	queue    *mailbox.Mailbox[func()]
-	inbox    *messaging.Inbox
-	running  sync.WaitGroup // instances and other work that Run awaits
-	life     context.Context
-	register *time.Ticker
-	interval time.Duration // of register
-	retired  bool          // no advertisements
-	orphans  orphans
-	evacuate *evacuation // nil when there is none
+	queue     *mailbox.Mailbox[func()]
+	inbox     *messaging.Inbox
+	running   sync.WaitGroup // instances and other work that Run awaits
+	life      context.Context
+	register  *time.Ticker
+	interval  time.Duration // of register
+	retired   bool          // no advertisements
+	withdrawn bool          // no routes any more
+	orphans   orphans
+	evacuate  *evacuation // nil when there is none
 
 	// What the messages and changes handled last ask for, done once for all of them.
 	heartbeatDue, snapshotDue bool
@@ -93,14 +94,13 @@ func (d *DEA) Run(ctx context.Context) error {
 	defer d.http.CloseIdleConnections()
 	d.life = life
 
-	if err := d.resume(ctx); err != nil {
-		return fmt.Errorf("dea: %w", err)
-	}
+	// What can fail comes before what runs here is touched. Messages wait in the inbox until all of it is known again.
 	d.inbox = messaging.NewInbox(d.parts.Conn, d.log)
 	defer d.inbox.Close()
 	if err := d.subscribe(); err != nil {
-		cut()
-		d.running.Wait()
+		return fmt.Errorf("dea: %w", err)
+	}
+	if err := d.resume(); err != nil {
 		return fmt.Errorf("dea: %w", err)
 	}
 	saved := make(chan struct{})
@@ -208,21 +208,32 @@ func (d *DEA) settle() {
 	}
 }
 
-// saveSnapshots writes the snapshot each time one is due, and a last one.
+// snapshotRetry is the pause before a snapshot that could not be written is tried again.
+const snapshotRetry = 2 * time.Second
+
+// saveSnapshots writes the snapshot each time one is due, again when that failed, and a last one. An old picture would
+// mislead the next process: it could take a running instance for an orphan.
 func (d *DEA) saveSnapshots() {
-	write := func() {
-		snapshot := d.registry.Snapshot()
-		if d.parts.Staging != nil {
-			snapshot.StagingTasks = append(snapshot.StagingTasks, d.parts.Staging.Records()...)
+	var again <-chan time.Time
+	for due := true; due; {
+		select {
+		case _, due = <-d.save:
+		case <-again:
 		}
-		if err := snapshot.WriteFile(d.snapshotPath()); err != nil {
+		again = nil
+		if err := d.saveSnapshot(); err != nil {
 			d.log.Error("dea.snapshot.failed", "error", err)
+			again = time.After(snapshotRetry)
 		}
 	}
-	for range d.save {
-		write()
+}
+
+func (d *DEA) saveSnapshot() error {
+	snapshot := d.registry.Snapshot()
+	if d.parts.Staging != nil {
+		snapshot.StagingTasks = append(snapshot.StagingTasks, d.parts.Staging.Records()...)
 	}
-	write()
+	return snapshot.WriteFile(d.snapshotPath())
 }
 
 // StagingChanged tells the DEA that a staging task has come or gone. It never blocks.

@@ -80,6 +80,7 @@ func (d *DEA) evacuationCheck() {
 // the grace.
 func (d *DEA) shutdown(cut context.CancelFunc) {
 	d.leaving.Store(true)
+	d.withdrawn = true
 	if d.evacuate != nil {
 		d.evacuate.ticker.Stop()
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/droplet/instance"
+	"github.com/deakit/deakit/internal/rmtree"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -59,7 +60,7 @@ func (d *DEA) reapCrashes(now time.Time) {
 func (d *DEA) forget(c crash) {
 	d.log.Debug("dea.crash.removed", "app", c.App(), "index", c.Index())
 	if c.path != "" {
-		if err := os.RemoveAll(c.path); err != nil {
+		if err := rmtree.Path(c.path); err != nil {
 			d.log.Warn("dea.crash.remove.failed", "error", err)
 		}
 	}
@@ -95,7 +96,7 @@ func (d *DEA) removeOrphanedCrashes() {
 	}
 	for _, entry := range entries {
 		if !owned[entry.Name()] {
-			if err := os.RemoveAll(filepath.Join(d.cfg.Instance.CrashDir, entry.Name())); err != nil {
+			if err := rmtree.Path(filepath.Join(d.cfg.Instance.CrashDir, entry.Name())); err != nil {
 				d.log.Warn("dea.crash.remove.failed", "error", err)
 			}
 		}

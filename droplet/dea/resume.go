@@ -8,22 +8,25 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/deakit/deakit/droplet/instance"
+	"github.com/deakit/deakit/internal/atomicfile"
 )
 
-// resumeTimeout bounds the look for the container of one instance.
-const resumeTimeout = 30 * time.Second
+// resumeTimeout bounds the look for the containers of all instances: nobody hears of the DEA before it is over.
+const resumeTimeout = time.Minute
 
 func (d *DEA) snapshotPath() string { return filepath.Join(d.cfg.BaseDir, "db", "instances.json") }
 
 // resume takes up the instances that an earlier process left. A file that is no snapshot is kept under another name and
 // does not keep the DEA from working; what its containers are is unknown then, so none of them is destroyed as an orphan.
-func (d *DEA) resume(ctx context.Context) error {
+func (d *DEA) resume() error {
 	path := d.snapshotPath()
+	d.removeUnfinished(filepath.Dir(path))
 	snapshot, broken, err := instance.ReadSnapshot(path)
 	var unreadable *instance.SnapshotError
 	switch {
@@ -46,20 +49,37 @@ func (d *DEA) resume(ctx context.Context) error {
 			return err
 		}
 	}
-	d.resumeAll(ctx, records)
+	d.resumeAll(records)
 	d.log.Info("dea.snapshot.loaded", "instances", len(records), "broken", len(broken))
 	return nil
 }
 
-// resumeAll looks for all containers at once, and registers the instances in the order of their records.
-func (d *DEA) resumeAll(ctx context.Context, records []instance.Record) {
+// removeUnfinished removes the snapshots that an earlier process was killed over.
+func (d *DEA) removeUnfinished(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		d.log.Warn("dea.snapshot.clean.failed", "error", err)
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), atomicfile.TempPrefix) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
+			d.log.Warn("dea.snapshot.clean.failed", "error", err)
+		}
+	}
+}
+
+// resumeAll looks for all containers at once, and registers the instances in the order of their records. It goes on when
+// the DEA is told to end meanwhile: only what was found can be stopped.
+func (d *DEA) resumeAll(records []instance.Record) {
+	ctx, cancel := context.WithTimeout(d.life, resumeTimeout)
+	defer cancel()
 	found := make([]*instance.Instance, len(records))
 	var group errgroup.Group
 	group.SetLimit(16)
 	for n, record := range records {
 		group.Go(func() (err error) {
-			ctx, cancel := context.WithTimeout(ctx, resumeTimeout)
-			defer cancel()
 			if found[n], err = instance.Resume(ctx, record, d.cfg.Instance, d.instanceParts()); err != nil {
 				d.log.Error("dea.snapshot.refused", "error", err)
 			}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -140,6 +142,25 @@ func TestLeftContainersAreRemoved(t *testing.T) {
 	_, err := ours.Info(context.Background())
 	assert.ErrorIs(t, err, container.ErrNotFound)
 	require.NoError(t, theirs.Destroy(context.Background()))
+}
+
+// What a killed stager left may still be at work in its workspace, which can be emptied only after it has ended.
+func TestLeftContainerThatWrites(t *testing.T) {
+	var left string
+	s := newSite(t, func(s *site) {
+		left = filepath.Join(s.cfg.BaseDir, "staging", "left")
+		require.NoError(t, os.MkdirAll(left, 0o755))
+		c, err := s.backend.Create(context.Background(), container.Spec{Properties: map[string]string{"owner": "stager " + s.cfg.BaseDir}})
+		require.NoError(t, err)
+		_, err = c.Run(context.Background(), container.ProcessSpec{
+			Path: "/bin/sh", Args: []string{"-c", `while :; do mkdir -p "$0/$i/a"; i=$((i+1)); done`, left},
+		}, container.IO{})
+		require.NoError(t, err)
+		soon(t, "writing", func() bool { _, err := os.Stat(filepath.Join(left, "3", "a")); return err == nil })
+	})
+	assert.NoDirExists(t, left)
+	_, result := s.ask(s.request()).both()
+	assert.Empty(t, result.Error)
 }
 
 // The snapshot of a DEA tells of tasks from their request to their end.

@@ -64,13 +64,13 @@ func New(cfg Config, parts Parts) (*Stager, error) {
 func (s *Stager) workspaces() string { return filepath.Join(s.cfg.BaseDir, "staging") }
 
 // Run works until ctx ends; then it takes no more requests, stops all tasks, whose requesters are told, and returns when all
-// that it started has ended. It returns nil when that went well. Workspaces that an earlier process left are
-// removed first. Call it once.
+// that it started has ended. It returns nil when that went well. Containers and workspaces that an earlier process left are
+// removed first, as far as that is possible. Call it once.
 func (s *Stager) Run(ctx context.Context) error {
+	s.removeLeftContainers(ctx) // which may still write to their workspaces
 	if err := s.clean(); err != nil {
 		return fmt.Errorf("stager: prepare base directory: %w", err)
 	}
-	s.removeLeftContainers(ctx)
 	inbox := messaging.NewInbox(s.parts.Conn, s.log)
 	defer inbox.Close()
 	if err := s.subscribe(inbox); err != nil {
@@ -95,7 +95,7 @@ func (s *Stager) clean() error {
 	}
 	for _, e := range entries {
 		if err := rmtree.Path(filepath.Join(s.workspaces(), e.Name())); err != nil {
-			return err
+			s.log.Warn("stager.workspace.remove.failed", "error", err) // it takes room, and is in nobody's way
 		}
 	}
 	return os.MkdirAll(s.workspaces(), 0o755)
