@@ -5,17 +5,17 @@ import "fmt"
 // The texts by which a DEA tells people what becomes of their app (dea_ng): lines of the source DEA on Stdout, but for
 // NotAccepting, which goes to Stderr.
 
-// StartingInstance is told when the routes of an instance are registered.
+// StartingInstance is told when an instance was made, before anything is done for it.
 func StartingInstance(app string, index int) string {
 	return fmt.Sprintf("Starting app instance (index %d) with guid %s", index, app)
 }
 
-// StoppingInstance and StoppedInstance are told, one after the other, when the routes of an instance are withdrawn.
+// StoppingInstance is told when an instance is told to end.
 func StoppingInstance(app string, index int) string {
 	return fmt.Sprintf("Stopping app instance (index %d) with guid %s", index, app)
 }
 
-// StoppedInstance follows StoppingInstance.
+// StoppedInstance is told when nothing is left of it.
 func StoppedInstance(app string, index int) string {
 	return fmt.Sprintf("Stopped app instance (index %d) with guid %s", index, app)
 }

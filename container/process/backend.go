@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -138,7 +137,6 @@ func New(opts Options) (*Backend, error) {
 		b.letGo()
 		return nil, errors.Join(fmt.Errorf("take over depot %s: %w", opts.Depot, err), b.closeFiles())
 	}
-	b.log.Info("containers are plain processes", "not_enforced", strings.Join(b.Capabilities().Unenforced(), ", "))
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stopWatch = cancel
 	b.work.Go(func() { b.watch(ctx, opts.WatchInterval) })

@@ -3,8 +3,8 @@
 // development, tests and trusted apps.
 //
 // It is no sandbox. Processes run under the account of the caller, see the host's files, network and processes, and can
-// do to them what the caller can. [Backend.Capabilities] says what is not enforced, and [New] logs it once. What it
-// does promise:
+// do to them what the caller can. [Backend.Capabilities] says what is not enforced. What it does
+// promise:
 //
 //   - an environment of its own, a directory tree that stands for the root file system, and the resource limits of
 //     ProcessSpec;

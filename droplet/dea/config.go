@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -39,7 +40,8 @@ type Config struct {
 	// outside, or 127.0.0.1 where none does.
 	HostIP string
 
-	// Stacks that can be run here; default one, "cflinuxfs2".
+	// Stacks that can be run here; default one, "cflinuxfs2". A start message that names another one fails, unless
+	// Instance.RootFS decides.
 	Stacks []string
 
 	// Zone for placement; default "default".
@@ -148,6 +150,9 @@ func (c Config) withDefaults() Config {
 	if c.FilesURL == "" && c.FilesHost != "" {
 		c.FilesURL = "http://" + c.FilesHost
 	}
+	if c.Instance.RootFS == nil {
+		c.Instance.RootFS = c.defaultRootFS
+	}
 	setDefault(&c.Zone, "default")
 	setDefault(&c.AdvertiseInterval, 5*time.Second)
 	setDefault(&c.HeartbeatInterval, 10*time.Second)
@@ -170,6 +175,14 @@ func (c Config) withDefaults() Config {
 		c.Instance.Owner = "dea " + dir
 	}
 	return c
+}
+
+// defaultRootFS takes the back end's root file system for every stack that there is; a message of early 2014 names none.
+func (c Config) defaultRootFS(stack string) (string, error) {
+	if stack != "" && !slices.Contains(c.Stacks, stack) {
+		return "", fmt.Errorf("Stack %s does not exist", stack) //nolint:staticcheck // the text of dea_ng
+	}
+	return "", nil
 }
 
 func setDefault[T comparable](field *T, value T) {

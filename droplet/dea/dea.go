@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -122,7 +123,7 @@ func (d *DEA) Run(ctx context.Context) error {
 func (d *DEA) tellOwnLimits() {
 	caps := d.parts.Backend.Capabilities()
 	if missing := caps.Unenforced(); len(missing) > 0 {
-		d.log.Warn("dea.backend.capabilities", "backend", caps.Name, "not_enforced", missing)
+		d.log.Warn("dea.backend.capabilities", "backend", caps.Name, "not_enforced", strings.Join(missing, ", "))
 	}
 }
 

@@ -359,6 +359,7 @@ func TestStartsThatFail(t *testing.T) {
 			m["sha1"] = strings.Repeat("b", 40)
 			m["executableUri"] = strings.Replace(w.store.URL, "http://", "http://u:p@", 1) + "/moved"
 		}, "failed to start"},
+		"stack":        {func(m object) { m["stack"] = "windows" }, "failed to start"},
 		"nobody there": {func(m object) { m["sha1"] = strings.Repeat("c", 40); m["executableUri"] = "http://127.0.0.1:1/x" }, "failed to start"},
 		"memory":       {func(m object) { m["limits"] = object{"mem": 2048, "disk": 1, "fds": 1} }, "Not enough memory resource available."},
 		"disk":         {func(m object) { m["limits"] = object{"mem": 2048, "disk": 99999, "fds": 1} }, "Not enough disk resource available."},

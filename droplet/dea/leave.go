@@ -29,6 +29,7 @@ func (e *evacuation) tick() <-chan time.Time {
 func (d *DEA) StopAdvertising() {
 	d.queue.Put(func() {
 		d.retired = true
+		d.log.Info("dea.placements.stopped", "instances", len(d.registry.All()))
 		d.goodbye()
 	})
 }

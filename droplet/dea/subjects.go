@@ -57,7 +57,11 @@ func (d *DEA) updateInstances(m messaging.UpdateMessage) {
 
 // without returns the elements of list that are not in other.
 func without(list, other []string) []string {
-	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return slices.Contains(other, s) })
+	there := make(map[string]bool, len(other))
+	for _, s := range other {
+		there[s] = true
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return there[s] })
 }
 
 func (d *DEA) find(m messaging.FindMessage, to messaging.Reply) {

@@ -32,7 +32,7 @@ func (d *DEA) tell(i *instance.Instance, stream applog.Stream, text string) {
 func (d *DEA) tellChange(c instance.Change) {
 	i, s := c.Instance, c.Status
 	switch s.State {
-	case messaging.Running:
+	case messaging.Born: // not of those that are taken up again
 		d.tell(i, applog.Stdout, applog.StartingInstance(i.App(), i.Index()))
 	case messaging.Stopping:
 		d.tell(i, applog.Stdout, applog.StoppingInstance(i.App(), i.Index()))

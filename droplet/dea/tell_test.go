@@ -47,6 +47,7 @@ func TestPeopleAreTold(t *testing.T) {
 		m["services"] = []object{{"name": "drain", "label": "user-provided", "credentials": nil, "syslog_drain_url": "syslog://logs.example.com:514"}}
 	}))
 	beat := w.running()
+	assert.Equal(t, applog.DEA, lines.hears(t, "Starting app instance (index 0) with guid app-guid").Source)
 	own := lines.hears(t, "app in mode serves")
 	assert.Equal(t, applog.App, own.Source)
 	assert.Equal(t, applog.Stdout, own.Stream)
@@ -61,7 +62,6 @@ func TestPeopleAreTold(t *testing.T) {
 
 	w.start(w.startMessage(testapp.Serves, nil))
 	route := w.await("router.register", func(m object) bool { return m["app"] == "app-guid" })
-	lines.hears(t, "Starting app instance (index 0) with guid app-guid")
 	_, err := http.Get(fmt.Sprintf("http://%s:%.0f/exit", route["host"], route["port"]))
 	require.Error(t, err)
 	assert.Equal(t, applog.Stderr, lines.hears(t, "Instance (index 0) crashed: app instance exited (status 3)").Stream)

@@ -17,13 +17,17 @@ type log struct {
 	counts component.LogCounts
 }
 
-func openLog(cfg *config.Config) (*log, error) {
+func openLog(file string, cfg *config.Config) (*log, error) {
 	logger, output, err := logging.New(cfg.Log())
 	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
+		return nil, err
 	}
 	l := &log{output: output}
 	l.Logger = slog.New(l.counts.Handler(logger.Handler()))
+	l.Info("dea.starting", "config", file, "pid", os.Getpid())
+	if output.Lost() > 0 {
+		fmt.Fprintln(os.Stderr, "dea: the system log cannot be reached, so log lines are lost; set logging.file besides logging.syslog, or deakit.syslog_address")
+	}
 	return l, nil
 }
 
@@ -31,7 +35,9 @@ func openLog(cfg *config.Config) (*log, error) {
 func (l *log) reopen() {
 	if err := l.output.Reopen(); err != nil {
 		l.Error("log.reopen.failed", "error", err)
+		return
 	}
+	l.Info("log.reopened")
 }
 
 func (l *log) close() {

@@ -24,10 +24,13 @@ const description = `A droplet execution agent (DEA): runs and stages apps as a 
 The configuration is that of dea_ng; examples/dea/dea.yml shows every key.
 
 Signals:
-  TERM, INT, QUIT  stop all instances and end; a second one ends at once, without grace
+  TERM, INT, QUIT  stop all instances and end; a second one ends at once and leaves them to the next start
   USR1             take part in no more placements; everything else goes on
   USR2             evacuate: have all instances replaced elsewhere, then end
   HUP              open the log file again
+
+After kill -9 the next start takes up the apps that still run. A service manager must not end them together with the DEA:
+systemd needs KillMode=process.
 
 Exit codes:
   0  ended as told
@@ -76,22 +79,22 @@ func (c *cli) run() error {
 	case errors.As(err, &unreadable):
 		return fmt.Errorf("ERROR: %w", err)
 	case err != nil || c.Check:
-		for _, w := range warnings {
-			fmt.Fprintln(os.Stderr, "warning:", w)
+		odd := oddities(cfg, warnings)
+		for _, text := range odd {
+			fmt.Fprintln(os.Stderr, "warning:", text)
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			fmt.Printf("%s can be used; warnings: %d\n", c.Config, len(odd))
 		}
-		fmt.Printf("%s is fine, with %d warnings.\n", c.Config, len(warnings))
-		return nil
+		return err
 	}
-	l, err := openLog(cfg)
+	l, err := openLog(c.Config, cfg)
 	if err != nil {
 		return fmt.Errorf("dea: %w", err)
 	}
 	defer l.close()
-	for _, w := range warnings {
-		l.Warn("config.warning", "warning", w.String())
+	for _, text := range oddities(cfg, warnings) {
+		l.Warn("config.warning", "warning", text)
 	}
 	err = c.work(cfg, l)
 	if err != nil {

@@ -195,7 +195,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--backend", "magic", "a.yml"}, exitUsage, "process"},
 		{[]string{"--help"}, exitOK, "USR2"},
 		{[]string{"/no/such/file"}, exitFailed, "ERROR: Failed loading config"},
-		{[]string{"--check", "dea.yml"}, exitOK, "0 warnings"},
+		{[]string{"--check", "dea.yml"}, exitOK, "warnings: 0"},
 	} {
 		p := start(t, tc.args...)
 		assert.Equal(t, tc.code, p.end(), tc.args)

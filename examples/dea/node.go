@@ -44,6 +44,8 @@ type node struct {
 	dea      *dea.DEA
 	servers  []server // beside the DEA
 
+	lineStats []func() applog.Stats // of the emitters
+
 	closers []func() error
 }
 
@@ -82,7 +84,12 @@ func (n *node) path(names ...string) string {
 	return filepath.Join(append([]string{n.cfg.BaseDir}, names...)...)
 }
 
-func (n *node) makeDirectories() error { return os.MkdirAll(n.cfg.BaseDir, 0o755) }
+func (n *node) makeDirectories() error {
+	if err := os.MkdirAll(n.cfg.BaseDir, 0o755); err != nil {
+		return fmt.Errorf("base_dir: %w", err)
+	}
+	return nil
+}
 
 func (n *node) connect() (err error) {
 	n.conn, err = messaging.Connect(messaging.Config{
@@ -107,13 +114,10 @@ func (n *node) openBackend(name string) (err error) {
 	}
 	n.process, err = process.New(process.Options{Depot: n.path("instances"), HostIP: n.host, Logger: n.log.Logger})
 	if err != nil {
-		return err
+		return fmt.Errorf("base_dir: %w", err)
 	}
 	n.backend = metered.New(n.process)
 	n.log.Info("dea.backend", "backend", n.backend.Capabilities().Name, "because", reason)
-	if n.cfg.WardenSocket != "" {
-		n.log.Warn("dea.backend.warden-ignored", "warden_socket", n.cfg.WardenSocket, "remedy", "none yet: apps run as plain processes")
-	}
 	return nil
 }
 

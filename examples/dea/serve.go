@@ -95,12 +95,20 @@ func (n *node) varz(ctx context.Context) map[string]any {
 
 func (n *node) metrics(context.Context) []component.Metric {
 	s := n.backend.Stats()
-	return append(n.dea.Metrics(n.stagingShare()),
+	return append(append(n.dea.Metrics(n.stagingShare()), n.lineMetrics()...),
 		component.NewCounter("dea_container_requests_total", "Requests to the container back end.", float64(s.Requests)),
 		component.NewCounter("dea_container_errors_total", "Requests to the container back end that failed.", float64(s.Errors)),
 		component.NewCounter("dea_container_seconds_total", "Time of all requests to the container back end.", s.Time.Seconds()),
+		component.NewGauge("dea_nats_connected", "Whether there is a NATS server: 1 or 0.", connected(n.conn.IsConnected())),
 		component.NewCounter("dea_log_lines_lost_total", "Log lines that could not be written.", float64(n.log.output.Lost())),
 	)
+}
+
+func connected(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // openHTTPS opens the entry for start and staging messages, where the configuration has one.
@@ -112,9 +120,6 @@ func (n *node) openHTTPS() error {
 	tls, err := dea.ServerTLS(dea.TLSFiles{KeyFile: ssl.KeyFile, CertFile: ssl.CertFile, CAFile: ssl.CAFile}, n.log.Logger)
 	if err != nil {
 		return err
-	}
-	if ssl.CAFile == "" {
-		n.log.Warn("dea.https.open-to-all", "remedy", "set ssl.ca_file: whoever reaches the port can run programs here")
 	}
 	return n.serve("https", ":"+strconv.Itoa(int(ssl.Port)), func(ctx context.Context, l net.Listener) error {
 		s := httpserve.New(n.dea.Handler(n.stage), n.log.Logger)
@@ -155,7 +160,7 @@ func (n *node) openFiles(serveThem bool) error {
 	if err != nil {
 		return err
 	}
-	return n.serve("directory server", ":"+strconv.Itoa(int(n.cfg.DirectoryServer.V2Port)), s.Run)
+	return n.serve("directory server", net.JoinHostPort(n.host, strconv.Itoa(int(n.cfg.DirectoryServer.V2Port))), s.Run)
 }
 
 // nameFiles draws the host name under which files are served.

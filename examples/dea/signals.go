@@ -5,10 +5,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/deakit/deakit/droplet/dea/config"
 	"github.com/deakit/deakit/internal/pidfile"
 )
+
+// oneSignal is how long several signals to end count as one: a terminal or a supervisor may send the same to a process
+// and to its group.
+const oneSignal = time.Second
 
 // obeySignals does what signals ask for, until stop is called.
 func (n *node) obeySignals(end func()) (stop func()) {
@@ -17,7 +22,7 @@ func (n *node) obeySignals(end func()) (stop func()) {
 	over, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
-		ending := false
+		var ending time.Time
 		for {
 			select {
 			case s := <-signals:
@@ -30,12 +35,14 @@ func (n *node) obeySignals(end func()) (stop func()) {
 				case syscall.SIGHUP:
 					n.log.reopen()
 				default:
-					if ending {
-						fmt.Fprintln(os.Stderr, "dea: ended at once by a second signal; apps may still run")
+					switch {
+					case ending.IsZero():
+						ending = time.Now()
+						end()
+					case time.Since(ending) > oneSignal:
+						fmt.Fprintln(os.Stderr, "dea: ended at once by a second signal; apps that still run are for the next start")
 						os.Exit(exitFailed)
 					}
-					ending = true
-					end()
 				}
 			case <-over:
 				return

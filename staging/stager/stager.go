@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,7 +82,7 @@ func (s *Stager) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	caps := s.parts.Backend.Capabilities()
 	if missing := caps.Unenforced(); len(missing) > 0 {
-		s.log.Warn("stager.backend.capabilities", "backend", caps.Name, "not_enforced", missing)
+		s.log.Warn("stager.backend.capabilities", "backend", caps.Name, "not_enforced", strings.Join(missing, ", "))
 	}
 	s.loop(ctx, inbox)
 	s.shutdown(ctx, inbox)
