@@ -78,7 +78,7 @@ func (d *DEA) evacuationCheck() {
 }
 
 // shutdown stops everything and says good-bye. It takes no longer than ShutdownTimeout and what a KILL takes; cut ends
-// the grace.
+// the grace. A back end that hangs is given up too, after some two minutes more: what it holds is an orphan of the next DEA.
 func (d *DEA) shutdown(cut context.CancelFunc) {
 	d.leaving.Store(true)
 	d.withdrawn = true
