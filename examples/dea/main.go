@@ -105,6 +105,7 @@ func (c *cli) run() error {
 
 // work runs a node until it is told to end.
 func (c *cli) work(cfg *config.Config, l *log) (err error) {
+	signals := keepSignals()
 	pid, err := claim(cfg)
 	if err != nil {
 		return err
@@ -116,7 +117,7 @@ func (c *cli) work(cfg *config.Config, l *log) (err error) {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	defer end()
-	stop := n.obeySignals(end)
+	stop := n.obeySignals(signals, end)
 	defer stop()
 	return n.run(ctx)
 }

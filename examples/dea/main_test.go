@@ -286,6 +286,18 @@ func TestLifeOfANode(t *testing.T) {
 	assert.NoFileExists(t, s.cfg["pid_filename"].(string))
 }
 
+// A signal that asks for something other than the end does not end a node that is not ready for it yet.
+func TestSignalDuringBoot(t *testing.T) {
+	s := newSite(t)
+	p := start(t, s.write())
+	require.Eventually(t, func() bool { _, err := os.Stat(s.cfg["pid_filename"].(string)); return err == nil }, 10*time.Second, time.Millisecond)
+	p.signal(syscall.SIGHUP)
+	p.signal(syscall.SIGUSR1)
+	s.await("dea.shutdown", nil) // what USR1 asks for, as soon as there is a DEA
+	p.signal(syscall.SIGTERM)
+	assert.Equal(t, exitOK, p.end())
+}
+
 // A node that was killed and is started again goes on where it was.
 func TestKilledNode(t *testing.T) {
 	s := newSite(t)

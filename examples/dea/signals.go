@@ -15,10 +15,17 @@ import (
 // and to its group.
 const oneSignal = time.Second
 
-// obeySignals does what signals ask for, until stop is called.
-func (n *node) obeySignals(end func()) (stop func()) {
+// keepSignals keeps those that do not ask for the end until somebody obeys them: they must not end what is not ready. The
+// others may end it at any time, as kill -9 may.
+func keepSignals() chan os.Signal {
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP)
+	return signals
+}
+
+// obeySignals does what signals ask for, until stop is called.
+func (n *node) obeySignals(signals chan os.Signal, end func()) (stop func()) {
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	over, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
