@@ -28,3 +28,9 @@ func (c *Controller) tell(e Event) {
 	})
 	c.log.Info(e.Kind, "app", e.App, "dea", e.DEA, "text", e.Text)
 }
+
+// Events returns what happened lately.
+func (c *Controller) Events() []Event {
+	events, _, _ := c.events.after(0)
+	return events
+}

@@ -69,7 +69,7 @@ func (c *Controller) hear(id string, now time.Time) *node {
 // beaten takes the list of a heartbeat in, and sees whether the DEA has left.
 func (c *Controller) beaten(m messaging.Heartbeat, now time.Time) {
 	n := c.hear(m.DEA, now)
-	n.instances = m.Droplets
+	n.instances = slices.Clone(m.Droplets)
 	for _, i := range m.Droplets {
 		if i.State != messaging.Crashed {
 			c.lived[heartbeat.Slot{App: string(i.Droplet), Version: i.Version, Index: i.Index}] = m.DEA
@@ -84,6 +84,17 @@ func (c *Controller) beaten(m messaging.Heartbeat, now time.Time) {
 	n.left = now
 	c.monitor.Forget(m.DEA)
 	c.tell(Event{Kind: "dea.left", DEA: m.DEA})
+}
+
+// crashed marks an instance; heartbeats will say so later. c.mu is held.
+func (c *Controller) crashed(instance string) {
+	for _, n := range c.nodes {
+		for k := range n.instances {
+			if n.instances[k].Instance == instance {
+				n.instances[k].State = messaging.Crashed
+			}
+		}
+	}
 }
 
 // alive tells whether a heartbeat lists an instance that is more than a memory.

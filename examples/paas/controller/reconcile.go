@@ -52,6 +52,9 @@ func (c *Controller) exited(m messaging.Exit) {
 	defer c.mu.Unlock()
 	now := time.Now()
 	c.monitor.Exited(m, now)
+	if m.Reason == messaging.ReasonCrashed {
+		c.crashed(m.Instance)
+	}
 	a := c.byGUID(string(m.Droplet))
 	if a == nil {
 		return

@@ -20,6 +20,8 @@ const (
 type StagingFailure struct {
 	Type    string // NoAppDetectedError and the like, empty when the stager names none
 	Message string
+
+	refused bool // for want of room, before anything was done
 }
 
 func (f *StagingFailure) Error() string {
@@ -42,10 +44,22 @@ func (c *Controller) stage(ctx context.Context, a Settings, guid string) (releas
 		fmt.Errorf("no result from the stager within %s", c.cfg.StagingTimeout))
 	defer cancel()
 	memory, disk := max(a.MemoryMB, minStagingMemoryMB), max(a.DiskMB, minStagingDiskMB)
-	stager, err := c.awaitStager(ctx, a.Name, memory, disk)
-	if err != nil {
-		return release{}, err
+	for begun := time.Now(); ; {
+		stager, err := c.awaitStager(ctx, a.Name, memory, disk)
+		if err != nil {
+			return release{}, err
+		}
+		staged, err := c.stageOn(ctx, stager, a, guid)
+		var failure *StagingFailure
+		if !errors.As(err, &failure) || !failure.refused || time.Since(begun) > offerLifetime {
+			return staged, err
+		}
+		c.locked(func() { delete(c.stagers, stager) }) // until it has said what it really has
 	}
+}
+
+// stageOn is one attempt, with one stager.
+func (c *Controller) stageOn(ctx context.Context, stager string, a Settings, guid string) (release, error) {
 	c.locked(func() { c.stagings++ })
 	defer c.locked(func() { c.stagings-- })
 	stop := messaging.StagingStopMessage{AppID: messaging.Text(guid)}
@@ -61,6 +75,7 @@ func (c *Controller) stage(ctx context.Context, a Settings, guid string) (releas
 		}
 		if answer.Error != "" {
 			failure := &StagingFailure{Message: answer.Error}
+			failure.refused = answers == 0 && strings.HasPrefix(answer.Error, "Not enough ") // the words of dea_ng
 			if answer.ErrorInfo != nil {
 				failure.Type, failure.Message = answer.ErrorInfo.Type, answer.ErrorInfo.Message
 			}
