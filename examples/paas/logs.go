@@ -121,25 +121,24 @@ func (c *logsCmd) files(e *env, cl *client.Client, app controller.AppView) (int,
 	return count, nil
 }
 
-// lastWords are the last lines of an instance that crashed. They come by another way than the news of the crash, so that they
-// are waited for a little; the last one is that of the DEA.
+// lastWords are the last lines of an instance that crashed. They come by another way than the news of the crash, most often just
+// after the line by which the DEA tells of it, and are waited for a little.
 func lastWords(ctx context.Context, cl *client.Client, app, instance string) []string {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	limit := time.AfterFunc(2*time.Second, cancel)
+	defer limit.Stop()
 	var words []string
 	for line, err := range cl.Logs(ctx, app, true) {
 		switch {
 		case err != nil:
 			return words // they are a help, no more
 		case line.Instance != instance:
-			continue
-		case line.Source == applog.DEA && strings.Contains(line.Text, "crashed: "):
-			return words
 		case line.Source == applog.App:
 			words = append(words, line.Text)
-		}
-		if len(words) > 10 {
-			words = words[1:]
+			words = words[max(0, len(words)-10):]
+		case strings.Contains(line.Text, "crashed: "):
+			limit.Reset(500 * time.Millisecond)
 		}
 	}
 	return words
