@@ -58,7 +58,7 @@ func (n *node) state(now time.Time) string {
 func (c *Controller) hear(id string, now time.Time) *node {
 	n, ok := c.nodes[id]
 	if !ok {
-		n = &node{id: id, offered: now} // it is about to
+		n = &node{id: id}
 		c.nodes[id] = n
 		c.tell(Event{Kind: "dea.joined", DEA: id})
 	}
@@ -191,8 +191,11 @@ func (c *Controller) Evacuate(dea string, force bool) (Evacuation, error) {
 	if err != nil {
 		return Evacuation{}, fmt.Errorf("DEA %s: %w", cmp.Or(n.id, dea), err)
 	}
-	if c.cfg.Evacuate == nil || !c.cfg.Evacuate(n.id) {
+	switch {
+	case c.cfg.Evacuate == nil || !c.cfg.Evacuate(n.id):
 		return Evacuation{}, fmt.Errorf("DEA %s: %w", n.id, ErrElsewhere)
+	case !n.goodbye.IsZero():
+		return Evacuation{}, fmt.Errorf("DEA %s: %w", n.id, ErrLeaving)
 	}
 	c.tell(Event{Kind: "dea.evacuating", DEA: n.id})
 	living := slices.DeleteFunc(slices.Clone(n.instances), func(i messaging.Instance) bool { return i.State == messaging.Crashed })
@@ -217,9 +220,7 @@ func (c *Controller) toEvacuate(dea string, force bool, now time.Time) (node, er
 		return node{}, ErrNoDEA
 	case len(found) > 1:
 		return node{}, ErrAmbiguous
-	case !found[0].goodbye.IsZero():
-		return *found[0], ErrLeaving
-	case others == 0 && !force:
+	case others == 0 && !force && found[0].goodbye.IsZero():
 		return *found[0], ErrLastDEA
 	}
 	return *found[0], nil

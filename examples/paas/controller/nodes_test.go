@@ -149,6 +149,7 @@ func TestTheLastDEAIsEvacuatedByForceOnly(t *testing.T) {
 	b.dea("foreign", "not offering")
 	_, err = b.Evacuate("one", false)
 	require.ErrorIs(t, err, controller.ErrLeaving)
+	assert.Equal(t, "one", <-told, "to tell it again does no harm")
 	_, err = b.Evacuate("other", true)
 	require.NoError(t, err)
 	assert.Equal(t, "other", <-told)

@@ -17,7 +17,7 @@ var (
 
 	ErrNoDEA     = errors.New("no such DEA")
 	ErrAmbiguous = errors.New("several DEAs have an id that begins so; give more of it")
-	ErrLeaving   = errors.New("it takes no new instances already")
+	ErrLeaving   = errors.New("it is leaving already")
 	ErrElsewhere = errors.New("it is no part of this process, and has to be told by a signal: USR2 evacuates it")
 	ErrLastDEA   = errors.New("no other DEA takes instances, so its apps would end; force it if you want that")
 )
