@@ -214,18 +214,19 @@ func (d *demo) instance(ctx context.Context, index int) (messaging.FoundInstance
 
 // evacuate empties a DEA while requests come in, and counts those that fail.
 func (d *demo) evacuate(ctx context.Context) error {
-	deas, err := d.client.DEAs(ctx)
+	app, err := d.client.App(ctx, d.name)
 	if err != nil {
 		return err
 	}
-	if len(deas) != 2 {
-		return fmt.Errorf("%d DEAs offer capacity instead of 2", len(deas))
+	if len(app.Instances) == 0 {
+		return errors.New("no instance runs")
 	}
+	leaves := app.Instances[len(app.Instances)-1].DEA // one that has something to lose
 	load := d.startLoad(ctx)
 	defer load.stop()
 	events, stop := d.follow(ctx)
 	defer stop()
-	if err := d.client.Evacuate(ctx, deas[0].ID); err != nil {
+	if _, err := d.client.Evacuate(ctx, leaves, false); err != nil {
 		return err
 	}
 	if err := d.await(ctx, events, "dea.left"); err != nil {
@@ -236,7 +237,7 @@ func (d *demo) evacuate(ctx context.Context) error {
 	for _, err := range failed[:min(len(failed), 3)] {
 		d.screen.line("  %v", err)
 	}
-	app, err := d.client.App(ctx, d.name)
+	app, err = d.client.App(ctx, d.name)
 	if err != nil {
 		return err
 	}

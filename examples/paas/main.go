@@ -49,7 +49,7 @@ type cli struct {
 	App      appCmd      `cmd:"" help:"Show one app and its instances."`
 	DEAs     deasCmd     `cmd:"" name:"deas" help:"List the DEAs."`
 	Scale    scaleCmd    `cmd:"" help:"Set the number of instances of an app."`
-	Logs     logsCmd     `cmd:"" help:"Show the log of an app."`
+	Logs     logsCmd     `cmd:"" help:"Show the newest lines of the log of an app."`
 	Files    filesCmd    `cmd:"" help:"List a directory of an instance, or show a file."`
 	Start    startCmd    `cmd:"" help:"Start a stopped app."`
 	Stop     stopCmd     `cmd:"" help:"Stop an app; it stays known."`
@@ -118,7 +118,9 @@ func exitCode(ctx context.Context, err error) int {
 	case errors.As(err, &push) && push.Kind == "staging":
 		return exitStaging
 	case errors.As(err, &push):
-		fmt.Fprintln(os.Stderr, "paas: what the app wrote: paas logs NAME, and paas logs --stderr NAME")
+		if push.Instance != "" {
+			fmt.Fprintln(os.Stderr, "paas: all that the app wrote: paas logs", push.App)
+		}
 		return exitRollout
 	case errors.As(err, &platform):
 		return exitPlatform

@@ -1,157 +1,126 @@
 package main
 
 import (
-	"archive/zip"
 	"context"
-	"crypto/sha1" //nolint:gosec // names content, protects nothing
-	"encoding/hex"
-	"fmt"
+	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/examples/paas/client"
 	"github.com/deakit/deakit/examples/paas/controller"
 )
 
-// packSource packs a directory into a temporary file, which is gone when it is closed.
-func packSource(ctx context.Context, dir string) (io.ReadCloser, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	file, err := unnamed()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := droplet.Pack(ctx, file, root, ".", droplet.PackOptions{Level: 1}); err != nil {
-		return nil, fmt.Errorf("pack %s: %w", dir, closeAfter(file, err))
-	}
-	return rewound(file)
+type pushCmd struct {
+	Dir       string   `arg:"" help:"Directory with the source of the app." type:"existingdir"`
+	Name      string   `help:"Name of the app. Default: that of the directory."`
+	Buildpack string   `short:"b" help:"A directory, a zip file, or a git URL with an optional #branch, tag or commit. The first of the platform's own that takes the app, for a new app or with the word default." placeholder:"DIR|ZIP|GITURL"`
+	Instances *int     `short:"i" help:"Number of instances; 1 for a new app." placeholder:"N"`
+	Memory    *int64   `short:"m" help:"Memory of each instance, in MB; 128 for a new app." placeholder:"MB"`
+	Disk      *int64   `short:"k" help:"Disk of each instance, in MB; 512 for a new app." placeholder:"MB"`
+	Command   string   `short:"c" help:"Start command; what the buildpack says for a new app, or with the word default." placeholder:"COMMAND"`
+	Env       []string `short:"e" help:"Sets a variable, or with the name alone removes it; may be repeated." sep:"none" placeholder:"NAME=VALUE"`
+	Route     []string `short:"r" help:"Host name, instead of those of before; may be repeated. <name>.<domain> for a new app, or with the word default." sep:"none" placeholder:"HOST"`
 }
 
-// unnamed returns a file that has no name any more.
-func unnamed() (*os.File, error) {
-	file, err := os.CreateTemp("", "deakit-push-")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(file.Name()); err != nil {
-		return nil, closeAfter(file, err)
-	}
-	return file, nil
+func (c *pushCmd) Help() string {
+	return "A second push of the same app rolls out a new version. What its flags leave out stays as it is."
 }
 
-func rewound(file *os.File) (io.ReadCloser, error) {
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return nil, closeAfter(file, err)
+// Validate refuses what would not be told from a flag that is not there.
+func (c *pushCmd) Validate() error {
+	if given(c.Instances) < 0 || given(c.Memory) < 0 || given(c.Disk) < 0 {
+		return errors.New("instances, memory and disk must be 1 or more")
 	}
-	return file, nil
+	return nil
 }
 
-// closeAfter gives a file up because of err.
-func closeAfter(file *os.File, err error) error {
-	_ = file.Close() // what it held is not wanted
-	return err
-}
-
-// openBuildpack returns a buildpack as a zip file, with a key that changes with its content.
-func openBuildpack(path string) (io.ReadCloser, string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, "", fmt.Errorf("buildpack: %w; give a directory, a zip file, or a git URL", err)
-	}
-	file, err := unnamed()
-	if err != nil {
-		return nil, "", err
-	}
-	digest := sha1.New() //nolint:gosec // see above
-	out := io.MultiWriter(file, digest)
-	if info.IsDir() {
-		err = zipDir(out, path)
-	} else {
-		err = copyFile(out, path)
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("buildpack %s: %w", path, closeAfter(file, err))
-	}
-	content, err := rewound(file)
-	name := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
-			return r
-		}
-		return '-'
-	}, strings.ToLower(strings.TrimSuffix(filepath.Base(path), ".zip")))
-	return content, name + "_" + hex.EncodeToString(digest.Sum(nil)), err
-}
-
-func copyFile(w io.Writer, path string) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	_, err = io.Copy(w, file)
-	return err
-}
-
-// zipDir zips a directory with modes and links.
-func zipDir(w io.Writer, dir string) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	archive := zip.NewWriter(w)
-	err = fs.WalkDir(root.FS(), ".", func(p string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		return zipMember(archive, root, p)
-	})
-	if err != nil {
-		return err
-	}
-	return archive.Close()
-}
-
-func zipMember(archive *zip.Writer, root *os.Root, p string) error {
-	info, err := root.Lstat(p)
-	if err != nil {
-		return err
-	}
-	header := &zip.FileHeader{Name: p, Method: zip.Deflate} // without a time: the same content has the same key
-	header.SetMode(info.Mode())
-	var content io.Reader
+// given is a figure that was given, 0 if none was, and -1 if it makes no sense.
+func given[T int | int64](n *T) T {
 	switch {
-	case info.Mode()&fs.ModeSymlink != 0:
-		target, err := root.Readlink(p)
-		if err != nil {
-			return err
-		}
-		content = strings.NewReader(target)
-	case info.Mode().IsRegular():
-		file, err := root.Open(p)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		content = file
+	case n == nil:
+		return 0
+	case *n < 1:
+		return -1
 	default:
-		return nil // sockets and the like have no place in a buildpack
+		return *n
 	}
-	member, err := archive.CreateHeader(header)
+}
+
+func (c *pushCmd) Run(e *env) error {
+	cl, err := e.dial()
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(member, content)
-	return err
+	defer cl.Close()
+	name := c.Name
+	if name == "" {
+		absolute, err := filepath.Abs(c.Dir)
+		if err != nil {
+			return err
+		}
+		name = strings.ToLower(filepath.Base(absolute))
+	}
+	key, err := c.uploadBuildpack(e.ctx, cl)
+	if err != nil {
+		return err
+	}
+	source, err := packSource(e.ctx, c.Dir)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	settings := controller.Settings{ // what is zero was left out
+		Name: name, Instances: given(c.Instances), MemoryMB: given(c.Memory), DiskMB: given(c.Disk), Env: c.Env, Routes: c.Route,
+		Command: c.Command, Buildpack: key,
+	}
+	show := e.screen
+	if e.cli.JSON {
+		show = newScreen(os.Stderr, e.cli.NoColor)
+	}
+	if err := pushAndShow(e.ctx, cl, show, settings, source); err != nil {
+		c.showCrash(e.ctx, cl, show, err)
+		return err
+	}
+	app, err := cl.App(e.ctx, name)
+	if err != nil {
+		return err
+	}
+	if e.cli.JSON {
+		return writeJSON(app)
+	}
+	for _, route := range app.Routes {
+		e.screen.line("Reached at http://%s%s/", route, portOf(cl.Info().Router))
+	}
+	return nil
+}
+
+// showCrash shows the last lines of the instance that made a push fail.
+func (c *pushCmd) showCrash(ctx context.Context, cl *client.Client, s *screen, err error) {
+	var push *client.PushError
+	if !errors.As(err, &push) || push.Instance == "" {
+		return
+	}
+	if words := lastWords(ctx, cl, push.App, push.Instance); len(words) > 0 {
+		s.line("The last lines of the instance that crashed:")
+		s.quote(strings.Join(words, "\n"))
+	}
+}
+
+// uploadBuildpack puts a buildpack of this machine where the stager finds it, and returns what names it in the push.
+func (c *pushCmd) uploadBuildpack(ctx context.Context, cl *client.Client) (string, error) {
+	if c.Buildpack == "" || c.Buildpack == controller.Default || strings.Contains(c.Buildpack, "://") {
+		return c.Buildpack, nil
+	}
+	archive, key, err := openBuildpack(c.Buildpack)
+	if err != nil {
+		return "", err
+	}
+	defer archive.Close()
+	return key, cl.PutBuildpack(ctx, key, archive)
 }
 
 // pushAndShow pushes an app and shows what happens, the staging log included.
@@ -163,7 +132,7 @@ func pushAndShow(ctx context.Context, cl *client.Client, s *screen, settings con
 		case "staging.log":
 			following.Go(func() {
 				// The log ends with 404 when the task is over; that it cannot be shown is no reason to fail.
-				_ = copyURL(logs, cl, e.Text+"&tail&tail_offset=0", &prefixWriter{prefix: "    ", screen: s}, nil)
+				_ = copyURL(logs, cl, e.Text+"&tail&tail_offset=0", &prefixWriter{prefix: "    ", screen: s})
 			})
 		case "staging.finished", "staging.failed":
 			// The log comes by another way than the events; its last lines are given the time to arrive.

@@ -88,12 +88,12 @@ func showInstances(s *screen, app controller.AppView) {
 
 func size(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/(1<<20)) }
 
-func counts(m map[string]int) string {
-	var parts []string
+// counts lists names with their numbers, and what these count.
+func counts(m map[string]int, what string) (parts []string) {
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		parts = append(parts, fmt.Sprintf("%s: %d", name, m[name]))
+		parts = append(parts, fmt.Sprintf("%s: %d%s", name, m[name], what))
 	}
-	return strings.Join(parts, ", ")
+	return parts
 }
 
 // short is enough of an id to tell it from others.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/examples/paas/controller"
 )
 
@@ -94,9 +95,18 @@ func (c *Client) Delete(ctx context.Context, name string) error {
 	return c.send(ctx, http.MethodDelete, appPath(name), nil)
 }
 
-// Evacuate tells a DEA, named by the beginning of its id, to leave.
-func (c *Client) Evacuate(ctx context.Context, dea string) error {
-	return c.send(ctx, http.MethodPost, "/v1/deas/"+url.PathEscape(dea)+"/evacuate", nil)
+// Evacuate tells a DEA, named by the beginning of its id, to leave. The last one leaves only with force.
+func (c *Client) Evacuate(ctx context.Context, dea string, force bool) (e controller.Evacuation, err error) {
+	path := "/v1/deas/" + url.PathEscape(dea) + "/evacuate"
+	if force {
+		path += "?force=true"
+	}
+	body, err := c.do(ctx, http.MethodPost, path, nil)
+	if err != nil {
+		return e, err
+	}
+	defer body.Close()
+	return e, json.NewDecoder(body).Decode(&e)
 }
 
 // PutBuildpack uploads a buildpack, a zip file, under a key.
@@ -145,15 +155,30 @@ func (c *Client) Events(ctx context.Context, after int64, follow bool) func(yiel
 	if follow {
 		query.Set("follow", "true")
 	}
-	return func(yield func(controller.Event, error) bool) {
-		body, err := c.do(ctx, http.MethodGet, "/v1/events?"+query.Encode(), nil)
+	return stream[controller.Event](ctx, c, "/v1/events?"+query.Encode())
+}
+
+// Logs yields the newest lines of an app, and with follow those that come until ctx ends or the app is deleted.
+func (c *Client) Logs(ctx context.Context, app string, follow bool) func(yield func(applog.Message, error) bool) {
+	path := appPath(app) + "/logs"
+	if follow {
+		path += "?follow=true"
+	}
+	return stream[applog.Message](ctx, c, path)
+}
+
+// stream yields the JSON values of an answer as they come, until ctx ends.
+func stream[T any](ctx context.Context, c *Client, path string) func(yield func(T, error) bool) {
+	return func(yield func(T, error) bool) {
+		body, err := c.do(ctx, http.MethodGet, path, nil)
 		if err != nil {
-			yield(controller.Event{}, err)
+			var none T
+			yield(none, err)
 			return
 		}
 		defer body.Close()
-		for event, err := range lines[controller.Event](body) {
-			if ctx.Err() != nil || !yield(event, err) || err != nil {
+		for value, err := range lines[T](body) {
+			if ctx.Err() != nil || !yield(value, err) || err != nil {
 				return
 			}
 		}
@@ -162,14 +187,16 @@ func (c *Client) Events(ctx context.Context, after int64, follow bool) func(yiel
 
 // A PushError tells that a push was not successful. The app is as it was before.
 type PushError struct {
-	Kind string // "staging" or "rollout"
-	Text string
+	App      string
+	Kind     string // "staging" or "rollout"
+	Text     string
+	Instance string // the one that crashed, if one did
 }
 
 func (e *PushError) Error() string { return e.Text }
 
 // Push uploads a package, a zip or gzip-compressed tar of the source, and waits until it runs. It reports what happens
-// on the way.
+// on the way. What the settings leave out stays as it is.
 func (c *Client) Push(ctx context.Context, s controller.Settings, source io.Reader, report func(controller.Event)) error {
 	query := url.Values{"env": s.Env, "route": s.Routes}
 	for name, value := range map[string]string{
@@ -192,7 +219,7 @@ func (c *Client) Push(ctx context.Context, s controller.Settings, source io.Read
 		case line.Event != nil:
 			report(*line.Event)
 		case line.Done && line.Error != "":
-			return &PushError{line.Kind, line.Error}
+			return &PushError{App: s.Name, Kind: line.Kind, Text: line.Error, Instance: line.Instance}
 		case line.Done:
 			return nil
 		}

@@ -28,7 +28,9 @@ type PushLine struct {
 	Event *Event `json:"event,omitempty"`
 	Done  bool   `json:"done,omitempty"`
 	Error string `json:"error,omitempty"` // with Done: why the push failed
-	Kind  string `json:"kind,omitempty"`  // with Error: "staging", "rollout" or "request"
+	Kind  string `json:"kind,omitempty"`  // with Error: "staging" or "rollout"
+
+	Instance string `json:"instance,omitempty"` // with Error: the one that crashed, if one did
 }
 
 // API returns the HTTP interface of the controller. It trusts whoever reaches it: serve it on loopback only. Web pages
@@ -40,7 +42,8 @@ func (c *Controller) API(info Info) http.Handler {
 	mux.HandleFunc("GET /v1/apps", func(w http.ResponseWriter, _ *http.Request) { answer(w, c.Apps()) })
 	mux.HandleFunc("GET /v1/deas", func(w http.ResponseWriter, _ *http.Request) { answer(w, c.DEAs()) })
 	mux.HandleFunc("POST /v1/deas/{id}/evacuate", func(w http.ResponseWriter, r *http.Request) {
-		answerOrFail(w, struct{}{}, c.Evacuate(r.PathValue("id")))
+		evacuation, err := c.Evacuate(r.PathValue("id"), r.FormValue("force") != "")
+		answerOrFail(w, evacuation, err)
 	})
 	mux.HandleFunc("GET /v1/events", c.serveEvents)
 	mux.HandleFunc("PUT /v1/buildpacks/{key}", func(w http.ResponseWriter, r *http.Request) {
@@ -76,6 +79,7 @@ func (c *Controller) API(info Info) http.Handler {
 		url, err := c.FileURL(r.Context(), r.PathValue("name"), index, r.FormValue("path"))
 		answerOrFail(w, map[string]string{"url": url}, err)
 	})
+	mux.HandleFunc("GET /v1/apps/{name}/logs", c.serveLogs)
 	mux.HandleFunc("POST /v1/apps/{name}/push", c.servePush)
 	return localOnly(http.NewCrossOriginProtection().Handler(mux))
 }
@@ -102,7 +106,7 @@ func (c *Controller) servePush(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	guid, err := c.Prepare(&settings)
+	guid, err := c.Prepare(settings)
 	if err != nil {
 		fail(w, err)
 		return
@@ -135,8 +139,11 @@ func (c *Controller) servePush(w http.ResponseWriter, r *http.Request) {
 	last := PushLine{Done: true}
 	if result != nil {
 		last.Error, last.Kind = result.Error(), "rollout"
-		if failure := new(StagingFailure); errors.As(result, &failure) {
+		if failure := new(StagingError); errors.As(result, &failure) {
 			last.Kind = "staging"
+		}
+		if crash := new(CrashError); errors.As(result, &crash) {
+			last.Instance = crash.Instance
 		}
 	}
 	_ = line(last) // nobody else is left to tell
@@ -149,7 +156,7 @@ func settingsOf(r *http.Request) (Settings, error) {
 	}
 	var errs [3]error
 	var memory, disk int
-	s.Instances, errs[0] = number(r, "instances", 1)
+	s.Instances, errs[0] = number(r, "instances", 0)
 	memory, errs[1] = number(r, "memory_mb", 0)
 	disk, errs[2] = number(r, "disk_mb", 0)
 	s.MemoryMB, s.DiskMB = int64(memory), int64(disk)
@@ -177,7 +184,7 @@ func (c *Controller) serveEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	lines := lineWriter(w)
 	if r.URL.Query().Get("follow") == "" {
-		events, _ := c.events.after(int64(after))
+		events, _, _ := c.events.after(int64(after))
 		for _, e := range events {
 			if lines(e) != nil {
 				return
@@ -187,6 +194,21 @@ func (c *Controller) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	for e := range c.events.follow(r.Context(), int64(after)) {
 		if lines(e) != nil {
+			return
+		}
+	}
+}
+
+func (c *Controller) serveLogs(w http.ResponseWriter, r *http.Request) {
+	lines, err := c.Logs(r.Context(), r.PathValue("name"), r.FormValue("follow") != "")
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	write := lineWriter(w)
+	for line := range lines {
+		if write(line) != nil {
 			return
 		}
 	}
@@ -225,7 +247,8 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, ErrNoApp), errors.Is(err, ErrNoDEA):
 		status = http.StatusNotFound
-	case errors.Is(err, ErrBusy):
+	case errors.Is(err, ErrBusy), errors.Is(err, ErrLastDEA), errors.Is(err, ErrLeaving), errors.Is(err, ErrElsewhere),
+		errors.Is(err, ErrAmbiguous):
 		status = http.StatusConflict
 	case errors.Is(err, ErrSettings), errors.Is(err, io.ErrUnexpectedEOF):
 		status = http.StatusBadRequest

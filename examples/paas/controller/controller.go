@@ -47,6 +47,16 @@ type Config struct {
 	// RolloutTimeout bounds the time in which a new version has to come up; default 2 min.
 	RolloutTimeout time.Duration
 
+	// PlacementTimeout is how long a new version waits for a DEA with room while none of its instances starts; default 20 s.
+	PlacementTimeout time.Duration
+
+	// Silence is how long nothing may come of a DEA before its instances are replaced; default 30 s.
+	Silence time.Duration
+
+	// Strangers is how long instances of apps that were never pushed to this Controller are left alone; default 1 min. Whoever
+	// restarts a controller that forgot its apps can push them again meanwhile.
+	Strangers time.Duration
+
 	// Tick is how often the controller compares what is with what should be when nothing happens; default 1 s.
 	Tick time.Duration
 
@@ -62,15 +72,20 @@ type Controller struct {
 	conn   *nats.Conn
 	blobs  Blobs
 	log    *slog.Logger
-	events *eventLog
+	events *journal[Event]
+	logs   *logs
 
-	mu      sync.Mutex // guards what follows
-	apps    map[string]*app
-	deas    offers
-	stagers offers
-	monitor *heartbeat.Monitor
-	leaving map[string]bool      // DEAs that said good-bye and still have instances
-	told    map[string]time.Time // problems that were told already, so that they are not told at each look
+	mu        sync.Mutex // guards what follows
+	apps      map[string]*app
+	deleted   map[string]deletion // apps that are no more, by guid
+	deas      offers
+	stagers   offers
+	stagings  int // that stagers work on for us
+	nodes     map[string]*node
+	monitor   *heartbeat.Monitor
+	lived     map[heartbeat.Slot]string // the DEA that listed an instance in a slot last, unless it is known to have ended
+	strangers map[string]time.Time      // instances of apps that we do not know, and since when they are seen
+	told      map[string]time.Time      // problems that were told already, so that they are not told at each look
 }
 
 // app is what should run.
@@ -82,7 +97,24 @@ type app struct {
 	release release  // wanted
 	rollout *rollout // nil when no new version is on its way
 	staging bool
+
+	crashes map[int]crash // by index: the last one
 }
+
+// A crash is the end of an instance, whose files its DEA keeps for a while.
+type crash struct {
+	instance string
+	at       time.Time
+}
+
+// A deletion is what is remembered of an app that is no more, as long as its crashed instances may be.
+type deletion struct {
+	name string
+	at   time.Time
+}
+
+// remembered is how long a DEA keeps the files of a crashed instance, about.
+const remembered = 2 * time.Hour
 
 // A release is one staged version of an app.
 type release struct {
@@ -92,33 +124,23 @@ type release struct {
 	command   string
 }
 
-// Settings are what people say of an app.
-type Settings struct {
-	Name      string   `json:"name"`
-	Instances int      `json:"instances"`
-	MemoryMB  int64    `json:"memory_mb"`
-	DiskMB    int64    `json:"disk_mb"`
-	Env       []string `json:"env,omitempty"`
-	Routes    []string `json:"routes,omitempty"`  // empty: one, <name>.<domain>
-	Command   string   `json:"command,omitempty"` // empty: that of the droplet
-
-	// Buildpack is the key of an uploaded one, or a git URL; empty tries all.
-	Buildpack string `json:"buildpack,omitempty"`
-}
-
 // New returns a controller that does nothing yet.
 func New(cfg Config, conn *nats.Conn, blobs Blobs) *Controller {
 	cfg.StagingTimeout = cmp.Or(cfg.StagingTimeout, 15*time.Minute)
 	cfg.RolloutTimeout = cmp.Or(cfg.RolloutTimeout, 2*time.Minute)
+	cfg.PlacementTimeout = cmp.Or(cfg.PlacementTimeout, 20*time.Second)
+	cfg.Silence = cmp.Or(cfg.Silence, 30*time.Second)
+	cfg.Strangers = cmp.Or(cfg.Strangers, time.Minute)
 	cfg.Tick = cmp.Or(cfg.Tick, time.Second)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Controller{
-		cfg: cfg, conn: conn, blobs: blobs, log: cfg.Logger, events: newEventLog(), apps: map[string]*app{},
-		deas: offers{}, stagers: offers{}, leaving: map[string]bool{}, told: map[string]time.Time{},
+		cfg: cfg, conn: conn, blobs: blobs, log: cfg.Logger, events: newEvents(), logs: newLogs(),
+		apps: map[string]*app{}, deleted: map[string]deletion{}, deas: offers{}, stagers: offers{}, nodes: map[string]*node{},
+		lived: map[heartbeat.Slot]string{}, strangers: map[string]time.Time{}, told: map[string]time.Time{},
 		// A controller that starts knows of no app, so there is nothing that it could start twice.
-		monitor: heartbeat.NewMonitor(heartbeat.Config{Settle: -1}),
+		monitor: heartbeat.NewMonitor(heartbeat.Config{Settle: -1, TTL: cfg.Silence}),
 	}
 }
 
@@ -138,6 +160,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return in.Run(ctx) })
+	group.Go(func() error { return c.hearLogs(ctx) })
 	group.Go(func() error {
 		ticker := time.NewTicker(c.cfg.Tick)
 		defer ticker.Stop()
@@ -163,34 +186,20 @@ func (c *Controller) subscribe(in *messaging.Inbox) error {
 	return errors.Join(
 		messaging.Handle(in, messaging.DEAAdvertise, func(_ context.Context, m messaging.Advertisement) {
 			c.locked(func() {
-				if _, known := c.deas[m.ID]; !known {
-					c.tell(Event{Kind: "dea.joined", DEA: m.ID})
-				}
-				c.deas.advertised(m, time.Now())
+				now := time.Now()
+				c.hear(m.ID, now).offered = now
+				c.deas.advertised(m, now)
 			})
 		}),
 		messaging.Handle(in, messaging.StagingAdvertise, func(_ context.Context, m messaging.StagerAdvertisement) {
 			c.locked(func() { c.stagers.stagerAdvertised(m, time.Now()) })
 		}),
 		messaging.Handle(in, messaging.DEAShutdown, func(_ context.Context, m messaging.Goodbye) {
-			c.locked(func() {
-				if _, known := c.deas[m.ID]; known {
-					c.leaving[m.ID] = true
-					c.tell(Event{Kind: "dea.leaving", DEA: m.ID})
-				}
-				delete(c.deas, m.ID)
-				delete(c.stagers, m.ID)
-			})
+			c.locked(func() { c.bidFarewell(m.ID) })
 		}),
 		messaging.Handle(in, messaging.DEAHeartbeat, func(_ context.Context, m messaging.Heartbeat) { c.beat(m) }),
 		messaging.Handle(in, messaging.DropletExited, func(_ context.Context, m messaging.Exit) { c.exited(m) }),
 	)
-}
-
-// tell records an event; c.mu need not be held.
-func (c *Controller) tell(e Event) {
-	e = c.events.add(e)
-	c.log.Info(e.Kind, "app", e.App, "dea", e.DEA, "text", e.Text)
 }
 
 // byGUID finds an app; c.mu is held.
@@ -201,6 +210,17 @@ func (c *Controller) byGUID(guid string) *app {
 		}
 	}
 	return nil
+}
+
+// nameOf is what people call an app; c.mu is held.
+func (c *Controller) nameOf(guid string) string {
+	if a := c.byGUID(guid); a != nil {
+		return a.Name
+	}
+	if was, ok := c.deleted[guid]; ok {
+		return was.name + " (deleted)"
+	}
+	return "unknown app " + short(guid)
 }
 
 // sorted returns the apps by name; c.mu is held.

@@ -100,6 +100,14 @@ func (o offers) stager(memory, disk int64, stack string, now time.Time) (id stri
 	return chosen.id, true
 }
 
+// mostMemory is that of the offer with the most, in MB.
+func (o offers) mostMemory() (most int64) {
+	for _, offer := range o {
+		most = max(most, offer.memory)
+	}
+	return most
+}
+
 // fewest returns the elements for which count is smallest.
 func fewest(list []*offer, count func(*offer) int) []*offer {
 	least := count(slices.MinFunc(list, func(a, b *offer) int { return count(a) - count(b) }))

@@ -14,17 +14,17 @@ import (
 func TestPushOfADeletedApp(t *testing.T) {
 	c := controller.New(controller.Config{}, messagingtest.NewServer(t).Connect(), nil)
 	first := controller.Settings{Name: "app"}
-	deleted, err := c.Prepare(&first)
+	deleted, err := c.Prepare(first)
 	require.NoError(t, err)
 	require.NoError(t, c.Delete("app"))
 	second := controller.Settings{Name: "app"}
-	guid, err := c.Prepare(&second)
+	guid, err := c.Prepare(second)
 	require.NoError(t, err)
 
 	assert.ErrorIs(t, c.Push(t.Context(), deleted, first), controller.ErrNoApp)
 	apps := c.Apps()
 	require.Len(t, apps, 1)
 	assert.Equal(t, guid, apps[0].GUID)
-	_, err = c.Prepare(&second)
+	_, err = c.Prepare(second)
 	assert.ErrorIs(t, err, controller.ErrBusy, "the second push goes on")
 }

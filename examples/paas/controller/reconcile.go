@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 	"time"
 
 	"github.com/deakit/deakit/heartbeat"
@@ -29,17 +29,8 @@ func (c *Controller) beat(m messaging.Heartbeat) {
 			c.tellState(i, m.DEA)
 		}
 	}
-	if c.leaving[m.DEA] && !alive(m) {
-		delete(c.leaving, m.DEA)
-		c.monitor.Forget(m.DEA)
-		c.tell(Event{Kind: "dea.left", DEA: m.DEA})
-	}
+	c.beaten(m, now)
 	c.reconcile(now)
-}
-
-// alive tells whether a heartbeat lists an instance that is more than a memory.
-func alive(m messaging.Heartbeat) bool {
-	return slices.ContainsFunc(m.Droplets, func(i messaging.Instance) bool { return i.State != messaging.Crashed })
 }
 
 // tellState tells of a change of an instance that somebody follows.
@@ -61,18 +52,23 @@ func (c *Controller) exited(m messaging.Exit) {
 	defer c.mu.Unlock()
 	now := time.Now()
 	c.monitor.Exited(m, now)
+	if m.Reason == messaging.ReasonCrashed {
+		c.crashed(m.Instance)
+	}
 	a := c.byGUID(string(m.Droplet))
 	if a == nil {
 		return
 	}
 	if m.Reason == messaging.ReasonCrashed {
+		delete(c.lived, heartbeat.Slot{App: a.guid, Version: m.Version, Index: m.Index})
+		a.crashes[m.Index] = crash{m.Instance, now}
 		why := m.ExitDescription
 		if m.ExitStatus >= 0 {
 			why = fmt.Sprintf("%s (status %d)", why, m.ExitStatus)
 		}
 		c.tell(Event{Kind: "instance.crashed", App: a.Name, Index: &m.Index, Text: why})
 		if a.rollout != nil && a.rollout.version == m.Version {
-			c.rollBack(a, fmt.Errorf("instance %d of the new version crashed: %s", m.Index, why))
+			c.rollBack(a, &CrashError{m.Instance, m.Index, why})
 		}
 	}
 	c.reconcile(now)
@@ -80,12 +76,15 @@ func (c *Controller) exited(m messaging.Exit) {
 
 // reconcile compares what should run with what does, and acts on the differences; c.mu is held.
 func (c *Controller) reconcile(now time.Time) {
+	c.bury(now)
 	for _, a := range c.sorted() {
 		c.checkRollout(a, now)
 	}
-	for _, finding := range c.monitor.Check(c.desired(), now) {
+	desired := c.desired()
+	for _, finding := range c.monitor.Check(desired, now) {
 		switch f := finding.(type) {
 		case heartbeat.Missing:
+			c.missed(f.Slot)
 			if f.Due(now) {
 				c.startInstance(f.Slot, now)
 			}
@@ -94,9 +93,47 @@ func (c *Controller) reconcile(now time.Time) {
 				c.startInstance(f.Slot, now)
 			}
 		case heartbeat.Extra:
-			c.stopInstance(f, now)
+			if !c.spared(f, now) {
+				c.stopInstance(f, now)
+			}
 		}
 	}
+	c.forget(desired, now)
+}
+
+// forget drops what is of no use any more, so that nothing grows with time.
+func (c *Controller) forget(desired []heartbeat.Desired, now time.Time) {
+	wanted := map[string]string{}
+	for _, d := range desired {
+		wanted[d.App] = d.Version
+	}
+	maps.DeleteFunc(c.lived, func(slot heartbeat.Slot, _ string) bool { return wanted[slot.App] != slot.Version })
+	maps.DeleteFunc(c.deleted, func(_ string, d deletion) bool { return now.Sub(d.at) > remembered })
+	maps.DeleteFunc(c.strangers, func(_ string, since time.Time) bool { return now.Sub(since) > remembered })
+	for _, a := range c.apps {
+		maps.DeleteFunc(a.crashes, func(_ int, was crash) bool { return now.Sub(was.at) > remembered })
+	}
+}
+
+// spared tells whether an instance is left alone although it is extra: one of the old version while the new one comes up, and
+// for a while one of an app that we have never heard of, which is told.
+func (c *Controller) spared(f heartbeat.Extra, now time.Time) bool {
+	if a := c.byGUID(f.App); a != nil {
+		return a.rollout != nil && f.Version != a.rollout.version && f.Reason == heartbeat.IndexTooHigh
+	}
+	if _, ours := c.deleted[f.App]; ours {
+		return false
+	}
+	since, seen := c.strangers[f.Instance]
+	if !seen {
+		since = now
+		c.strangers[f.Instance] = now
+		c.tell(Event{
+			Kind: "instance.unknown", App: c.nameOf(f.App), Index: &f.Index, DEA: f.DEA,
+			Text: fmt.Sprintf("of no app that this controller has; stopped in %s. A controller that was restarted has none: push again", c.cfg.Strangers),
+		})
+	}
+	return now.Sub(since) < c.cfg.Strangers
 }
 
 func (c *Controller) desired() []heartbeat.Desired {
@@ -121,8 +158,12 @@ func (c *Controller) checkRollout(a *app, now time.Time) {
 	}
 	serving := map[int]bool{}
 	for _, i := range c.monitor.Instances(a.guid, now) {
-		if i.Version == r.version && i.State == messaging.Running && i.Index < r.settings.Instances {
+		switch {
+		case i.Version != r.version || i.Index >= r.settings.Instances:
+		case i.State == messaging.Running:
 			serving[i.Index] = true
+		case i.State == messaging.Starting:
+			r.starved = time.Time{} // when it runs, it makes room for the next
 		}
 	}
 	switch {
@@ -132,7 +173,14 @@ func (c *Controller) checkRollout(a *app, now time.Time) {
 		r.done <- nil
 	case now.After(r.until):
 		c.rollBack(a, fmt.Errorf("%d of %d instances of the new version came up within %s", len(serving), r.settings.Instances, c.cfg.RolloutTimeout))
+	case !r.starved.IsZero() && now.Sub(r.starved) > c.cfg.PlacementTimeout:
+		c.rollBack(a, fmt.Errorf("%d of %d instances of the new version came up, and for %s %s", len(serving), r.settings.Instances,
+			c.cfg.PlacementTimeout, noRoom(r.settings)))
 	}
+}
+
+func noRoom(s Settings) string {
+	return fmt.Sprintf("no DEA offers %d MB of memory and %d MB of disk", s.MemoryMB, s.DiskMB)
 }
 
 // rollBack gives a new version up. The old one, if there is one, has gone on running meanwhile.
@@ -141,6 +189,7 @@ func (c *Controller) rollBack(a *app, why error) {
 	a.rollout = nil
 	if a.release.version == "" {
 		a.stopped, a.crashed = true, true
+		a.Settings = r.settings // what the next push leaves out is as it was in this one
 	}
 	c.tell(Event{Kind: "app.rollback", App: a.Name, Text: why.Error()})
 	err := messaging.DEAStop.Publish(c.conn, messaging.StopMessage{
@@ -155,16 +204,16 @@ func (c *Controller) startInstance(slot heartbeat.Slot, now time.Time) {
 	if a == nil {
 		return
 	}
-	settings, release := a.Settings, a.release
-	if a.rollout != nil && a.rollout.version == slot.Version {
-		settings, release = a.rollout.settings, a.rollout.release
+	settings, release, rollout := a.Settings, a.release, a.rollout
+	if rollout != nil && rollout.version == slot.Version {
+		settings, release = rollout.settings, rollout.release
 	}
 	dea, ok := c.deas.place(a.guid, settings.MemoryMB, settings.DiskMB, c.cfg.Stack, now)
 	if !ok {
-		c.tellOnce(now, Event{
-			Kind: "instance.unplaced", App: a.Name, Index: &slot.Index,
-			Text: fmt.Sprintf("no DEA offers %d MB of memory and %d MB of disk", settings.MemoryMB, settings.DiskMB),
-		})
+		if rollout != nil && rollout.starved.IsZero() {
+			rollout.starved = now
+		}
+		c.tellOnce(now, Event{Kind: "instance.unplaced", App: a.Name, Index: &slot.Index, Text: noRoom(settings)})
 		// What is remembered may be older than the last end of an instance; ask, for the next look.
 		if err := messaging.DEALocate.Publish(c.conn, messaging.Signal{}); err != nil {
 			c.log.Warn("controller.ask.failed", "subject", string(messaging.DEALocate), "error", err)
@@ -175,6 +224,9 @@ func (c *Controller) startInstance(slot heartbeat.Slot, now time.Time) {
 	if err := messaging.DEAStart(dea).Publish(c.conn, message); err != nil {
 		c.log.Warn("controller.start.failed", "app", a.Name, "error", err)
 		return
+	}
+	if rollout != nil {
+		rollout.starved = time.Time{}
 	}
 	c.monitor.Starting(slot.App, slot.Version, slot.Index, now)
 	c.tell(Event{Kind: "instance.placed", App: a.Name, Index: &slot.Index, DEA: dea})
@@ -217,11 +269,7 @@ func (c *Controller) stopInstance(f heartbeat.Extra, now time.Time) {
 		c.log.Warn("controller.stop.failed", "error", err)
 		return
 	}
-	name := f.App
-	if a := c.byGUID(f.App); a != nil {
-		name = a.Name
-	}
-	c.tell(Event{Kind: "instance.stopping", App: name, Index: &f.Index, DEA: f.DEA, Text: cmp.Or(string(f.Reason), "not wanted")})
+	c.tell(Event{Kind: "instance.stopping", App: c.nameOf(f.App), Index: &f.Index, DEA: f.DEA, Text: cmp.Or(string(f.Reason), "not wanted")})
 }
 
 // tellOnce tells of a lasting problem twice a minute.

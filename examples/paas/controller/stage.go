@@ -20,6 +20,8 @@ const (
 type StagingFailure struct {
 	Type    string // NoAppDetectedError and the like, empty when the stager names none
 	Message string
+
+	refused bool // for want of room, before anything was done
 }
 
 func (f *StagingFailure) Error() string {
@@ -29,6 +31,12 @@ func (f *StagingFailure) Error() string {
 	return fmt.Sprintf("staging failed: %s (%s)", f.Message, f.Type)
 }
 
+// A StagingError says why there is no new version of an app.
+type StagingError struct{ Err error }
+
+func (e *StagingError) Error() string { return e.Err.Error() }
+func (e *StagingError) Unwrap() error { return e.Err }
+
 // stage has the package of an app staged and returns the new release. It tells where the log can be read as soon as
 // the stager does.
 func (c *Controller) stage(ctx context.Context, a Settings, guid string) (release, error) {
@@ -36,10 +44,24 @@ func (c *Controller) stage(ctx context.Context, a Settings, guid string) (releas
 		fmt.Errorf("no result from the stager within %s", c.cfg.StagingTimeout))
 	defer cancel()
 	memory, disk := max(a.MemoryMB, minStagingMemoryMB), max(a.DiskMB, minStagingDiskMB)
-	stager, err := c.awaitStager(ctx, memory, disk)
-	if err != nil {
-		return release{}, err
+	for begun := time.Now(); ; {
+		stager, err := c.awaitStager(ctx, a.Name, memory, disk)
+		if err != nil {
+			return release{}, err
+		}
+		staged, err := c.stageOn(ctx, stager, a, guid)
+		var failure *StagingFailure
+		if !errors.As(err, &failure) || !failure.refused || time.Since(begun) > offerLifetime {
+			return staged, err
+		}
+		c.locked(func() { delete(c.stagers, stager) }) // until it has said what it really has
 	}
+}
+
+// stageOn is one attempt, with one stager.
+func (c *Controller) stageOn(ctx context.Context, stager string, a Settings, guid string) (release, error) {
+	c.locked(func() { c.stagings++ })
+	defer c.locked(func() { c.stagings-- })
 	stop := messaging.StagingStopMessage{AppID: messaging.Text(guid)}
 	if err := messaging.StagingStop.Publish(c.conn, stop); err != nil {
 		return release{}, err
@@ -53,6 +75,7 @@ func (c *Controller) stage(ctx context.Context, a Settings, guid string) (releas
 		}
 		if answer.Error != "" {
 			failure := &StagingFailure{Message: answer.Error}
+			failure.refused = answers == 0 && strings.HasPrefix(answer.Error, "Not enough ") // the words of dea_ng
 			if answer.ErrorInfo != nil {
 				failure.Type, failure.Message = answer.ErrorInfo.Type, answer.ErrorInfo.Message
 			}
@@ -75,18 +98,35 @@ func (c *Controller) stage(ctx context.Context, a Settings, guid string) (releas
 	return release{}, errors.New("the stager is gone: nobody listens to its subject any more")
 }
 
-// awaitStager waits a little for a stager with room: one that just started has not advertised yet.
-func (c *Controller) awaitStager(ctx context.Context, memory, disk int64) (string, error) {
-	deadline := time.Now().Add(offerLifetime)
+// shortage is how long stagers without room are asked again when nothing that we know of will give them more.
+const shortage = 2 * time.Second
+
+// awaitStager waits for a stager with room: a little, because one that just started has not advertised yet, or as long as ctx
+// lasts while others of our apps are being staged.
+func (c *Controller) awaitStager(ctx context.Context, app string, memory, disk int64) (string, error) {
+	begun, idle, told := time.Now(), time.Now(), false
 	for {
 		var id string
-		var ok bool
-		c.locked(func() { id, ok = c.stagers.stager(memory, disk, c.cfg.Stack, time.Now()) })
-		if ok {
+		var ok, none, busy bool
+		var most int64
+		c.locked(func() {
+			id, ok = c.stagers.stager(memory, disk, c.cfg.Stack, time.Now())
+			none, busy, most = len(c.stagers) == 0, c.stagings > 0, c.stagers.mostMemory()
+		})
+		missing := fmt.Sprintf("no stager offers %d MB of memory and %d MB of disk", memory, disk)
+		switch {
+		case ok:
 			return id, nil
-		}
-		if time.Now().After(deadline) {
-			return "", fmt.Errorf("no stager offers %d MB of memory and %d MB of disk", memory, disk)
+		case none && time.Since(begun) > offerLifetime:
+			return "", errors.New("no stager is there")
+		case busy:
+			idle = time.Now()
+			if !told {
+				told = true
+				c.tell(Event{Kind: "staging.waiting", App: app, Text: missing + " now; others are being staged"})
+			}
+		case !none && time.Since(idle) > shortage:
+			return "", fmt.Errorf("%s; the most is %d MB of memory", missing, most)
 		}
 		// What is remembered of the stagers may be older than the end of their last task.
 		if err := messaging.StagingLocate.Publish(c.conn, messaging.Signal{}); err != nil {

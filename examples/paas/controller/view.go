@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -16,23 +15,18 @@ type AppView struct {
 	Settings
 	GUID          string   `json:"guid"`
 	Routes        []string `json:"routes"`
-	State         string   `json:"state"` // STARTED, STOPPED, STAGING, or CRASHED when its first version did not come up
+	State         string   `json:"state"` // see view
 	Version       string   `json:"version,omitempty"`
 	DropletSHA1   string   `json:"droplet_sha1,omitempty"`
 	UsedBuildpack string   `json:"detected_buildpack,omitempty"`
 	StartCommand  string   `json:"start_command,omitempty"`
-	Running       int      `json:"running"`
+	Running       int      `json:"running"` // of the wanted indexes, those that have an instance that serves
 
-	Instances []messaging.FoundInstance `json:"found_instances,omitempty"` // with their figures, when one app is asked for
-}
+	// When one app is asked for: its instances with their figures, and of indexes without, the one that crashed last.
+	Instances []messaging.FoundInstance `json:"found_instances,omitempty"`
 
-// A DEAView is what the API tells of a DEA.
-type DEAView struct {
-	ID        string         `json:"id"`
-	MemoryMB  int64          `json:"available_memory_mb"`
-	DiskMB    int64          `json:"available_disk_mb"`
-	Zone      string         `json:"zone"`
-	Instances map[string]int `json:"instances"` // by the name of the app
+	// Those of them of which no log line has come, as their DEAs send none: what they wrote is in their files only.
+	Silent []string `json:"silent,omitempty"`
 }
 
 // Apps lists all apps by name.
@@ -46,24 +40,34 @@ func (c *Controller) Apps() []AppView {
 	return views
 }
 
-// view describes an app; c.mu is held.
+// view describes an app; c.mu is held. Its state is STARTED, STAGING before the first version, CRASHED when that did not come
+// up, STOPPING while instances live that should not, or STOPPED.
 func (c *Controller) view(a *app) AppView {
 	v := AppView{
 		Settings: a.Settings, GUID: a.guid, Routes: a.routes(c.cfg.Domain), State: "STARTED", Version: a.release.version,
 		DropletSHA1: a.release.sha1, UsedBuildpack: a.release.buildpack, StartCommand: cmp.Or(a.Command, a.release.command),
+	}
+	living, serving := 0, map[int]bool{}
+	for _, i := range c.monitor.Instances(a.guid, time.Now()) {
+		if i.State != messaging.Crashed {
+			living++
+		}
+		if i.Index < a.Instances && (i.State == messaging.Running || i.State == messaging.Evacuating) {
+			serving[i.Index] = true
+		}
 	}
 	switch {
 	case a.staging && a.release.version == "":
 		v.State = "STAGING"
 	case a.crashed:
 		v.State = "CRASHED"
+	case a.stopped && living > 0:
+		v.State = "STOPPING"
 	case a.stopped:
 		v.State = "STOPPED"
 	}
-	for _, i := range c.monitor.Instances(a.guid, time.Now()) {
-		if i.State == messaging.Running || i.State == messaging.Evacuating {
-			v.Running++
-		}
+	if !a.stopped { // what was told to stop serves nobody any more
+		v.Running = len(serving)
 	}
 	return v
 }
@@ -76,12 +80,50 @@ func (c *Controller) App(ctx context.Context, name string) (AppView, error) {
 		c.mu.Unlock()
 		return AppView{}, fmt.Errorf("app %s: %w", name, ErrNoApp)
 	}
-	v, expect := c.view(a), len(c.monitor.Instances(a.guid, time.Now()))
+	v, expect := c.view(a), c.expected(a, -1)
 	c.mu.Unlock()
-	v.Instances = c.find(ctx, messaging.FindMessage{
+	found := c.find(ctx, messaging.FindMessage{
 		Filter: messaging.Filter{Droplet: messaging.Text(v.GUID)}, IncludeStats: true,
 	}, expect)
+	v.Instances = worthShowing(found, v.Settings.Instances)
+	for _, i := range v.Instances {
+		if c.logs.silent(v.GUID, i.Instance) {
+			v.Silent = append(v.Silent, i.Instance)
+		}
+	}
 	return v, nil
+}
+
+// expected is how many instances of an app, crashed ones included, should answer; of one index, or of all if that is negative.
+// c.mu is held.
+func (c *Controller) expected(a *app, index int) int {
+	known := map[string]bool{}
+	for _, i := range c.monitor.Instances(a.guid, time.Now()) {
+		if index < 0 || i.Index == index {
+			known[i.Instance] = true
+		}
+	}
+	for i, was := range a.crashes { // heartbeats tell of these later
+		if index < 0 || i == index {
+			known[was.instance] = true
+		}
+	}
+	return len(known)
+}
+
+// worthShowing leaves out crashed instances but for the last one of each wanted index that has no other.
+func worthShowing(found []messaging.FoundInstance, indexes int) []messaging.FoundInstance {
+	best := map[int]messaging.FoundInstance{}
+	for _, i := range found {
+		other, ok := best[i.Index]
+		crashed := i.State == messaging.Crashed
+		if !ok || !crashed || other.State == messaging.Crashed && i.StateTimestamp > other.StateTimestamp {
+			best[i.Index] = i
+		}
+	}
+	return slices.DeleteFunc(found, func(i messaging.FoundInstance) bool {
+		return i.State == messaging.Crashed && (i.Index >= indexes || best[i.Index].Instance != i.Instance)
+	})
 }
 
 // find collects the answers to a question, until as many have come as are expected or half a second is over: nobody
@@ -114,12 +156,7 @@ func (c *Controller) FileURL(ctx context.Context, name string, index int, path s
 	expect := 0
 	c.locked(func() {
 		if a := c.apps[name]; a != nil {
-			guid = a.guid
-		}
-		for _, i := range c.monitor.Instances(guid, time.Now()) {
-			if i.Index == index {
-				expect++
-			}
+			guid, expect = a.guid, c.expected(a, index)
 		}
 	})
 	if guid == "" {
@@ -144,24 +181,4 @@ func (c *Controller) FileURL(ctx context.Context, name string, index int, path s
 // rank orders the states by how likely somebody means such an instance.
 func rank(s messaging.State) int {
 	return slices.Index([]messaging.State{messaging.Running, messaging.Evacuating, messaging.Starting, messaging.Crashed}, s)
-}
-
-// DEAs lists the DEAs that offer capacity.
-func (c *Controller) DEAs() []DEAView {
-	views := []DEAView{}
-	c.locked(func() {
-		for _, id := range slices.Sorted(maps.Keys(c.deas)) {
-			o := c.deas[id]
-			v := DEAView{ID: id, MemoryMB: o.memory, DiskMB: o.disk, Zone: o.zone, Instances: map[string]int{}}
-			for guid, n := range o.apps {
-				name := guid
-				if a := c.byGUID(guid); a != nil {
-					name = a.Name
-				}
-				v.Instances[name] = n
-			}
-			views = append(views, v)
-		}
-	})
-	return views
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/container/resources"
@@ -17,9 +18,13 @@ import (
 	"github.com/deakit/deakit/droplet/instance"
 )
 
+// linesPerSecond bounds what one instance may write to the log of its app.
+const linesPerSecond = 1000
+
 // A deaNode is a DEA with what it works with, as it would stand on a machine of its own.
 type deaNode struct {
 	dea     *dea.DEA
+	lines   *applog.NATS // of its apps
 	fileAPI *fileAPI
 	close   func()
 }
@@ -84,6 +89,11 @@ func (p *Platform) openDEA(index int) (*deaNode, error) {
 		node.close()
 		return nil, err
 	}
+	node.lines, err = applog.NewNATS(applog.NATSConfig{Conn: conn, Logger: log})
+	if err != nil {
+		node.close()
+		return nil, err
+	}
 	host := directory.NewToken() + "." + p.opts.Domain
 	node.dea, err = dea.New(dea.Config{
 		Index: index, BaseDir: p.path(name), HostIP: "127.0.0.1", Zone: fmt.Sprintf("z%d", index+1),
@@ -91,6 +101,7 @@ func (p *Platform) openDEA(index int) (*deaNode, error) {
 		Instance: instance.Config{RouteDrain: 200 * time.Millisecond},
 	}, dea.Parts{
 		Conn: conn, Backend: backend, Droplets: store, Signer: signer, Logger: log,
+		Logs: node.lines, LogLines: linesPerSecond,
 		Ledger: resources.NewLedger(resources.Capacity{MemoryBytes: p.opts.MemoryMB << 20, DiskBytes: 64 << 30}),
 	})
 	if err == nil {
@@ -111,10 +122,11 @@ func (n *deaNode) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	api, endAPI := context.WithCancel(context.WithoutCancel(ctx))
-	group.Go(func() error { return n.fileAPI.Run(api) })
+	beside, endBeside := context.WithCancel(context.WithoutCancel(ctx)) // what the DEA needs until it has ended
+	group.Go(func() error { return n.fileAPI.Run(beside) })
+	group.Go(func() error { return n.lines.Run(beside) })
 	group.Go(func() error {
-		defer endAPI()
+		defer endBeside()
 		return n.dea.Run(ctx)
 	})
 	return group.Wait()

@@ -218,7 +218,9 @@ func TestEvacuationLosesNoRequest(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, deas, 2)
 	stop := s.load("app")
-	require.NoError(t, s.Evacuate(t.Context(), deas[1].ID[:6]))
+	evacuation, err := s.Evacuate(t.Context(), deas[1].ID[:6], false)
+	require.NoError(t, err)
+	assert.Equal(t, controller.Evacuation{DEA: deas[1].ID, Instances: 1}, evacuation)
 	s.eventually("both instances run on the DEA that is left", func() bool {
 		app, err := s.App(t.Context(), "app")
 		return err == nil && len(app.Instances) == 2 && app.Instances[0].DEA == deas[0].ID && app.Instances[1].DEA == deas[0].ID
@@ -227,7 +229,8 @@ func TestEvacuationLosesNoRequest(t *testing.T) {
 	assert.Empty(t, failed)
 	assert.NotZero(t, requests)
 	var refused *client.APIError
-	assert.ErrorAs(t, s.Evacuate(t.Context(), "no-such-dea"), &refused)
+	_, err = s.Evacuate(t.Context(), "no-such-dea", false)
+	assert.ErrorAs(t, err, &refused)
 }
 
 func TestWhatCannotBeStagedIsSaid(t *testing.T) {

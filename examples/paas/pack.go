@@ -1,0 +1,151 @@
+package main
+
+import (
+	"archive/zip"
+	"context"
+	"crypto/sha1" //nolint:gosec // names content, protects nothing
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/deakit/deakit/droplet"
+)
+
+// packSource packs a directory into a temporary file, which is gone when it is closed.
+func packSource(ctx context.Context, dir string) (io.ReadCloser, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	file, err := unnamed()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := droplet.Pack(ctx, file, root, ".", droplet.PackOptions{Level: 1}); err != nil {
+		return nil, fmt.Errorf("pack %s: %w", dir, closeAfter(file, err))
+	}
+	return rewound(file)
+}
+
+// unnamed returns a file that has no name any more.
+func unnamed() (*os.File, error) {
+	file, err := os.CreateTemp("", "deakit-push-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(file.Name()); err != nil {
+		return nil, closeAfter(file, err)
+	}
+	return file, nil
+}
+
+func rewound(file *os.File) (io.ReadCloser, error) {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return nil, closeAfter(file, err)
+	}
+	return file, nil
+}
+
+// closeAfter gives a file up because of err.
+func closeAfter(file *os.File, err error) error {
+	_ = file.Close() // what it held is not wanted
+	return err
+}
+
+// openBuildpack returns a buildpack as a zip file, with a key that changes with its content.
+func openBuildpack(path string) (io.ReadCloser, string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, "", fmt.Errorf("buildpack: %w; give a directory, a zip file, or a git URL", err)
+	}
+	file, err := unnamed()
+	if err != nil {
+		return nil, "", err
+	}
+	digest := sha1.New() //nolint:gosec // see above
+	out := io.MultiWriter(file, digest)
+	if info.IsDir() {
+		err = zipDir(out, path)
+	} else {
+		err = copyFile(out, path)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("buildpack %s: %w", path, closeAfter(file, err))
+	}
+	content, err := rewound(file)
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(strings.TrimSuffix(filepath.Base(path), ".zip")))
+	return content, name + "_" + hex.EncodeToString(digest.Sum(nil)), err
+}
+
+func copyFile(w io.Writer, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = io.Copy(w, file)
+	return err
+}
+
+// zipDir zips a directory with modes and links.
+func zipDir(w io.Writer, dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	archive := zip.NewWriter(w)
+	err = fs.WalkDir(root.FS(), ".", func(p string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		return zipMember(archive, root, p)
+	})
+	if err != nil {
+		return err
+	}
+	return archive.Close()
+}
+
+func zipMember(archive *zip.Writer, root *os.Root, p string) error {
+	info, err := root.Lstat(p)
+	if err != nil {
+		return err
+	}
+	header := &zip.FileHeader{Name: p, Method: zip.Deflate} // without a time: the same content has the same key
+	header.SetMode(info.Mode())
+	var content io.Reader
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, err := root.Readlink(p)
+		if err != nil {
+			return err
+		}
+		content = strings.NewReader(target)
+	case info.Mode().IsRegular():
+		file, err := root.Open(p)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		content = file
+	default:
+		return nil // sockets and the like have no place in a buildpack
+	}
+	member, err := archive.CreateHeader(header)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(member, content)
+	return err
+}
