@@ -1,6 +1,10 @@
 package applog
 
-import "time"
+import (
+	"time"
+
+	"github.com/deakit/deakit/messaging"
+)
 
 // A Line is one line of the log of an app.
 type Line struct {
@@ -20,7 +24,7 @@ type Line struct {
 }
 
 // Source tells which part of the platform a line comes from (Loggregator's source_type).
-type Source string
+type Source = messaging.LogSource
 
 // Sources of lines.
 const (
@@ -30,7 +34,7 @@ const (
 )
 
 // Stream tells which output of a process a line was written to.
-type Stream string
+type Stream = messaging.LogStream
 
 // Streams of lines. A line with another one counts as Stdout.
 const (

@@ -129,7 +129,7 @@ func (n *NATS) publish(ctx context.Context, lines []Line, connected <-chan nats.
 func (n *NATS) publishOne(line Line) error {
 	m := messaging.AppLogLine{
 		Time: line.Time.UTC(), App: messaging.Text(line.App), Instance: line.Instance,
-		Source: string(cmp.Or(line.Source, App)), Stream: string(cmp.Or(line.Stream, Stdout)), Text: cut(line.Text, n.cfg.MaxText),
+		Source: cmp.Or(line.Source, App), Stream: cmp.Or(line.Stream, Stdout), Text: cut(line.Text, n.cfg.MaxText),
 	}
 	if line.Instance != "" {
 		m.Index = &line.Index

@@ -37,7 +37,13 @@ type AppLogLine struct {
 	App      Text      `json:"app"`                        // app guid
 	Instance string    `json:"instance,omitempty"`         // guid; absent when the line belongs to no instance
 	Index    *int      `json:"index,omitempty"`            // of the instance; absent likewise
-	Source   string    `json:"source" validate:"required"` // "APP", "DEA" or "STG", the staging
-	Stream   string    `json:"stream" validate:"required"` // "stdout" or "stderr"
+	Source   LogSource `json:"source" validate:"required"` // "APP", "DEA" or "STG", the staging
+	Stream   LogStream `json:"stream" validate:"required"` // "stdout" or "stderr"
 	Text     string    `json:"text"`                       // without its end; what was no UTF-8 is the replacement character
 }
+
+// LogSource tells which part of the platform a line comes from (Loggregator's source_type).
+type LogSource string
+
+// LogStream tells which output of a process a line was written to.
+type LogStream string

@@ -59,8 +59,8 @@ func (c *logsCmd) Run(e *env) error {
 	})
 }
 
-func (c *logsCmd) wanted(line applog.Message) bool {
-	return (c.Index == nil || *c.Index == line.Index) &&
+func (c *logsCmd) wanted(line messaging.AppLogLine) bool {
+	return (c.Index == nil || line.Index != nil && *c.Index == *line.Index) &&
 		(!c.Stderr || line.Stream == applog.Stderr && line.Source == applog.App)
 }
 
@@ -69,11 +69,14 @@ func hasIndex(app controller.AppView, index int) bool {
 }
 
 // showLine shows one line with its time and where it comes from, as in "[app/0]", "[app/0 err]" or "[app/0 dea]".
-func showLine(e *env, name string, line applog.Message) error {
+func showLine(e *env, name string, line messaging.AppLogLine) error {
 	if e.cli.JSON {
 		return json.NewEncoder(os.Stdout).Encode(line)
 	}
-	from := fmt.Sprintf("%s/%d", name, line.Index)
+	from := name
+	if line.Index != nil {
+		from += fmt.Sprintf("/%d", *line.Index)
+	}
 	switch {
 	case line.Source != applog.App:
 		from += " " + strings.ToLower(string(line.Source))
