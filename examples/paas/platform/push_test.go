@@ -119,7 +119,7 @@ func TestLogsFollowInstancesThatComeLater(t *testing.T) {
 	first := <-begun
 	assert.Equal(t, 0, *first.Index)
 	require.NoError(t, s.Scale(t.Context(), "app", 2))
-	assert.Equal(t, 1, (<-begun).Index)
+	assert.Equal(t, 1, *(<-begun).Index)
 	require.NoError(t, s.push(dir, controller.Settings{Name: "app"}))
 	third, fourth := <-begun, <-begun
 	assert.ElementsMatch(t, []int{0, 1}, []int{*third.Index, *fourth.Index})
