@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/examples/paas/platform"
+	"github.com/deakit/deakit/messaging"
 )
 
 // A terminal is where a test gives commands to a platform that runs.
@@ -80,7 +80,7 @@ func TestPushThatCrashesShowsItsLastLines(t *testing.T) {
 	assert.Contains(t, errs, "paas logs crash\n")
 	assert.Regexp(t, `(?m)^\d\d:\d\d:\d\d\.\d{3}  \[crash/0\] boom$`, w.succeeds("logs", "crash"))
 	assert.NotContains(t, w.succeeds("logs", "--stderr", "crash"), "boom")
-	var line applog.Message
+	var line messaging.AppLogLine
 	require.NoError(t, json.NewDecoder(strings.NewReader(w.succeeds("logs", "--json", "crash"))).Decode(&line))
 	assert.NotEmpty(t, line.Text)
 	assert.Contains(t, w.succeeds("app", "crash"), "CRASHED")

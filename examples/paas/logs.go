@@ -59,25 +59,30 @@ func (c *logsCmd) Run(e *env) error {
 	})
 }
 
-func (c *logsCmd) wanted(line applog.Message) bool {
-	return (c.Index == nil || *c.Index == line.Index) &&
-		(!c.Stderr || line.Stream == applog.Stderr && line.Source == applog.App)
+func (c *logsCmd) wanted(line messaging.AppLogLine) bool {
+	return (c.Index == nil || line.Index != nil && *c.Index == *line.Index) &&
+		(!c.Stderr || line.Stream == string(applog.Stderr) && fromApp(line))
 }
+
+func fromApp(line messaging.AppLogLine) bool { return line.Source == string(applog.App) }
 
 func hasIndex(app controller.AppView, index int) bool {
 	return slices.ContainsFunc(app.Instances, func(i messaging.FoundInstance) bool { return i.Index == index })
 }
 
 // showLine shows one line with its time and where it comes from, as in "[app/0]", "[app/0 err]" or "[app/0 dea]".
-func showLine(e *env, name string, line applog.Message) error {
+func showLine(e *env, name string, line messaging.AppLogLine) error {
 	if e.cli.JSON {
 		return json.NewEncoder(os.Stdout).Encode(line)
 	}
-	from := fmt.Sprintf("%s/%d", name, line.Index)
+	from := name
+	if line.Index != nil {
+		from += fmt.Sprintf("/%d", *line.Index)
+	}
 	switch {
-	case line.Source != applog.App:
-		from += " " + strings.ToLower(string(line.Source))
-	case line.Stream == applog.Stderr:
+	case !fromApp(line):
+		from += " " + strings.ToLower(line.Source)
+	case line.Stream == string(applog.Stderr):
 		from += " err"
 	}
 	e.screen.line("%s  [%s] %s", line.Time.Local().Format("15:04:05.000"), printable(from), printable(line.Text))
@@ -134,7 +139,7 @@ func lastWords(ctx context.Context, cl *client.Client, app, instance string) []s
 		case err != nil:
 			return words // they are a help, no more
 		case line.Instance != instance:
-		case line.Source == applog.App:
+		case fromApp(line):
 			words = append(words, line.Text)
 			words = words[max(0, len(words)-10):]
 		case strings.Contains(line.Text, "crashed: "):

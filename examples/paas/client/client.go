@@ -15,8 +15,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/examples/paas/controller"
+	"github.com/deakit/deakit/messaging"
 )
 
 // A Client talks to one platform. It may be used from several goroutines at once.
@@ -159,12 +159,12 @@ func (c *Client) Events(ctx context.Context, after int64, follow bool) func(yiel
 }
 
 // Logs yields the newest lines of an app, and with follow those that come until ctx ends or the app is deleted.
-func (c *Client) Logs(ctx context.Context, app string, follow bool) func(yield func(applog.Message, error) bool) {
+func (c *Client) Logs(ctx context.Context, app string, follow bool) func(yield func(messaging.AppLogLine, error) bool) {
 	path := appPath(app) + "/logs"
 	if follow {
 		path += "?follow=true"
 	}
-	return stream[applog.Message](ctx, c, path)
+	return stream[messaging.AppLogLine](ctx, c, path)
 }
 
 // stream yields the JSON values of an answer as they come, until ctx ends.

@@ -1,13 +1,11 @@
 package controller
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"sync"
 
-	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -30,7 +28,7 @@ type logs struct {
 }
 
 type appLog struct {
-	lines  *journal[applog.Message]
+	lines  *journal[messaging.AppLogLine]
 	voices map[string]bool // instances that sent a line; guarded by logs.mu
 }
 
@@ -41,7 +39,7 @@ func (l *logs) open(guid string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.apps[guid] = &appLog{
-		lines:  newJournal(keptLines, func(m applog.Message) int { return len(m.Text) + lineOverhead }),
+		lines:  newJournal(keptLines, func(m messaging.AppLogLine) int { return len(m.Text) + lineOverhead }),
 		voices: map[string]bool{},
 	}
 }
@@ -56,7 +54,7 @@ func (l *logs) drop(guid string) {
 	}
 }
 
-func (l *logs) of(guid string) *journal[applog.Message] {
+func (l *logs) of(guid string) *journal[messaging.AppLogLine] {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if a := l.apps[guid]; a != nil {
@@ -66,10 +64,10 @@ func (l *logs) of(guid string) *journal[applog.Message] {
 }
 
 // heard takes a line. Those of apps that nobody here knows are none of our business.
-func (l *logs) heard(m applog.Message) {
+func (l *logs) heard(m messaging.AppLogLine) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := l.apps[m.App]
+	a := l.apps[string(m.App)]
 	if a == nil {
 		return
 	}
@@ -77,7 +75,7 @@ func (l *logs) heard(m applog.Message) {
 		clear(a.voices) // those that live are heard again; of a quiet one the files are shown instead
 	}
 	a.voices[m.Instance] = true
-	a.lines.add(func(int64) applog.Message { return m })
+	a.lines.add(func(int64) messaging.AppLogLine { return m })
 }
 
 // silent tells whether no line of an instance has come: its DEA may send none.
@@ -92,8 +90,8 @@ func (l *logs) silent(guid, instance string) bool {
 func (c *Controller) hearLogs(ctx context.Context) error {
 	in := messaging.NewInbox(c.conn, c.log)
 	defer in.Close()
-	all := messaging.Subject[applog.Message](applog.DefaultPrefix + ".*")
-	if err := messaging.Handle(in, all, func(_ context.Context, m applog.Message) { c.logs.heard(m) }); err != nil {
+	all := messaging.Subject[messaging.AppLogLine](messaging.AppLogPrefix + ".*")
+	if err := messaging.Handle(in, all, func(_ context.Context, m messaging.AppLogLine) { c.logs.heard(m) }); err != nil {
 		return fmt.Errorf("controller: %w", err)
 	}
 	return in.Run(ctx)
@@ -101,8 +99,8 @@ func (c *Controller) hearLogs(ctx context.Context) error {
 
 // Logs yields the newest lines of an app by time, and with follow those that come, of instances that are yet to be started
 // too, until ctx ends or the app is deleted.
-func (c *Controller) Logs(ctx context.Context, name string, follow bool) (func(yield func(applog.Message) bool), error) {
-	var lines *journal[applog.Message]
+func (c *Controller) Logs(ctx context.Context, name string, follow bool) (func(yield func(messaging.AppLogLine) bool), error) {
+	var lines *journal[messaging.AppLogLine]
 	c.locked(func() {
 		if a := c.apps[name]; a != nil {
 			lines = c.logs.of(a.guid)
@@ -111,10 +109,10 @@ func (c *Controller) Logs(ctx context.Context, name string, follow bool) (func(y
 	if lines == nil {
 		return nil, fmt.Errorf("app %s: %w", name, ErrNoApp)
 	}
-	return func(yield func(applog.Message) bool) {
+	return func(yield func(messaging.AppLogLine) bool) {
 		kept, last, _ := lines.after(0)
-		slices.SortStableFunc(kept, func(a, b applog.Message) int {
-			return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Index, b.Index))
+		slices.SortStableFunc(kept, func(a, b messaging.AppLogLine) int {
+			return a.Time.Compare(b.Time)
 		})
 		for _, line := range kept {
 			if !yield(line) {

@@ -12,6 +12,7 @@ import (
 	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/examples/paas/client"
 	"github.com/deakit/deakit/examples/paas/controller"
+	"github.com/deakit/deakit/messaging"
 )
 
 func TestSecondPushKeepsWhatItLeavesOut(t *testing.T) {
@@ -52,8 +53,10 @@ func TestSecondPushKeepsWhatItLeavesOut(t *testing.T) {
 	}
 }
 
+func fromApp(line messaging.AppLogLine) bool { return line.Source == string(applog.App) }
+
 // logs collects what an app wrote.
-func (s *served) logs(app string) (lines []applog.Message) {
+func (s *served) logs(app string) (lines []messaging.AppLogLine) {
 	s.t.Helper()
 	for line, err := range s.Logs(s.t.Context(), app, false) {
 		require.NoError(s.t, err)
@@ -69,18 +72,18 @@ func TestLogsHoldWhatCrashedInstancesWrote(t *testing.T) {
 	assert.Equal(t, "crash", failure.App)
 	require.NotEmpty(t, failure.Instance)
 	s.eventually("the crash is logged", func() bool {
-		return slices.ContainsFunc(s.logs("crash"), func(m applog.Message) bool { return strings.Contains(m.Text, "crashed") })
+		return slices.ContainsFunc(s.logs("crash"), func(m messaging.AppLogLine) bool { return strings.Contains(m.Text, "crashed") })
 	})
 	var texts []string
 	lines := s.logs("crash")
 	for _, line := range lines {
 		assert.Equal(t, failure.Instance, line.Instance)
-		if line.Source == applog.App {
-			texts = append(texts, string(line.Stream)+" "+line.Text)
+		if fromApp(line) {
+			texts = append(texts, line.Stream+" "+line.Text)
 		}
 	}
 	assert.ElementsMatch(t, []string{"stdout one", "stderr two"}, texts)
-	assert.True(t, slices.IsSortedFunc(lines, func(a, b applog.Message) int { return a.Time.Compare(b.Time) }))
+	assert.True(t, slices.IsSortedFunc(lines, func(a, b messaging.AppLogLine) int { return a.Time.Compare(b.Time) }))
 	app, err := s.App(t.Context(), "crash")
 	require.NoError(t, err)
 	require.Len(t, app.Instances, 1, "the one that crashed")
@@ -92,8 +95,8 @@ func TestLogsHoldWhatCrashedInstancesWrote(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, app.Instances, 1, "the one that runs")
 	assert.NotEqual(t, failure.Instance, app.Instances[0].Instance)
-	assert.Equal(t, "one", s.logs("crash")[slices.IndexFunc(s.logs("crash"), func(m applog.Message) bool {
-		return m.Instance == failure.Instance && m.Source == applog.App && m.Stream == applog.Stdout
+	assert.Equal(t, "one", s.logs("crash")[slices.IndexFunc(s.logs("crash"), func(m messaging.AppLogLine) bool {
+		return m.Instance == failure.Instance && fromApp(m) && m.Stream == string(applog.Stdout)
 	})].Text, "what crashed is still there")
 }
 
@@ -101,7 +104,7 @@ func TestLogsFollowInstancesThatComeLater(t *testing.T) {
 	s := serve(t)
 	dir := source(t, "web: sh -c 'echo begun $VCAP_APPLICATION; exec perl server.pl'\n")
 	require.NoError(t, s.push(dir, controller.Settings{Name: "app"}))
-	begun := make(chan applog.Message, 100)
+	begun := make(chan messaging.AppLogLine, 100)
 	ended := make(chan error, 1)
 	go func() {
 		for line, err := range s.Logs(context.WithoutCancel(t.Context()), "app", true) {
@@ -109,19 +112,19 @@ func TestLogsFollowInstancesThatComeLater(t *testing.T) {
 				ended <- err
 				return
 			}
-			if line.Source == applog.App && strings.HasPrefix(line.Text, "begun") {
+			if fromApp(line) && strings.HasPrefix(line.Text, "begun") {
 				begun <- line
 			}
 		}
 		ended <- nil
 	}()
 	first := <-begun
-	assert.Equal(t, 0, first.Index)
+	assert.Equal(t, 0, *first.Index)
 	require.NoError(t, s.Scale(t.Context(), "app", 2))
-	assert.Equal(t, 1, (<-begun).Index)
+	assert.Equal(t, 1, *(<-begun).Index)
 	require.NoError(t, s.push(dir, controller.Settings{Name: "app"}))
 	third, fourth := <-begun, <-begun
-	assert.ElementsMatch(t, []int{0, 1}, []int{third.Index, fourth.Index})
+	assert.ElementsMatch(t, []int{0, 1}, []int{*third.Index, *fourth.Index})
 	assert.NotEqual(t, first.Instance, third.Instance)
 	require.NoError(t, s.Delete(t.Context(), "app"))
 	assert.NoError(t, <-ended, "it ends with the app")
