@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -113,7 +112,7 @@ func (c *Controller) Logs(ctx context.Context, name string, follow bool) (func(y
 	return func(yield func(messaging.AppLogLine) bool) {
 		kept, last, _ := lines.after(0)
 		slices.SortStableFunc(kept, func(a, b messaging.AppLogLine) int {
-			return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(index(a), index(b)))
+			return a.Time.Compare(b.Time)
 		})
 		for _, line := range kept {
 			if !yield(line) {
@@ -124,12 +123,4 @@ func (c *Controller) Logs(ctx context.Context, name string, follow bool) (func(y
 			lines.follow(ctx, last)(yield)
 		}
 	}, nil
-}
-
-// index of the instance that a line is of, -1 for one that is of the app.
-func index(line messaging.AppLogLine) int {
-	if line.Index == nil {
-		return -1
-	}
-	return *line.Index
 }

@@ -53,6 +53,8 @@ func TestSecondPushKeepsWhatItLeavesOut(t *testing.T) {
 	}
 }
 
+func fromApp(line messaging.AppLogLine) bool { return line.Source == applog.App }
+
 // logs collects what an app wrote.
 func (s *served) logs(app string) (lines []messaging.AppLogLine) {
 	s.t.Helper()
@@ -76,7 +78,7 @@ func TestLogsHoldWhatCrashedInstancesWrote(t *testing.T) {
 	lines := s.logs("crash")
 	for _, line := range lines {
 		assert.Equal(t, failure.Instance, line.Instance)
-		if line.Source == applog.App {
+		if fromApp(line) {
 			texts = append(texts, string(line.Stream)+" "+line.Text)
 		}
 	}
@@ -110,7 +112,7 @@ func TestLogsFollowInstancesThatComeLater(t *testing.T) {
 				ended <- err
 				return
 			}
-			if line.Source == applog.App && strings.HasPrefix(line.Text, "begun") {
+			if fromApp(line) && strings.HasPrefix(line.Text, "begun") {
 				begun <- line
 			}
 		}
