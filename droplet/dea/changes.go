@@ -11,11 +11,11 @@ import (
 // changed tells the others what became of an instance.
 func (d *DEA) changed(c instance.Change) {
 	s := c.Status
+	d.tellChange(c)
 	if c.From == s.State { // only what is known of it changed
 		d.snapshotDue = true
 		return
 	}
-	d.tellChange(c)
 	// An update may have overtaken the news: what routers know are the routes of now, as the loop alone changes them.
 	s.URIs = c.Instance.Status().URIs
 	switch s.State {

@@ -28,9 +28,12 @@ func (d *DEA) tell(i *instance.Instance, stream applog.Stream, text string) {
 	d.parts.Logs.Emit(line)
 }
 
-// tellChange says what an instance has become.
+// tellChange says what an instance has become. Of a crash it tells after the app's own last words.
 func (d *DEA) tellChange(c instance.Change) {
 	i, s := c.Instance, c.Status
+	if (s.State == messaging.Crashed) != (c.From == s.State) {
+		return
+	}
 	switch s.State {
 	case messaging.Born: // not of those that are taken up again
 		d.tell(i, applog.Stdout, applog.StartingInstance(i.App(), i.Index()))

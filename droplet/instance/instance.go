@@ -113,8 +113,8 @@ type Parts struct {
 	Logger *slog.Logger // nil discards
 }
 
-// A Change is one transition, or, when From is the state of Status, tells that the container became known or the app was
-// spawned. The status is the one after it.
+// A Change is one transition, or, when From is the state of Status, tells that the app was spawned or, of a crash, that
+// its container is gone and its last words were read. The status is the one after it.
 type Change struct {
 	Instance *Instance
 	From     messaging.State // empty when the instance was made

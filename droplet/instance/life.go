@@ -159,7 +159,7 @@ func (l *life) end(ctx context.Context, startErr error) {
 	}
 	l.keepLogs()
 	_ = l.takeDown() // told in the log; the container is an orphan then, which the node removes
-	l.edit(func(s *Status) { s.Handle = "" })
+	l.announce(func(s *Status) { s.Handle = "" })
 	keep := amount(l.message.Limits)
 	keep.MemoryBytes = 0
 	if err := l.reservation.Resize(keep); err != nil && !errors.Is(err, resources.ErrReleased) { // it may be forgotten already
