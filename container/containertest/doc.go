@@ -21,7 +21,8 @@
 // of a storm of calls. Then it looks at what a new back end makes of the rest.
 //
 // What a back end promises not to do is data in its Capabilities, and what one cannot do although the interface asks
-// for it is data in [Tolerances]: in both cases the suite then checks what happens instead. It skips nothing.
+// for it is data in [Tolerances]: in both cases the suite then checks what happens instead. It skips nothing
+// but what Tolerances.Without names: there a back end whose containers are no real ones tells what it is not made for.
 //
 // Containers need sh, env, cat, chmod, find, head, ln, mkdir, mv, rm, sleep and wc. The suite is for tests on Linux; it depends on
 // nothing but the standard library.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -57,6 +58,10 @@ type Tolerances struct {
 
 	// Remote: processes cannot be seen from the host, so that leaks of them cannot be found by looking.
 	Remote bool
+
+	// Without has the tests ("Files/BindMounts") that ask for what the back end is not made for, each with the reason. They
+	// are not run. A name that the suite does not know is an error.
+	Without map[string]string
 }
 
 // Run runs the suite as subtests of t.
@@ -73,6 +78,7 @@ func Run(t *testing.T, cfg Config) {
 	if name := os.Getenv(makerEnv); name != "" {
 		beMaker(t, cfg, name)
 	}
+	without := maps.Clone(cfg.Tolerances.Without)
 	for _, group := range []struct {
 		name  string
 		tests []test
@@ -88,9 +94,18 @@ func Run(t *testing.T, cfg Config) {
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, tc := range group.tests {
+				name := group.name + "/" + tc.name
+				if reason := without[name]; reason != "" {
+					t.Logf("without %s: %s", name, reason)
+					delete(without, name)
+					continue
+				}
 				t.Run(tc.name, func(t *testing.T) { tc.run(newSuite(t, cfg)) })
 			}
 		})
+	}
+	for name, reason := range without {
+		t.Errorf("there is no test %q to do without, or no reason: %q", name, reason)
 	}
 	t.Run("Survive", func(t *testing.T) {
 		if cfg.New(t).Capabilities().Survives {

@@ -1,0 +1,25 @@
+// Package memory is a container back end for tests: containers without processes, whose programs are Go functions and
+// whose files are a tree in memory. Code that takes a container.Backend is tested with it where a real one is too slow,
+// too real, or does not fail when a test wants it to.
+//
+//   - A [Program] is what a ProcessSpec.Path stands for: it gets arguments, environment, streams and signals, and works on
+//     the [Files] of its container. Options.Programs names them.
+//   - [Backend.Next] and [Backend.Always] put a [Hook] before calls: [Fail] lets them fail, a [Gate] holds them until the
+//     test has seen what it wants to see.
+//   - [Process.SetLoad] says what a process uses: Usage tells it, and a container above its memory limit is ended as out of
+//     memory. [Container.OutOfMemory] does the same at will.
+//
+// Nothing happens in real time: the package asks package time alone, so in a bubble of testing/synctest the grace time of
+// Stop, processor time and whatever a program sleeps cost nothing and are exact. Goroutines are those of processes that run,
+// and of the input that they were given.
+//
+// # What it is not
+//
+// There is no host: bind mounts are remembered and show nothing, Info.Path is empty, a port is a number. A program that listens
+// at its port does so on the machine of the test, where another process may have it already. There are no users, resource limits or
+// child processes; all of that is told to the program, and does nothing. A program is a goroutine, which nobody can end from
+// outside: it has to return soon after its context ended. What the back end keeps of the contract of package container is
+// tested with the suite of package containertest.
+//
+// To see what was asked for, ask [Backend.Container] for the [Container]: Spec, Egress, Files and Process are its own.
+package memory
