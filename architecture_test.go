@@ -82,7 +82,7 @@ func TestImportsRunDownwards(t *testing.T) {
 
 func TestServicesNameNoBackEnd(t *testing.T) {
 	for name, p := range packages(t) {
-		for _, back := range []string{"process", "runc", "warden", "garden"} {
+		for _, back := range []string{"process", "runc", "warden", "garden", "memory"} {
 			if slices.Contains(p.Imports, module+"/container/"+back) && !strings.HasPrefix(name, "container/") && layer(name) != 4 {
 				t.Errorf("%s imports the back end %s: take a container.Backend", name, back)
 			}

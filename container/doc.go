@@ -5,6 +5,7 @@
 // tests; a service takes a Backend and never names one:
 //
 //   - container/process runs plain child processes: no isolation, no privileges needed, works everywhere;
+//   - container/memory runs Go functions in place of processes, for tests of what stands on a Backend;
 //   - container/containertest is the conformance suite that each back end passes, measured against the
 //     [Capabilities] that the back end declares;
 //   - container/resources is the ledger of memory and disk from which work reserves before it makes a container.
