@@ -33,7 +33,8 @@ type Config struct {
 	// that routers hear of it first; default 0.
 	RouteDrain time.Duration
 
-	// SampleInterval is the pause between two measurements of a running instance; default 10 s.
+	// SampleInterval is the time between two measurements of a running instance; default 10 s. It has no effect where there
+	// is a Parts.Sampler.
 	SampleInterval time.Duration
 
 	// NProc is the number of processes and threads that the user of the instance may have; default 512. It is only
@@ -95,7 +96,7 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Parts are what an instance works with. All are required but the last two.
+// Parts are what an instance works with. All are required but the last three.
 type Parts struct {
 	Backend  container.Backend
 	Droplets *droplet.Store
@@ -106,6 +107,10 @@ type Parts struct {
 
 	// Observe is told each change, in order, while the instance is locked: it must not block nor call back.
 	Observe func(Change)
+
+	// Sampler measures the instance while it runs, as it does all others of the node; whoever made it calls its Run. With nil,
+	// the instance has one of its own, which costs more where there are many.
+	Sampler *resources.Sampler
 
 	// Logs follows what the app writes, for as long as it runs; nil leaves it in the files of the container.
 	Logs *applog.Follower

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/deakit/deakit/container"
@@ -95,42 +96,41 @@ func (i *Instance) Run(ctx context.Context) {
 	l.end(ctx, err)
 }
 
-// watch waits until the app ends or is told to, and measures it meanwhile.
+// watch waits until the app ends or is told to, and has it measured meanwhile.
 func (l *life) watch(ctx context.Context) {
-	ticker := time.NewTicker(l.cfg.SampleInterval)
-	defer ticker.Stop()
-	for {
-		l.sample(ctx)
-		select {
-		case <-ticker.C:
-		case <-l.exited:
-			return
-		case <-l.stopping.Done():
-			return
-		case <-ctx.Done():
-			return
-		}
+	sampler := l.parts.Sampler
+	if sampler == nil {
+		var done func()
+		sampler, done = l.ownSampler()
+		defer done()
+	}
+	watch := sampler.Watch(l.container, l.sampled)
+	defer watch.Stop()
+	select {
+	case <-l.exited:
+	case <-l.stopping.Done():
+	case <-ctx.Done():
 	}
 }
 
-func (l *life) sample(ctx context.Context) {
-	wanted, done := l.whileAlive(ctx)
-	defer done()
-	limited, cancel := context.WithTimeout(wanted, l.cfg.SampleInterval)
-	defer cancel()
-	usage, err := l.container.Usage(limited)
+// ownSampler runs a sampler for this instance alone, until done is called.
+func (l *life) ownSampler() (_ *resources.Sampler, done func()) {
+	s := resources.NewSampler(resources.SamplerConfig{Interval: l.cfg.SampleInterval})
+	ctx, cancel := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	work.Go(func() { _ = s.Run(ctx) }) // returns nil
+	return s, func() {
+		cancel()
+		work.Wait()
+	}
+}
+
+func (l *life) sampled(sample resources.Sample, err error) {
 	if err != nil {
-		if wanted.Err() == nil {
-			l.log.Error("stat-collector.info-retrieval.failed", "error", err)
-		}
+		l.log.Error("stat-collector.info-retrieval.failed", "error", err)
 		return
 	}
-	l.edit(func(s *Status) {
-		if !s.Usage.At.IsZero() {
-			s.CPU = usage.CPU(s.Usage)
-		}
-		s.Usage = usage
-	})
+	l.edit(func(s *Status) { s.Usage, s.CPU = sample.Usage, sample.CPU })
 }
 
 // end brings the instance to STOPPED or CRASHED: exactly one of them, decided by what came first.
