@@ -33,7 +33,8 @@ type DEA struct {
 	outbox   *messaging.Outbox
 	logs     *applog.Follower // nil: nobody wants the lines of apps
 	http     *http.Client     // for droplets
-	leaving  atomic.Bool      // no new instances, no advertisements; the loop alone sets it
+	sampler  *resources.Sampler
+	leaving  atomic.Bool // no new instances, no advertisements; the loop alone sets it
 
 	// queue carries what others want done by the goroutine of Run, which alone touches the fields below.
 	queue     *mailbox.Mailbox[func()]
@@ -70,8 +71,9 @@ func New(cfg Config, parts Parts) (*DEA, error) {
 	}
 	return &DEA{
 		cfg: cfg, parts: parts, log: log, outbox: messaging.NewOutbox(parts.Conn, log), logs: logs,
-		http:  &http.Client{Transport: &http.Transport{}},
-		queue: mailbox.New[func()](), save: make(chan struct{}, 1), interval: cfg.RegisterInterval,
+		http:    &http.Client{Transport: &http.Transport{}},
+		sampler: resources.NewSampler(resources.SamplerConfig{Interval: cfg.Instance.SampleInterval}),
+		queue:   mailbox.New[func()](), save: make(chan struct{}, 1), interval: cfg.RegisterInterval,
 	}, nil
 }
 
@@ -94,6 +96,7 @@ func (d *DEA) Run(ctx context.Context) error {
 	defer cut()
 	defer d.http.CloseIdleConnections()
 	d.life = life
+	defer d.measure(life)()
 
 	// What can fail comes before what runs here is touched. Messages wait in the inbox until all of it is known again.
 	d.inbox = messaging.NewInbox(d.parts.Conn, d.log)
@@ -117,6 +120,17 @@ func (d *DEA) Run(ctx context.Context) error {
 	close(d.save)
 	<-saved
 	return nil
+}
+
+// measure has all instances measured, until done is called.
+func (d *DEA) measure(ctx context.Context) (done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() { _ = d.sampler.Run(ctx) }) // returns nil
+	return func() {
+		cancel()
+		work.Wait()
+	}
 }
 
 // tellOwnLimits says once what the back end does not enforce.
@@ -265,7 +279,7 @@ func (d *DEA) startInstance(m messaging.StartMessage) {
 // instanceParts are what instances work with.
 func (d *DEA) instanceParts() instance.Parts {
 	return instance.Parts{
-		Backend: d.parts.Backend, Droplets: d.parts.Droplets, Ledger: d.parts.Ledger, Logs: d.logs, Logger: d.log,
+		Backend: d.parts.Backend, Droplets: d.parts.Droplets, Ledger: d.parts.Ledger, Logs: d.logs, Sampler: d.sampler, Logger: d.log,
 		Download: func(ctx context.Context, url string, w io.Writer) error {
 			return transfer.Download(ctx, d.http, url, w, transfer.DownloadOptions{})
 		},
