@@ -15,11 +15,11 @@
 //
 // # What it is not
 //
-// There is no host: bind mounts are remembered and show nothing, Info.Path is empty, a port is a number. A program that listens
-// at its port does so on the machine of the test, where another process may have it already. There are no users, resource limits or
-// child processes; all of that is told to the program, and does nothing. A program is a goroutine, which nobody can end from
-// outside: it has to return soon after its context ended. What the back end keeps of the contract of package container is
-// tested with the suite of package containertest.
+// There is no host: bind mounts are remembered and show nothing, Info.Path is empty, a port is a number. A program that
+// listens at its port does so on the machine of the test, where another process may have it already. There are no child
+// processes; users and resource limits are told to the program, and do nothing. A program is a goroutine, which nobody can
+// end from outside: it has to return soon after its context ended. What the back end keeps of the contract of package
+// container is tested with the suite of package containertest.
 //
-// To see what was asked for, ask [Backend.Container] for the [Container]: Spec, Egress, Files and Process are its own.
+// To see what was asked for, ask [Backend.Container] for the [Container], which tells its Spec, Egress, Files and Processes.
 package memory

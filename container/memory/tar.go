@@ -113,7 +113,8 @@ func (f *Files) archive(w io.Writer, p, name string) error {
 	names := map[*node]string{}
 	for _, at := range all {
 		n := f.nodes[at]
-		h := tar.Header{Name: name + strings.TrimPrefix(at, strings.TrimSuffix(all[0], "/")), Mode: int64(n.mode.Perm()), ModTime: n.modTime}
+		below := strings.TrimPrefix(at, strings.TrimSuffix(all[0], "/"))
+		h := tar.Header{Name: name + below, Mode: int64(n.mode.Perm()), ModTime: n.modTime}
 		data := n.data
 		switch first := names[n]; {
 		case n.mode.IsDir():

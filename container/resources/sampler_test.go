@@ -39,8 +39,10 @@ func inBubble(t *testing.T, cfg resources.SamplerConfig, test func(*fleet)) {
 		ended := make(chan error, 1)
 		go func() { ended <- f.sampler.Run(ctx) }()
 		test(f)
+		before := time.Now()
 		cancel()
 		require.NoError(t, <-ended)
+		assert.Zero(t, time.Since(before), "nothing waits for the end of its time")
 		require.NoError(t, f.backend.Close(t.Context()))
 	})
 }
