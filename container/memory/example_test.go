@@ -17,7 +17,7 @@ import (
 	"github.com/deakit/deakit/messaging"
 )
 
-// Example runs an instance of a droplet whose app is a function, and stops it as soon as it is up.
+// Example runs an instance of a droplet whose app is a function, and stops it as soon as the app says that it is up.
 func Example() {
 	app := func(ctx context.Context, p *memory.Process) int {
 		script, err := io.ReadAll(p.Stdin)
@@ -27,6 +27,9 @@ func Example() {
 		command := strings.TrimSpace(string(script[strings.LastIndex(string(script), "exec bash -c"):]))
 		fmt.Println(command, "on port", p.Getenv("PORT"))
 		term := p.Trap(syscall.SIGTERM)
+		if err := p.Files().WriteFile("state.json", []byte(`{"state": "RUNNING"}`), 0o600); err != nil {
+			return 1
+		}
 		select {
 		case <-term:
 			fmt.Println("told to end")
@@ -43,7 +46,9 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	start, parts := newNode(dir, map[string]string{droplet.InfoName: "start_command: ./server\n", "app/server": ""})
+	start, parts := newNode(dir, map[string]string{
+		droplet.InfoName: "start_command: ./server\n", "droplet.yaml": "state_file: state.json\n", "app/server": "",
+	})
 	defer parts.Droplets.Close()
 	parts.Backend = backend
 	states := make(chan messaging.State, 10)
@@ -68,9 +73,9 @@ func Example() {
 		}
 	}
 	fmt.Println(i.Status().State)
-	// Unordered output:
-	// unpacked [/home/vcap/app /home/vcap/app/server]
+	// Output:
 	// exec bash -c './server' </dev/null on port 61000
+	// unpacked [/home/vcap/app /home/vcap/app/server]
 	// told to end
 	// STOPPED
 }
