@@ -63,13 +63,28 @@ func (c *box) groupLimits(l container.Limits) cgroup.Limits {
 	return limits
 }
 
+// The kernel tells that memory is short before it ends a process, and nothing when it has; so one looks for a while.
+const (
+	oomLooks = 100
+	oomPause = 10 * time.Millisecond
+)
+
 // watchOOM stops the container when the kernel ended one of its processes for want of memory.
 func (c *box) watchOOM() {
-	for {
-		if c.outOfMemory() {
-			c.b.log.Info("container is out of memory", "handle", c.handle)
-			c.end(false, container.EventOutOfMemory)
-			return
+	for looks := 1; ; looks = oomLooks {
+		for ; looks > 0; looks-- {
+			if c.outOfMemory() {
+				c.b.log.Info("container is out of memory", "handle", c.handle)
+				c.end(false, container.EventOutOfMemory)
+				return
+			}
+			select {
+			case <-c.left:
+				return
+			case <-c.ended:
+				return
+			case <-time.After(oomPause):
+			}
 		}
 		if c.oom.Next() != nil {
 			return

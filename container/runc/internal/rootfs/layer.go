@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -46,8 +47,8 @@ func (l Layer) Fill() error {
 		return err
 	}
 	defer base.Close()
-	f := filler{l, upper, base}
-	for _, step := range []func() error{f.hide, f.directories, f.accounts, f.system} {
+	f := &filler{Layer: l, upper: upper, base: base}
+	for _, step := range []func() error{f.directories, f.hide, f.accounts, f.system} {
 		if err := step(); err != nil {
 			return fmt.Errorf("fill the writable layer: %w", err)
 		}
@@ -58,12 +59,16 @@ func (l Layer) Fill() error {
 type filler struct {
 	Layer
 	upper, base *os.Root
+	empty       []string // directories through which nothing of the base is seen
 }
 
 // hide makes paths of the base empty.
-func (f filler) hide() error {
+func (f *filler) hide() error {
 	for _, p := range f.Hidden {
 		p = strings.TrimPrefix(path.Clean(p), "/")
+		if slices.ContainsFunc(f.empty, func(dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }) {
+			continue // it is not seen anyway
+		}
 		info, err := f.base.Lstat(p)
 		if err != nil || info.Mode().Type() == fs.ModeSymlink {
 			continue // there is nothing to hide, or it leads to what is hidden by its own name
@@ -82,7 +87,7 @@ func (f filler) hide() error {
 }
 
 // opaque makes a directory through which nothing of the base is seen.
-func (f filler) opaque(name string, mode fs.FileMode) error {
+func (f *filler) opaque(name string, mode fs.FileMode) error {
 	if err := f.mkdir(name, mode); err != nil {
 		return err
 	}
@@ -94,11 +99,12 @@ func (f filler) opaque(name string, mode fs.FileMode) error {
 	if err := unix.Fsetxattr(int(d.Fd()), "trusted.overlay.opaque", []byte("y"), 0); err != nil {
 		return fmt.Errorf("hide /%s: %w", name, err)
 	}
+	f.empty = append(f.empty, name)
 	return nil
 }
 
 // mkdir makes a directory, and its parents as they are in the base.
-func (f filler) mkdir(name string, mode fs.FileMode) error {
+func (f *filler) mkdir(name string, mode fs.FileMode) error {
 	if parent := path.Dir(name); parent != "." {
 		if _, err := f.upper.Lstat(parent); errors.Is(err, fs.ErrNotExist) {
 			parentMode := fs.FileMode(0o755)
@@ -121,7 +127,7 @@ func (f filler) mkdir(name string, mode fs.FileMode) error {
 	return f.upper.Chmod(name, mode&(fs.ModePerm|fs.ModeSticky))
 }
 
-func (f filler) write(name string, content []byte, mode fs.FileMode) error {
+func (f *filler) write(name string, content []byte, mode fs.FileMode) error {
 	if parent := path.Dir(name); parent != "." {
 		if _, err := f.upper.Lstat(parent); errors.Is(err, fs.ErrNotExist) {
 			if err := f.mkdir(parent, 0o755); err != nil {
@@ -136,7 +142,7 @@ func (f filler) write(name string, content []byte, mode fs.FileMode) error {
 }
 
 // directories makes those that apps and buildpacks expect.
-func (f filler) directories() error {
+func (f *filler) directories() error {
 	if err := f.upper.Chmod(".", 0o755); err != nil {
 		return err
 	}
@@ -173,7 +179,7 @@ func (f filler) directories() error {
 }
 
 // accounts adds the app user to the accounts of the base.
-func (f filler) accounts() error {
+func (f *filler) accounts() error {
 	user := fmt.Sprintf("%s:x:%d:%d::%s:/bin/bash\n", container.AppUser, f.UID, f.GID, container.AppHome)
 	group := fmt.Sprintf("%s:x:%d:\n", container.AppUser, f.GID)
 	const root = "root:x:0:0:root:/root:/bin/sh\n"
@@ -187,7 +193,7 @@ func (f filler) accounts() error {
 const maxAccounts = 4 << 20
 
 // extend adds a line to a file of the base, in place of one of the same name.
-func (f filler) extend(name, standard, line string) error {
+func (f *filler) extend(name, standard, line string) error {
 	content := []byte(standard)
 	// A base may keep links here that lead out of it: then it has none for us.
 	if in, err := f.base.Open(name); err == nil {
@@ -209,7 +215,7 @@ func (f filler) extend(name, standard, line string) error {
 }
 
 // system writes what tells the container about itself.
-func (f filler) system() error {
+func (f *filler) system() error {
 	files := map[string][]byte{"etc/hostname": []byte(f.Hostname + "\n"), "etc/hosts": []byte(f.Hosts)}
 	if f.Resolv != "" {
 		files["etc/resolv.conf"] = []byte(f.Resolv)
