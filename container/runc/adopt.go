@@ -26,6 +26,10 @@ func (b *Backend) takeOver() error {
 		if e.Name()[0] == '.' {
 			continue
 		}
+		if b.opts.Fresh {
+			doomed = append(doomed, e.Name())
+			continue
+		}
 		c, err := b.restore(e.Name())
 		log := b.log.With("depot", b.depot.dir, "handle", e.Name())
 		switch {

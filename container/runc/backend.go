@@ -163,7 +163,7 @@ func (b *Backend) capabilities() container.Capabilities {
 		return container.NotEnforced
 	}
 	caps := container.Capabilities{
-		Name: "runc", RootFS: true, Users: true, ReadOnlyMounts: true, Processes: true, Survives: true,
+		Name: "runc", RootFS: true, Users: true, ReadOnlyMounts: true, Processes: true, Survives: !b.opts.Fresh,
 		Network: b.net != nil, PortMapping: b.net != nil, EgressRules: b.net != nil,
 		Memory: enforced("memory"), CPU: enforced("cpu"), PIDs: enforced("pids"),
 	}

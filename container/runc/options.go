@@ -37,6 +37,10 @@ type Options struct {
 	// its path as long as there are containers, and programs must be allowed to run from it (no mount option noexec).
 	Depot string
 
+	// Fresh ends and removes the containers that an earlier back end left in the depot, where New otherwise adopts
+	// them. It is for those who know of no container but those that they made themselves.
+	Fresh bool
+
 	// Runtime is the runc program: a path, or a name that is looked up in PATH. Default "runc". crun is not supported.
 	Runtime string
 

@@ -70,5 +70,8 @@ func TestConformance(t *testing.T) {
 		New: func(t *testing.T) container.Backend {
 			return open(t, runc.Options{StopGrace: grace})
 		},
+		Open: func(t *testing.T, dir string) container.Backend {
+			return open(t, runc.Options{StopGrace: grace, Depot: dir})
+		},
 	})
 }
