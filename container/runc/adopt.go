@@ -194,26 +194,28 @@ func (c *box) resume() error {
 			return err
 		}
 	}
-	if !c.hasEnded() {
+	// What was being ended goes on to be; before anything else could begin to end it.
+	ended := c.hasEnded()
+	c.mu.Lock()
+	if c.state == container.StateStopped {
+		c.beginEnding()
+	}
+	c.mu.Unlock()
+	if !ended {
 		if err := c.begin(); err != nil {
 			return err
 		}
 	}
-	c.collect(c.hasEnded())
+	c.collect(ended)
 	for _, p := range c.procs {
 		c.b.work.Go(p.follow)
 	}
-	switch {
-	case c.state == container.StateStopped:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.beginEnding()
-	case c.hasEnded():
+	if ended {
 		event := ""
 		if c.outOfMemory() {
 			event = container.EventOutOfMemory
 		}
-		c.end(true, event)
+		c.end(true, event) // if nobody had
 	}
 	return nil
 }

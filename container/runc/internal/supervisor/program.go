@@ -34,7 +34,7 @@ func data(path string) []byte {
 	memory.header = msghdr{iov: at(unsafe.Offsetof(memory.vector)), iovLen: 1, control: at(unsafe.Offsetof(memory.control))}
 	memory.child = [2]call{
 		{number: unix.SYS_MMAP, args: [6]uint64{
-			requestAddr, RequestBytes, unix.PROT_READ, unix.MAP_PRIVATE | unix.MAP_FIXED, requestFD, 0,
+			requestAddr, RequestBytes, unix.PROT_READ | unix.PROT_WRITE, unix.MAP_PRIVATE | unix.MAP_FIXED, requestFD, 0,
 		}},
 		{number: callJump, args: [6]uint64{requestAddr}},
 	}

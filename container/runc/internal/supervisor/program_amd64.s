@@ -81,8 +81,6 @@ ended:
 	MOVL $0, entry_pid(BX)
 	MOVL $const_stateEnded, (memory_status+status_state)(R15)
 	MOVL entry_id(BX), R10
-	// Write the status of the process with number R10, and go on.
-write:
 	MOVL $const_statusFD, DI
 	LEAQ memory_status(R15), SI
 	MOVL $status__size, DX
@@ -167,11 +165,18 @@ fork:
 	JEQ  child
 	JLT  forked
 	MOVL AX, entry_pid(BX)
-	MOVL (memory_message+message_id)(R15), CX
-	MOVL CX, entry_id(BX)
+	MOVL AX, (memory_report+report_what)(R15)
+	MOVL (memory_message+message_id)(R15), R10
+	MOVL R10, entry_id(BX)
+	// This is written before the report ends: whoever was told that it runs finds it in the file.
 	MOVL $const_stateStarted, (memory_status+status_state)(R15)
 	MOVL $0, (memory_status+status_wait)(R15)
-	MOVL AX, (memory_report+report_what)(R15)
+	MOVL $const_statusFD, DI
+	LEAQ memory_status(R15), SI
+	MOVL $status__size, DX
+	IMULQ $status__size, R10
+	MOVL $const_sysPwrite, AX
+	SYSCALL
 	MOVL $1, AX
 forked:
 	MOVL AX, (memory_report+report_code)(R15)
@@ -188,10 +193,7 @@ closing:
 	INCL BX
 	CMPL BX, $const_passedEnd
 	JLT  closing
-	CMPL (memory_report+report_code)(R15), $1
-	JNE  reap
-	MOVL (memory_message+message_id)(R15), R10
-	JMP  write
+	JMP  reap
 
 	// The list of a child begins by mapping that of the request, which it then jumps to.
 child:
