@@ -17,6 +17,7 @@ import (
 
 func TestMain(m *testing.M) {
 	containertest.Helper()
+	helper()
 	restore := keepForwarding()
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		restore()

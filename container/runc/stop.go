@@ -28,7 +28,8 @@ func newEnding() *ending {
 }
 
 const (
-	againAfter    = time.Second // between one SIGTERM and the next (Warden)
+	againAfter    = time.Second            // between one SIGTERM and the next (Warden)
+	reapPatience  = 250 * time.Millisecond // for the supervisor to end and note all others
 	complainAfter = 5 * time.Second
 )
 
@@ -131,8 +132,20 @@ func (c *box) terminate() {
 	}
 }
 
-// killAll kills the supervisor, and the kernel all others with it.
+// killAll kills all processes. The supervisor is asked to, which notes how those ended that had come to it before; where
+// it does not get to do so, it is killed, and the kernel kills all others with it.
 func (c *box) killAll() {
+	ctx, cancel := context.WithTimeout(context.Background(), reapPatience)
+	defer cancel()
+	if err := c.client.End(ctx, unix.SIGKILL); err == nil {
+		select {
+		case <-c.ended:
+			return
+		case <-c.left:
+			return
+		case <-ctx.Done():
+		}
+	}
 	if err := c.init.kill(); err != nil {
 		c.b.log.Error("a container could not be killed", "handle", c.handle, "error", err)
 	}
