@@ -93,7 +93,7 @@ func (c *box) make(ctx context.Context, base string) error {
 			return err
 		}
 		if err := step(); err != nil {
-			return err
+			return cmp.Or(ctx.Err(), err) // programs are killed when ctx ends
 		}
 	}
 	return nil

@@ -3,9 +3,12 @@ package runc_test
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -61,8 +64,41 @@ func depotDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "runc-test-")
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	t.Cleanup(func() {
+		nothingLeft(t, dir)
+		require.NoError(t, os.RemoveAll(dir))
+	})
 	return dir
+}
+
+// nothingLeft fails the test if the machine has anything of the containers of a depot.
+func nothingLeft(t testing.TB, depot string) {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	require.NoError(t, err)
+	assert.NotContains(t, string(mounts), " "+depot+"/", "mounts")
+	mark, err := runc.MarkOf(depot)
+	require.NoError(t, err)
+	for _, pattern := range []string{
+		"/sys/fs/cgroup/*/deakit-" + mark, "/sys/fs/cgroup/deakit-" + mark, "/sys/class/net/dk" + mark[:6] + "-*",
+	} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		assert.Empty(t, found)
+	}
+	conn, err := nftables.New()
+	require.NoError(t, err)
+	tables, err := conn.ListTables()
+	require.NoError(t, err)
+	for _, table := range tables {
+		assert.NotEqual(t, "deakit_"+mark, table.Name)
+	}
+	backing, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	require.NoError(t, err)
+	for _, f := range backing {
+		text, _ := os.ReadFile(f) // it may be gone
+		assert.NotContains(t, string(text), depot+"/", "loop device")
+	}
 }
 
 func shut(t testing.TB, b *runc.Backend) {
@@ -87,6 +123,7 @@ func TestConformance(t *testing.T) {
 			return open(t, runc.Options{StopGrace: grace})
 		},
 		Open: func(t *testing.T, dir string) container.Backend {
+			t.Cleanup(func() { nothingLeft(t, dir) })
 			return open(t, runc.Options{StopGrace: grace, Depot: dir})
 		},
 	})

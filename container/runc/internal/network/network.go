@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -87,17 +88,35 @@ func (n *Network) Addresses(index int) (host, container netip.Addr) {
 
 func (n *Network) link(index int) string { return fmt.Sprintf("%s%d", n.cfg.Prefix, index) }
 
-// EnableForwarding lets the kernel forward packets, which it does on machines that are routers, and tells whether it did
-// not before. That is a setting of the whole machine.
-func EnableForwarding() (changed bool, err error) {
+// Forwarding tells whether the kernel forwards packets, as it does on machines that are routers.
+func Forwarding() (bool, error) {
 	text, err := os.ReadFile(forwarding)
-	if err != nil {
+	return strings.TrimSpace(string(text)) == "1", err
+}
+
+// EnableForwarding lets the kernel forward packets, and tells whether it did not before. That is a setting of the whole
+// machine.
+func EnableForwarding() (changed bool, err error) {
+	on, err := Forwarding()
+	if err != nil || on {
 		return false, err
 	}
-	if strings.TrimSpace(string(text)) == "1" {
-		return false, nil
-	}
 	return true, os.WriteFile(forwarding, []byte("1"), 0o644)
+}
+
+// Probe tells what this machine lacks for networks, if anything. It changes nothing.
+func Probe() error {
+	conn, err := nftables.New()
+	if err == nil {
+		_, err = conn.ListTables()
+	}
+	if err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	if _, err := netlink.LinkByName("lo"); err != nil {
+		return fmt.Errorf("interfaces: %w", err)
+	}
+	return nil
 }
 
 // Sweep removes the interfaces of containers of which keep is false.
