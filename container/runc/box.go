@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/cgroup"
@@ -52,10 +51,9 @@ type box struct {
 	egress  []container.EgressRule
 	procs   map[uint32]*process
 	lastID  uint32
-	cpu     time.Duration // the most that was ever measured
-	ending  *ending       // nil until Stop
-	killed  bool          // it was stopped without a grace time
-	removal *removal      // nil until Destroy
+	ending  *ending  // nil until Stop
+	killed  bool     // it was stopped without a grace time
+	removal *removal // nil until Destroy
 }
 
 // boundPort is a port of the host that leads to one of the container.
@@ -134,12 +132,17 @@ func (c *box) usable(ctx context.Context) error {
 	return c.present()
 }
 
-// present fails when the container is destroyed. c.mu is held.
+// present fails when the container is destroyed, or we let go of it. c.mu is held.
 func (c *box) present() error {
 	if c.removal != nil {
 		return container.ErrNotFound
 	}
-	return nil
+	select {
+	case <-c.left:
+		return ErrClosed
+	default:
+		return nil
+	}
 }
 
 // active fails when the container is stopped or destroyed. c.mu is held.

@@ -75,7 +75,7 @@ func (c *box) make(ctx context.Context, base string) error {
 	if c.slot, err = c.b.slots.draw(); err != nil {
 		return err
 	}
-	if err := os.Mkdir(c.dir, 0o711); err != nil {
+	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return err
 	}
 	for _, step := range []func() error{

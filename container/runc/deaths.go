@@ -115,7 +115,7 @@ func (w *deathWatch) close() { w.inotify.Close() }
 // all others have ended with it: the kernel killed them.
 func (c *box) collect(all bool) {
 	c.mu.Lock()
-	running := slices.Collect(maps.Values(c.procs))
+	running := slices.DeleteFunc(slices.Collect(maps.Values(c.procs)), func(p *process) bool { return p.gone })
 	c.mu.Unlock()
 	for _, p := range running {
 		st, err := c.status.Read(p.id)

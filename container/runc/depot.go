@@ -31,8 +31,7 @@ type depot struct {
 
 // openDepot opens and locks a depot, and makes it if need be.
 func openDepot(dir string) (_ *depot, err error) {
-	// Its parents need not let anybody in, but runc goes through them without the privileges for that.
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	d := &depot{}

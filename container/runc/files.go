@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -98,18 +99,43 @@ func (c *box) openDir(p string) (*os.Root, error) {
 	return os.OpenRoot("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
 }
 
-// openParent opens the lowest directory on the way to p that exists, and returns the rest of the way.
+// maxLinks is how many links to what does not exist openParent follows, one after the other.
+const maxLinks = 8
+
+// openParent opens the lowest directory on the way to p that exists, and returns the rest of the way. A link to what does
+// not exist, as /app is in the beginning, leads to where that would be.
 func (c *box) openParent(p string) (root *os.Root, rest string, err error) {
-	for p = path.Clean("/" + p); ; p = path.Dir(p) {
+	links := 0
+	for p = path.Clean("/" + p); ; {
 		root, err = c.openDir(p)
 		if !errors.Is(err, fs.ErrNotExist) || p == "/" {
 			return root, rest, err
 		}
-		rest = path.Join(path.Base(p), rest)
+		dir, name := path.Split(p)
+		if target, ok := c.readLink(dir, name); ok && links < maxLinks {
+			links++
+			if !path.IsAbs(target) {
+				target = path.Join(dir, target)
+			}
+			p = path.Clean(target)
+			continue
+		}
+		p, rest = path.Clean(dir), path.Join(name, rest)
 	}
 }
 
-// StreamIn unpacks a tar stream. ctx is looked at between chunks; a reader that blocks is the caller's to close.
+// readLink returns where a link leads, if it is one.
+func (c *box) readLink(dir, name string) (string, bool) {
+	root, err := c.openDir(dir)
+	if err != nil {
+		return "", false
+	}
+	defer root.Close()
+	target, err := root.Readlink(name)
+	return target, err == nil
+}
+
+// StreamIn unpacks a tar stream, into a directory that the user may write to. ctx is looked at between chunks; a reader that blocks is the caller's to close.
 func (c *box) StreamIn(ctx context.Context, dir, user string, tar io.Reader) error {
 	if err := c.streamIn(ctx, dir, user, tar); err != nil {
 		return fmt.Errorf("stream into %q of container %s: %w", dir, c.handle, err)
@@ -136,6 +162,9 @@ func (c *box) streamIn(ctx context.Context, dir, user string, tar io.Reader) err
 		return err
 	}
 	defer root.Close()
+	if err := writable(root, owner); err != nil {
+		return err
+	}
 	ctx, done := c.bound(ctx)
 	defer done()
 	err = tarball.Extract(ctx, root, rest, tar, tarball.ExtractOptions{
@@ -147,6 +176,30 @@ func (c *box) streamIn(ctx context.Context, dir, user string, tar io.Reader) err
 		return cause
 	}
 	return err
+}
+
+// writable tells whether a user may make files in a directory. We may everywhere; but processes of the container can have
+// put a link there, and what they could not write we must not write for them.
+func writable(dir *os.Root, user account) error {
+	info, err := dir.Stat(".")
+	if err != nil || user.uid == 0 {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	allowed := info.Mode().Perm() & 0o007
+	switch {
+	case int(st.Uid) == user.uid:
+		allowed = info.Mode().Perm() >> 6
+	case int(st.Gid) == user.gid:
+		allowed = info.Mode().Perm() >> 3
+	}
+	if allowed&0o003 != 0o003 {
+		return fmt.Errorf("user %s may not write there: %w", user.name, fs.ErrPermission)
+	}
+	return nil
 }
 
 // StreamOut returns a tar stream, which ends early when ctx does.

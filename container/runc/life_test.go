@@ -321,3 +321,19 @@ func TestFleet(t *testing.T) {
 		assert.Equal(t, 1, u.Processes)
 	}
 }
+
+// TestStreamInAsUser writes where the user could, and nowhere else, though the back end could.
+func TestStreamInAsUser(t *testing.T) {
+	b := open(t, runc.Options{})
+	c := create(t, b, container.Spec{})
+	output(t, c, shell("ln -s /etc evil; mkdir closed; chmod 500 closed"))
+	for _, dir := range []string{"/etc", "/home/vcap/evil", "/home/vcap/evil/new", "/home/vcap/closed"} {
+		err := c.StreamIn(t.Context(), dir, "", strings.NewReader(""))
+		require.ErrorIs(t, err, os.ErrPermission, dir)
+	}
+	for _, dir := range []string{"/app", "/tmp/staged/app", "/home/vcap/a/b"} {
+		require.NoError(t, c.StreamIn(t.Context(), dir, "", strings.NewReader("")), dir)
+	}
+	require.NoError(t, c.StreamIn(t.Context(), "/opt/new", "root", strings.NewReader("")))
+	assert.Equal(t, "root\nvcap\nvcap\n", output(t, c, shell("stat -c %U /opt/new /home/vcap/a/b /tmp/staged")))
+}

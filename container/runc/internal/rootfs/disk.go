@@ -57,7 +57,7 @@ func MakeDisk(ctx context.Context, cfg DiskConfig, dir string, limits container.
 	case DiskLoop:
 		err = d.mountLoop(ctx, cfg, limits)
 	case DiskMemory:
-		err = unix.Mount("tmpfs", at, "tmpfs", unix.MS_NODEV, memoryOptions(cfg.MaxBytes, limits)+",mode=0700")
+		err = unix.Mount("tmpfs", at, "tmpfs", mountFlags, memoryOptions(cfg.MaxBytes, limits)+",mode=0700")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("make the disk: %w", err)
@@ -116,7 +116,7 @@ func (d *Disk) limit(cfg DiskConfig, limits container.Limits) error {
 		return d.limitLoop(limits.DiskBytes)
 	case DiskMemory:
 		at := filepath.Join(d.dir, diskName)
-		return unix.Mount("", at, "", unix.MS_REMOUNT|unix.MS_NODEV, memoryOptions(cfg.MaxBytes, limits))
+		return unix.Mount("", at, "", unix.MS_REMOUNT|mountFlags, memoryOptions(cfg.MaxBytes, limits))
 	}
 	return nil
 }

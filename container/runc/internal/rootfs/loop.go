@@ -34,7 +34,7 @@ func (d *Disk) mountLoop(ctx context.Context, cfg DiskConfig, limits container.L
 	d.loop = filepath.Base(loop.Name())
 	// Without noinit_itable the kernel would fill the sparse file in the background. The journal is of no use: after a
 	// crash of the machine, the container is gone.
-	err = unix.Mount(loop.Name(), filepath.Join(d.dir, diskName), "ext4", unix.MS_NODEV|unix.MS_NOATIME, "noinit_itable,discard")
+	err = unix.Mount(loop.Name(), filepath.Join(d.dir, diskName), "ext4", mountFlags|unix.MS_NOATIME, "noinit_itable,discard")
 	if err != nil {
 		return fmt.Errorf("mount %s: %w", loop.Name(), err)
 	}

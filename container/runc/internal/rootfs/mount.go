@@ -19,6 +19,9 @@ const (
 	imageName  = "disk.img"
 )
 
+// mountFlags are those of all mounts: what containers leave there must not become dangerous for the host.
+const mountFlags = unix.MS_NODEV | unix.MS_NOSUID
+
 // Mount puts base and the writable layer of the container directory dir together. The disk is mounted, the layer filled.
 func Mount(base, dir string) error {
 	merged := filepath.Join(dir, MergedName)
@@ -29,9 +32,8 @@ func Mount(base, dir string) error {
 	if err := os.Mkdir(work, 0o700); err != nil {
 		return err
 	}
-	// Not xino or metacopy, whatever the default of the machine: the layer is read by the host too.
 	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", escape(base), escape(Upper(dir)), escape(work))
-	if err := unix.Mount("overlay", merged, "overlay", unix.MS_NODEV, options); err != nil {
+	if err := unix.Mount("overlay", merged, "overlay", mountFlags, options); err != nil {
 		return fmt.Errorf("mount the root file system: %w", err)
 	}
 	return nil

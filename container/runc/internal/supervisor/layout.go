@@ -1,3 +1,5 @@
+//lint:file-ignore U1000 the assembly uses what nothing else seems to
+
 package supervisor
 
 import (
@@ -143,5 +145,4 @@ type memory struct {
 var (
 	messageSize = unsafe.Sizeof(message{})
 	statusSize  = int64(unsafe.Sizeof(status{}))
-	reportSize  = unsafe.Sizeof(report{})
 )
