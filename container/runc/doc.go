@@ -13,6 +13,10 @@
 // of the user root, than administering the container takes: none of them can mount, load, trace or reconfigure anything.
 // The network is as internal/network tells: nothing may go out but what NetOut allows, and nothing reaches the host.
 //
+// There is no user namespace: root in a container is root to the kernel, but for the privileges that it has not. So it can
+// read what only root can read in a base that is the root of the host, and is not hidden. Whoever runs what he does not
+// trust as root takes a base of its own (Options.RootFS). Files that are streamed in are written as if their user did.
+//
 // # Survival
 //
 // A container lives on when the process that made it ends, however that comes. Its processes are started, reaped and
@@ -24,8 +28,11 @@
 // # What is left on the host
 //
 // Everything carries the mark of the depot, eight digits: below <depot>, directories and mounts of the containers;
-// control groups below /deakit-<mark>; network interfaces dk<mark>-<number>, which is 15 characters at most; and
+// control groups below /deakit-<mark>; network interfaces dk<six digits of it>-<number>, as their names are short; and
 // one nftables table deakit_<mark>. Destroy removes what belongs to a container, Close the rest; nothing without the mark
 // is ever touched. One setting of the machine is changed: that packets are forwarded (net.ipv4.ip_forward), without which
 // containers have no network.
+//
+// Other firewalls have their say too: where another table drops forwarded packets, as Docker's does, containers reach
+// nothing outside.
 package runc

@@ -106,7 +106,8 @@ func checkRuntime(ctx context.Context, name string) Finding {
 func checkGroups() []Finding {
 	h, err := cgroup.Find()
 	if err != nil {
-		return []Finding{{What: "control groups", Required: true, Detail: err.Error(), Remedy: "mount -t cgroup2 none /sys/fs/cgroup"}}
+		const remedy = "mount -t cgroup2 none /sys/fs/cgroup"
+		return []Finding{{What: "control groups", Required: true, Detail: err.Error(), Remedy: remedy}}
 	}
 	findings := []Finding{{What: "control groups", Required: true, OK: true, Detail: "layout " + h.Layout()}}
 	for _, limit := range []struct{ controller, what string }{
@@ -115,7 +116,7 @@ func checkGroups() []Finding {
 		f := Finding{What: limit.what, OK: h.Has(limit.controller)}
 		if !f.OK {
 			f.Detail = "there is no controller " + limit.controller
-			f.Remedy = "enable it (kernel command line cgroup_enable=" + limit.controller + "), or add it to cgroup.subtree_control above"
+			f.Remedy = "enable it: kernel command line cgroup_enable=" + limit.controller + ", or cgroup.subtree_control above"
 		}
 		findings = append(findings, f)
 	}

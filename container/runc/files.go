@@ -135,7 +135,8 @@ func (c *box) readLink(dir, name string) (string, bool) {
 	return target, err == nil
 }
 
-// StreamIn unpacks a tar stream, into a directory that the user may write to. ctx is looked at between chunks; a reader that blocks is the caller's to close.
+// StreamIn unpacks a tar stream, into a directory that the user may write to. ctx is looked at between chunks; a reader
+// that blocks is the caller's to close.
 func (c *box) StreamIn(ctx context.Context, dir, user string, tar io.Reader) error {
 	if err := c.streamIn(ctx, dir, user, tar); err != nil {
 		return fmt.Errorf("stream into %q of container %s: %w", dir, c.handle, err)

@@ -129,7 +129,8 @@ func (o Options) withDefaults() (Options, error) {
 	switch o.Disk {
 	case "", DiskDirectory, DiskLoop, DiskMemory:
 	default:
-		return o, fmt.Errorf("option Disk %q is none of %q, %q, %q: %w", o.Disk, DiskDirectory, DiskLoop, DiskMemory, container.ErrInvalid)
+		return o, fmt.Errorf("option Disk %q is none of %q, %q, %q: %w",
+			o.Disk, DiskDirectory, DiskLoop, DiskMemory, container.ErrInvalid)
 	}
 	for _, p := range o.Hide {
 		if !filepath.IsAbs(p) {

@@ -147,7 +147,8 @@ func (b *Backend) loadRecord(handle string) (r record, err error) {
 	case r.Boot != b.boot:
 		return r, fmt.Errorf("%w: the machine was started anew, and the container is gone", errBadRecord)
 	case r.Network != b.networkName() || r.UID != b.opts.UIDs+r.Slot:
-		return r, fmt.Errorf("container %s was made with other options: Network and UIDs must not change while there are containers", handle)
+		return r, fmt.Errorf("container %s was made with other options: Network and UIDs must not change while there are containers",
+			handle)
 	}
 	return r, nil
 }

@@ -1,7 +1,6 @@
 package runc
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -17,11 +16,6 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/supervisor"
-)
-
-const (
-	defaultPath = "/usr/local/bin:/usr/bin:/bin"
-	defaultLang = "en_US.UTF-8"
 )
 
 // Run starts a process in a session of its own. The user must be one of the container's /etc/passwd.
@@ -100,7 +94,8 @@ func (c *box) prepare(spec container.ProcessSpec) (start supervisor.Process, err
 		return start, err
 	}
 	if spec.Path == "" || strings.ContainsRune(spec.Path+spec.Dir+strings.Join(spec.Args, ""), 0) {
-		return start, fmt.Errorf("program %q: it is empty, or a zero byte is in it, its arguments or its directory: %w", spec.Path, container.ErrInvalid)
+		return start, fmt.Errorf("program %q: it is empty, or a zero byte is in it, its arguments or its directory: %w",
+			spec.Path, container.ErrInvalid)
 	}
 	user, err := c.account(spec.User)
 	if err != nil {
@@ -132,26 +127,6 @@ func (c *box) prepare(spec container.ProcessSpec) (start supervisor.Process, err
 		return start, fmt.Errorf("program not found in PATH: %w", os.ErrNotExist)
 	}
 	return start, nil
-}
-
-// candidates are the paths at which a program may be. Relative directories in PATH are passed over.
-func candidates(name string, env []string) []string {
-	if strings.Contains(name, "/") {
-		return []string{name}
-	}
-	search := ""
-	for _, entry := range env {
-		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
-			search = value
-		}
-	}
-	var list []string
-	for _, dir := range filepath.SplitList(search) {
-		if filepath.IsAbs(dir) {
-			list = append(list, filepath.Join(dir, name))
-		}
-	}
-	return list
 }
 
 // nextProcess takes a number.
@@ -215,29 +190,6 @@ func (p *process) abandon() {
 	}
 }
 
-// environment composes the environment of a process: what the back end adds, then Spec.Env, then ProcessSpec.Env, later
-// entries replacing earlier ones; nothing of our own.
-func (c *box) environment(spec container.ProcessSpec, user account) ([]string, error) {
-	env := []string{"HOME=" + user.home, "USER=" + user.name, "PATH=" + defaultPath, "LANG=" + defaultLang}
-	at := map[string]int{"HOME": 0, "USER": 1, "PATH": 2, "LANG": 3}
-	for _, list := range [][]string{c.env, spec.Env} {
-		for n, entry := range list {
-			name, _, found := strings.Cut(entry, "=")
-			if !found || name == "" || strings.ContainsRune(entry, 0) {
-				// Not its text, which may be a secret.
-				return nil, fmt.Errorf("entry %d of the environment is not of the form NAME=value: %w", n, container.ErrInvalid)
-			}
-			if i, known := at[name]; known {
-				env[i] = entry
-				continue
-			}
-			at[name] = len(env)
-			env = append(env, entry)
-		}
-	}
-	return env, nil
-}
-
 // Attach finds a process that Run started. Its output from now on goes to the writers of pio as well as to those that
 // had it before. Where Run had one writer for both streams, all of it goes to pio.Stdout. A stream that Run discarded
 // stays so.
@@ -270,74 +222,4 @@ func (c *box) Attach(ctx context.Context, id uint32, pio container.IO) (containe
 		}
 	}
 	return p, nil
-}
-
-// An account of a container.
-type account struct {
-	name     string
-	uid, gid int
-	home     string
-}
-
-// maxAccounts bounds the file of accounts, which processes of the container may have written.
-const maxAccounts = 4 << 20
-
-// account finds a user; an empty name stands for the app's. Those that the back end makes are not looked up: nothing that
-// happens in the container changes what they mean.
-func (c *box) account(name string) (account, error) {
-	switch name {
-	case "", container.AppUser:
-		return account{container.AppUser, c.slot.uid, c.slot.uid, container.AppHome}, nil
-	case "root":
-		return account{"root", 0, 0, "/root"}, nil
-	}
-	f, err := c.openFile("/etc/passwd")
-	if err != nil {
-		return account{}, fmt.Errorf("look up user %q: %w", name, err)
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(io.LimitReader(f, maxAccounts)); lines.Scan(); {
-		// passwd(5): name, password, uid, gid, comment, home, shell
-		fields := strings.Split(lines.Text(), ":")
-		if len(fields) < 6 || fields[0] != name {
-			continue
-		}
-		uid, uidErr := strconv.ParseUint(fields[2], 10, 31)
-		gid, gidErr := strconv.ParseUint(fields[3], 10, 31)
-		if err := errors.Join(uidErr, gidErr); err != nil {
-			return account{}, fmt.Errorf("look up user %q: %w", name, err)
-		}
-		return account{name, int(uid), int(gid), path.Clean("/" + fields[5])}, nil
-	}
-	return account{}, fmt.Errorf("the container has no user %q: %w", name, container.ErrInvalid)
-}
-
-// rlimits returns the limits that are asked for, none above what the container may have.
-func (c *box) rlimits(r container.Rlimits) ([]supervisor.Rlimit, error) {
-	var list []supervisor.Rlimit
-	for _, l := range []struct {
-		resource int
-		value    *uint64
-	}{
-		{unix.RLIMIT_NOFILE, r.NoFile},
-		{unix.RLIMIT_NPROC, r.NProc},
-		{unix.RLIMIT_FSIZE, r.FSize},
-		{unix.RLIMIT_CORE, r.Core},
-		{unix.RLIMIT_AS, r.AS},
-		{unix.RLIMIT_CPU, r.CPU},
-		{unix.RLIMIT_STACK, r.Stack},
-	} {
-		if l.value == nil {
-			continue
-		}
-		var now unix.Rlimit
-		if err := unix.Prlimit(c.init.pid, l.resource, nil, &now); err != nil {
-			if errors.Is(err, unix.ESRCH) {
-				return nil, container.ErrStopped
-			}
-			return nil, fmt.Errorf("resource limits of the container: %w", err)
-		}
-		list = append(list, supervisor.Rlimit{Resource: l.resource, Value: min(*l.value, now.Max)})
-	}
-	return list, nil
 }

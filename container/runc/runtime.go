@@ -42,7 +42,7 @@ func (c *box) launch(ctx context.Context) error {
 		return fmt.Errorf("make the socket of the supervisor: %w", err)
 	}
 	defer socket.Close()
-	if err := c.run1(ctx, socket, c.status.File()); err != nil {
+	if err := c.execute(ctx, socket, c.status.File()); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Base(c.b.runtime), err)
 	}
 	text, err := os.ReadFile(c.path(pidName))
@@ -55,8 +55,8 @@ func (c *box) launch(ctx context.Context) error {
 	return c.init.open()
 }
 
-// run1 runs runc, which leaves the supervisor behind.
-func (c *box) run1(ctx context.Context, files ...*os.File) error {
+// execute runs runc, which leaves the supervisor behind.
+func (c *box) execute(ctx context.Context, files ...*os.File) error {
 	cmd := exec.CommandContext(ctx, c.b.runtime, "--root", c.b.depot.path(stateName), "--log", c.path(logName),
 		"run", "--detach", "--bundle", c.dir, "--pid-file", c.path(pidName),
 		"--preserve-fds", strconv.Itoa(len(files)), c.handle)

@@ -74,7 +74,8 @@ func (p *slotPool) hold(index int) (*slot, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if index < 0 || index >= p.size || p.used[index] {
-		return nil, fmt.Errorf("slot %d is taken, or not of this pool: Options.Network must not change while there are containers", index)
+		return nil, fmt.Errorf("slot %d is taken, or not of this pool: Options.Network must not change while there are containers",
+			index)
 	}
 	p.used[index] = true
 	return p.slot(index), nil

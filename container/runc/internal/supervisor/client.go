@@ -97,8 +97,10 @@ func (c *Client) send(ctx context.Context, m message, files ...*os.File) error {
 }
 
 func gone(err error) error {
-	if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
-		return ErrGone
+	for _, number := range []unix.Errno{unix.ECONNREFUSED, unix.ENOENT, unix.EPIPE, unix.ECONNRESET} {
+		if errors.Is(err, number) {
+			return ErrGone
+		}
 	}
 	return err
 }

@@ -55,7 +55,9 @@ func (s Step) String() string {
 	if s < StepFork || s > StepProgram {
 		return "start"
 	}
-	return [...]string{"fork", "connect streams", "change user", "set resource limits", "enter the working directory", "execute the program"}[s]
+	return [...]string{
+		"fork", "connect streams", "change user", "set resource limits", "enter the working directory", "execute the program",
+	}[s]
 }
 
 // A StepError tells which step of starting a process failed.
