@@ -48,7 +48,7 @@ type Backend struct {
 	slots   *slotPool
 	seccomp *specs.LinuxSeccomp
 	caps    container.Capabilities
-	deaths  *deathWatch
+	files   *fileWatch
 	log     *slog.Logger
 
 	creating sync.WaitGroup // calls of Create
@@ -133,10 +133,10 @@ func (b *Backend) open() error {
 	b.slots = newSlotPool(b.opts.UIDs, size, b.net)
 	b.caps = b.capabilities()
 	var err error
-	if b.deaths, err = newDeathWatch(b.log); err != nil {
+	if b.files, err = newFileWatch(b.log); err != nil {
 		return err
 	}
-	b.work.Go(b.deaths.run)
+	b.work.Go(b.files.run)
 	return b.takeOver()
 }
 

@@ -27,8 +27,10 @@ type box struct {
 	status *supervisor.StatusFile
 	client *supervisor.Client
 	init   initProcess
-	oom    *cgroup.OOMWatch
-	watch  int // of deathWatch
+
+	statusWatch, oomWatch int32            // of fileWatch; 0 if there is none
+	oom                   *cgroup.OOMWatch // where that is not by a file
+	shortage              chan struct{}    // has a value when there may have been a shortage of memory
 
 	mounts     []container.BindMount
 	env        []string
@@ -70,7 +72,7 @@ func (p *boundPort) mapping() container.PortMapping {
 func (b *Backend) newBox(handle string) *box {
 	c := &box{
 		b: b, handle: handle, dir: b.depot.path(handle), state: container.StateActive,
-		procs: map[uint32]*process{}, ended: make(chan struct{}), left: make(chan struct{}),
+		procs: map[uint32]*process{}, ended: make(chan struct{}), left: make(chan struct{}), shortage: make(chan struct{}, 1),
 	}
 	c.client = supervisor.NewClient(c.path(socketName))
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
@@ -87,19 +89,25 @@ func (c *box) group() cgroup.Group { return c.b.groups.Group(c.b.groupPath(c.han
 // begin takes up the life of a container that was made or adopted: from now on its end, those of its processes, and its
 // running out of memory are noticed. Nobody sees it yet.
 func (c *box) begin() error {
-	if err := c.b.deaths.add(c); err != nil {
+	var err error
+	if c.statusWatch, err = c.b.files.add(c.path(statusName), func() { c.collect(false) }); err != nil {
 		return err
-	}
-	oom, err := c.group().WatchOOM()
-	if err != nil {
-		return err
-	}
-	c.oom = oom
-	if oom != nil {
-		c.b.work.Go(c.watchOOM)
 	}
 	c.b.work.Go(c.awaitEnd)
+	if err := c.beginOOM(); err != nil {
+		return err
+	}
+	c.b.work.Go(c.watchOOM)
 	return nil
+}
+
+// unwatch ends what begin began, but for the wait for its end.
+func (c *box) unwatch() {
+	c.b.files.remove(c.statusWatch)
+	c.b.files.remove(c.oomWatch)
+	if c.oom != nil {
+		c.oom.Close()
+	}
 }
 
 // awaitEnd waits for the supervisor to end.

@@ -46,7 +46,7 @@ func (b *Backend) close(ctx context.Context) error {
 	if err := b.groups.Group(b.groupPath("")).Remove(ctx); err != nil {
 		return err
 	}
-	b.deaths.close()
+	b.files.close()
 	if err := wait(ctx, &b.work); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (b *Backend) Leave(ctx context.Context) error {
 	for _, c := range b.all() {
 		c.letGo()
 	}
-	b.deaths.close()
+	b.files.close()
 	if err := wait(ctx, &b.work); err != nil {
 		return fmt.Errorf("leave runc back end: %w", err)
 	}
@@ -91,8 +91,8 @@ func (b *Backend) letGo() {
 	for _, c := range b.all() {
 		c.letGo()
 	}
-	if b.deaths != nil {
-		b.deaths.close()
+	if b.files != nil {
+		b.files.close()
 	}
 	b.work.Wait()
 }

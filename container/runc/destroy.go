@@ -72,7 +72,7 @@ func (c *box) remove() error {
 	if err := c.b.depot.root.Remove(path.Join(c.handle, recordName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if c.watch != 0 { // it began to live
+	if c.statusWatch != 0 { // it began to live
 		<-c.end(true, "").done
 	} else if c.init.fd != nil {
 		if err := c.init.kill(); err != nil {
@@ -81,12 +81,7 @@ func (c *box) remove() error {
 		c.init.wait()
 	}
 	c.cancel(container.ErrNotFound)
-	if c.watch != 0 {
-		c.b.deaths.remove(c)
-	}
-	if c.oom != nil {
-		c.oom.Close()
-	}
+	c.unwatch()
 	c.init.close()
 	if c.slot != nil && c.b.net != nil {
 		if err := c.b.net.Remove(c.slot.index); err != nil {

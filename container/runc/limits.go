@@ -63,6 +63,29 @@ func (c *box) groupLimits(l container.Limits) cgroup.Limits {
 	return limits
 }
 
+// beginOOM begins to notice shortages of memory.
+func (c *box) beginOOM() (err error) {
+	hint := func() {
+		select {
+		case c.shortage <- struct{}{}:
+		default: // there is a hint already
+		}
+	}
+	if file, ok := c.group().OOMFile(); ok {
+		c.oomWatch, err = c.b.files.add(file, hint)
+		return err
+	}
+	if c.oom, err = c.group().WatchOOM(); err != nil || c.oom == nil {
+		return err
+	}
+	c.b.work.Go(func() {
+		for c.oom.Next() == nil {
+			hint()
+		}
+	})
+	return nil
+}
+
 // The kernel tells that memory is short before it ends a process, and nothing when it has; so one looks for a while.
 const (
 	oomLooks = 100
@@ -71,24 +94,36 @@ const (
 
 // watchOOM stops the container when the kernel ended one of its processes for want of memory.
 func (c *box) watchOOM() {
-	for looks := 1; ; looks = oomLooks {
+	for looks := 1; ; looks = oomLooks { // there may be news from before the watch began
 		for ; looks > 0; looks-- {
 			if c.outOfMemory() {
 				c.b.log.Info("container is out of memory", "handle", c.handle)
 				c.end(false, container.EventOutOfMemory)
 				return
 			}
-			select {
-			case <-c.left:
+			if !c.sleep(oomPause) {
 				return
-			case <-c.ended:
-				return
-			case <-time.After(oomPause):
 			}
 		}
-		if c.oom.Next() != nil {
+		select {
+		case <-c.left:
 			return
+		case <-c.ended:
+			return
+		case <-c.shortage:
 		}
+	}
+}
+
+// sleep returns false when there is no reason left to wait.
+func (c *box) sleep(d time.Duration) bool {
+	select {
+	case <-c.left:
+		return false
+	case <-c.ended:
+		return false
+	case <-time.After(d):
+		return true
 	}
 }
 

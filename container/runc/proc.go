@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -112,6 +114,26 @@ func (p *process) finish(wait syscall.WaitStatus) {
 	p.gone = true
 	p.status = exitStatus(wait)
 	close(p.exited)
+}
+
+// collect notes the ends of processes that the supervisor wrote down. When the supervisor has ended too, which is last,
+// all others have ended with it: the kernel killed them.
+func (c *box) collect(all bool) {
+	c.mu.Lock()
+	running := slices.DeleteFunc(slices.Collect(maps.Values(c.procs)), func(p *process) bool { return p.gone })
+	c.mu.Unlock()
+	for _, p := range running {
+		st, err := c.status.Read(p.id)
+		if err != nil && !errors.Is(err, os.ErrClosed) {
+			c.b.log.Error("the status of a process cannot be read", "handle", c.handle, "process", p.id, "error", err)
+		}
+		switch {
+		case st.Ended:
+			p.finish(st.Wait)
+		case all:
+			p.finish(killedStatus)
+		}
+	}
 }
 
 func exitStatus(wait syscall.WaitStatus) container.ExitStatus {

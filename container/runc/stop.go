@@ -174,11 +174,8 @@ func (c *box) settle() {
 func (c *box) letGo() {
 	close(c.left)
 	c.cancel(ErrClosed)
-	c.b.deaths.remove(c)
+	c.unwatch()
 	c.init.close()
-	if c.oom != nil {
-		c.oom.Close()
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.procs {

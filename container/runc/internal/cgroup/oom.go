@@ -10,29 +10,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An OOMWatch tells when the group may have run out of memory.
+// OOMFile returns the file that the kernel writes to, as inotify(7) tells, when the group may have run out of memory. Only
+// version 2 has one.
+func (g Group) OOMFile() (string, bool) {
+	dir, v2 := g.dir("memory")
+	return filepath.Join(dir, "memory.events"), v2
+}
+
+// An OOMWatch tells when a group of version 1 may have run out of memory.
 type OOMWatch struct{ f *os.File }
 
-// WatchOOM begins to watch the group, which must exist. It returns nil when there is no memory controller. The caller
-// closes the watch.
+// WatchOOM begins to watch a group of version 1, which must exist. It returns nil when there is no memory controller of
+// that version. The caller closes the watch.
 func (g Group) WatchOOM() (*OOMWatch, error) {
 	dir, v2 := g.dir("memory")
-	if dir == "" {
+	if dir == "" || v2 {
 		return nil, nil
 	}
-	watch, name := watch1, "memory.oom_control"
-	if v2 {
-		watch, name = watch2, "memory.events"
-	}
-	f, err := watch(dir, name)
+	const name = "memory.oom_control"
+	f, err := register(dir, name)
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w", filepath.Join(dir, name), err)
 	}
 	return &OOMWatch{f}, nil
 }
 
-// watch1 asks for an eventfd to be written to.
-func watch1(dir, name string) (*os.File, error) {
+// register asks for an eventfd to be written to.
+func register(dir, name string) (*os.File, error) {
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("eventfd", err)
@@ -48,19 +52,6 @@ func watch1(dir, name string) (*os.File, error) {
 		return nil, err
 	}
 	return event, nil
-}
-
-func watch2(dir, name string) (*os.File, error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-	if err != nil {
-		return nil, os.NewSyscallError("inotify_init", err)
-	}
-	f := os.NewFile(uintptr(fd), "inotify")
-	if _, err := unix.InotifyAddWatch(fd, filepath.Join(dir, name), unix.IN_MODIFY); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }
 
 // Next returns when something happened, which need not have been that a process was ended, and io.EOF after Close.
