@@ -253,9 +253,15 @@ func trial(ctx context.Context, opts Options) Finding {
 }
 
 func tryContainer(ctx context.Context, opts Options) (err error) {
-	parent := ""
+	parent := os.TempDir()
 	if opts.Depot != "" {
 		parent = filepath.Dir(opts.Depot) // on the same file system
+	}
+	for parent != filepath.Dir(parent) { // or in what is there of it
+		if _, err := os.Stat(parent); err == nil {
+			break
+		}
+		parent = filepath.Dir(parent)
 	}
 	if opts.Depot, err = os.MkdirTemp(parent, "deakit-doctor-"); err != nil {
 		return err
