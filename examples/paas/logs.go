@@ -124,13 +124,11 @@ func (c *logsCmd) files(e *env, cl *client.Client, app controller.AppView) (int,
 	return count, nil
 }
 
-// lastWords are the last lines of an instance that crashed. They come by another way than the news of the crash, most often just
-// after the line by which the DEA tells of it, and are waited for a little.
+// lastWords are the last lines of an instance that crashed. They come by another way than the news of the crash, and are waited
+// for a little; the last one is that by which the DEA tells of it.
 func lastWords(ctx context.Context, cl *client.Client, app, instance string) []string {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	limit := time.AfterFunc(2*time.Second, cancel)
-	defer limit.Stop()
 	var words []string
 	for line, err := range cl.Logs(ctx, app, true) {
 		switch {
@@ -140,8 +138,8 @@ func lastWords(ctx context.Context, cl *client.Client, app, instance string) []s
 		case line.Source == applog.App:
 			words = append(words, line.Text)
 			words = words[max(0, len(words)-10):]
-		case strings.Contains(line.Text, "crashed: "):
-			limit.Reset(500 * time.Millisecond)
+		case strings.Contains(line.Text, " crashed: "):
+			return words
 		}
 	}
 	return words

@@ -146,9 +146,10 @@ func New(cfg Config, conn *nats.Conn, blobs Blobs) *Controller {
 
 // Run listens to the bus and keeps apps running until ctx ends. The apps go on without it.
 func (c *Controller) Run(ctx context.Context) error {
-	in := messaging.NewInbox(c.conn, c.log)
+	in, lines := messaging.NewInbox(c.conn, c.log), messaging.NewInbox(c.conn, c.log) // so that many lines delay nothing else
 	defer in.Close()
-	if err := c.subscribe(in); err != nil {
+	defer lines.Close()
+	if err := errors.Join(c.subscribe(in), c.subscribeLogs(lines)); err != nil {
 		return fmt.Errorf("controller: %w", err)
 	}
 	for _, ask := range []messaging.Subject[messaging.Signal]{
@@ -160,7 +161,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return in.Run(ctx) })
-	group.Go(func() error { return c.hearLogs(ctx) })
+	group.Go(func() error { return lines.Run(ctx) })
 	group.Go(func() error {
 		ticker := time.NewTicker(c.cfg.Tick)
 		defer ticker.Stop()

@@ -86,15 +86,10 @@ func (l *logs) silent(guid, instance string) bool {
 	return a == nil || !a.voices[instance]
 }
 
-// hearLogs takes lines in until ctx ends.
-func (c *Controller) hearLogs(ctx context.Context) error {
-	in := messaging.NewInbox(c.conn, c.log)
-	defer in.Close()
+// subscribeLogs has lines taken in.
+func (c *Controller) subscribeLogs(in *messaging.Inbox) error {
 	all := messaging.Subject[messaging.AppLogLine](messaging.AppLogPrefix + ".*")
-	if err := messaging.Handle(in, all, func(_ context.Context, m messaging.AppLogLine) { c.logs.heard(m) }); err != nil {
-		return fmt.Errorf("controller: %w", err)
-	}
-	return in.Run(ctx)
+	return messaging.Handle(in, all, func(_ context.Context, m messaging.AppLogLine) { c.logs.heard(m) })
 }
 
 // Logs yields the newest lines of an app by time, and with follow those that come, of instances that are yet to be started

@@ -83,6 +83,7 @@ func TestLogsHoldWhatCrashedInstancesWrote(t *testing.T) {
 		}
 	}
 	assert.ElementsMatch(t, []string{"stdout one", "stderr two"}, texts)
+	assert.Contains(t, lines[len(lines)-1].Text, "crashed: app instance exited (status 7)", "after the last words")
 	assert.True(t, slices.IsSortedFunc(lines, func(a, b messaging.AppLogLine) int { return a.Time.Compare(b.Time) }))
 	app, err := s.App(t.Context(), "crash")
 	require.NoError(t, err)
