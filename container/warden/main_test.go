@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -221,4 +222,12 @@ func pipesTo(t testing.TB, s *warden.Server) (*peer, func() *peer) {
 		return &peer{t, ours, protocol.NewReader(ours)}
 	}
 	return dial(), dial
+}
+
+func ownerOf(t testing.TB, name string) (uid, gid uint32) {
+	t.Helper()
+	info, err := os.Lstat(name)
+	require.NoError(t, err)
+	st := info.Sys().(*syscall.Stat_t)
+	return st.Uid, st.Gid
 }

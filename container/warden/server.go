@@ -23,8 +23,8 @@ type Server struct {
 	ctx      context.Context // of verbs, jobs and tasks; it ends after Run's
 	draining context.Context // ends with Run's, or with the listener
 
-	tasks sync.WaitGroup  // work that comes to an end by itself
-	jobs  sync.WaitGroup  // those who wait for jobs
+	tasks sync.WaitGroup // work that comes to an end by itself
+	jobs  sync.WaitGroup // those who wait for jobs
 
 	mu       sync.Mutex
 	sessions map[*session]bool
