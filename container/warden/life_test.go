@@ -253,7 +253,7 @@ func TestServerIsRestarted(t *testing.T) {
 
 	state := readDir(t, cfg.StateDir)
 	assert.Len(t, state, 2)
-	require.NoError(t, os.WriteFile(filepath.Join(cfg.StateDir, "forgotten.json"), []byte("{}"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(cfg.StateDir, "forgotten.warden.json"), []byte("{}"), 0o600))
 	l, err := warden.NewServer(cfg)
 	require.NoError(t, err)
 	next, dial := pipesTo(t, l)
@@ -292,7 +292,7 @@ func TestDamagedState(t *testing.T) {
 		handle := fmt.Sprint("h", n)
 		_, err := b.Create(t.Context(), container.Spec{Handle: handle})
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, handle+".json"), []byte(content), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, handle+".warden.json"), []byte(content), 0o600))
 	}
 	p := start(t, warden.Config{Backend: b, StateDir: dir})
 	assert.Len(t, ask[*protocol.ListResponse](p, &protocol.ListRequest{}).GetHandles(), 4)

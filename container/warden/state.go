@@ -17,7 +17,7 @@ import (
 )
 
 // stateSuffix ends the names of state files, one for each container.
-const stateSuffix = ".json"
+const stateSuffix = ".warden.json"
 
 // maxStateFile bounds what is read of one.
 const maxStateFile = 16 << 20
