@@ -174,7 +174,7 @@ func (b *Backend) lookup(ctx context.Context, handle string) (*box, error) {
 
 // info asks for a container by its handle.
 func (b *Backend) info(ctx context.Context, handle string) (*protocol.InfoResponse, error) {
-	return quick[*protocol.InfoResponse](ctx, b, &protocol.InfoRequest{Handle: &handle})
+	return quick[*protocol.InfoResponse](ctx, b, &protocol.InfoRequest{Handle: &handle, Unmeasured: proto.Bool(true)})
 }
 
 // quick is call for a request that is answered at once.

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/warden/protocol"
@@ -27,7 +28,6 @@ type box struct {
 	rootKnown bool // always, unless foreign or half made when its maker died
 	procs     map[uint32]*clientProcess
 	lastID    uint32
-	graceful  *stopCall // nil until Stop without kill
 }
 
 func (b *Backend) newBox(handle string, r record) *box {
@@ -98,7 +98,7 @@ func (c *box) Info(ctx context.Context) (container.Info, error) {
 		HostRoot:    hostRoot(r.GetContainerPath()),
 		Ports:       slices.Clone(c.record.Ports),
 		Limits:      cloneLimits(c.record.Limits),
-		Properties:  maps.Clone(c.record.Properties),
+		Properties:  c.record.properties(),
 	}
 	if info.HostIP == "" {
 		info.HostIP = r.GetHostIp()
@@ -127,18 +127,23 @@ func hostRoot(dir string) string {
 	return ""
 }
 
-// Usage measures the container. Processes counts those that clients started, as the protocol tells no more.
+// Usage measures the container. What an original tells of processes is how many of those that clients started run.
 func (c *box) Usage(ctx context.Context) (container.Usage, error) {
-	r, err := c.b.info(ctx, c.handle)
+	request := &protocol.InfoRequest{Handle: &c.handle, CountProcesses: proto.Bool(true)}
+	r, err := quick[*protocol.InfoResponse](ctx, c.b, request)
 	if err != nil {
 		return container.Usage{}, c.fail("measure", err)
+	}
+	processes := len(r.GetJobIds())
+	if r.Processes != nil {
+		processes = int(r.GetProcesses())
 	}
 	memory := r.GetMemoryStat()
 	return container.Usage{
 		MemoryBytes: int64(memory.GetTotalRss() + memory.GetTotalCache() - memory.GetTotalInactiveFile()),
 		DiskBytes:   int64(r.GetDiskStat().GetBytesUsed()),
 		CPUTime:     time.Duration(r.GetCpuStat().GetUsage()),
-		Processes:   len(r.GetJobIds()),
+		Processes:   processes,
 		At:          time.Now(),
 	}, nil
 }
@@ -177,66 +182,29 @@ func (c *box) destroy(ctx context.Context) error {
 	}
 }
 
-// A stopCall is a request to stop that is under way, or was.
-type stopCall struct {
-	done chan struct{}
-	err  error // valid after done is closed
-}
-
-// Stop ends all processes. The request goes on when ctx ends.
+// Stop ends all processes. The request goes on when ctx ends. An original answers at once where the container is stopped
+// already, even if processes are still being ended.
 func (c *box) Stop(ctx context.Context, kill bool) error {
 	if err := ctx.Err(); err != nil {
 		return c.fail("stop", err)
 	}
-	var calls []*stopCall
-	c.mu.Lock()
-	if kill || c.graceful == nil {
-		s, err := c.startStop(kill)
-		if err != nil {
-			c.mu.Unlock()
-			return c.fail("stop", err)
-		}
-		calls = append(calls, s)
-		if !kill {
-			c.graceful = s
-		}
-	}
-	// The server answers a second Stop at once; what this one promises is that the processes are gone.
-	if first := c.graceful; first != nil && !slices.Contains(calls, first) {
-		calls = append(calls, first)
-	}
-	c.mu.Unlock()
-	for _, s := range calls {
-		select {
-		case <-s.done:
-			if s.err != nil {
-				c.forgetStop(s)
-				return c.fail("stop", s.err)
-			}
-		case <-ctx.Done():
-			return c.fail("stop", fmt.Errorf("its processes are still being ended: %w", ctx.Err()))
-		}
-	}
-	return c.present(ctx)
-}
-
-// startStop sends a request to stop.
-func (c *box) startStop(kill bool) (*stopCall, error) {
-	s := &stopCall{done: make(chan struct{})}
+	answer := make(chan error, 1)
 	err := c.b.start(func() {
-		defer close(s.done)
-		_, s.err = call[*protocol.StopResponse](c.b.ctx, c.b.conns, &protocol.StopRequest{Handle: &c.handle, Kill: &kill})
+		request := &protocol.StopRequest{Handle: &c.handle, Kill: &kill, Wait: proto.Bool(true)}
+		_, err := call[*protocol.StopResponse](c.b.ctx, c.b.conns, request)
+		answer <- err
 	})
-	return s, err
-}
-
-// forgetStop lets the next Stop ask again.
-func (c *box) forgetStop(s *stopCall) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.graceful == s {
-		c.graceful = nil
+	if err == nil {
+		select {
+		case err = <-answer:
+		case <-ctx.Done():
+			err = fmt.Errorf("its processes are still being ended: %w", ctx.Err())
+		}
 	}
+	if err != nil {
+		return c.fail("stop", err)
+	}
+	return nil
 }
 
 // present fails when the container is gone.

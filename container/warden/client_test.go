@@ -2,6 +2,7 @@ package warden_test
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -33,11 +34,18 @@ func shut(t testing.TB, b *warden.Backend) {
 	require.NoError(t, b.Close(ctx))
 }
 
+// TestConformance runs the suite over plain processes behind a server. In the tests of survival, server and client are
+// killed together.
 func TestConformance(t *testing.T) {
 	containertest.Run(t, containertest.Config{
 		StopGrace: stopGrace,
 		New: func(t *testing.T) container.Backend {
 			return connect(t, serve(t, warden.Config{Backend: processes(t, process.Options{})}), warden.Options{})
+		},
+		Open: func(t *testing.T, dir string) container.Backend {
+			b := processes(t, process.Options{Depot: filepath.Join(dir, "depot")})
+			r := serve(t, warden.Config{Backend: b, StateDir: filepath.Join(dir, "server")})
+			return connect(t, r, warden.Options{StateDir: filepath.Join(dir, "client")})
 		},
 	})
 }

@@ -13,9 +13,6 @@ import (
 	"github.com/deakit/deakit/container/warden/protocol"
 )
 
-// ErrStatusUnknown: the process has ended, or its server forgot it, and nobody knows its exit status.
-var ErrStatusUnknown = errors.New("exit status is not known")
-
 // A clientProcess is a process of a box: a job of the server.
 type clientProcess struct {
 	c          *box
@@ -52,7 +49,7 @@ func (c *box) restore(id uint32, r processRecord) *clientProcess {
 		return p
 	}
 	if r.Lost {
-		p.status, p.err = -1, ErrStatusUnknown
+		p.status, p.err = -1, container.ErrStatusUnknown
 	} else {
 		p.status = container.ExitStatus(*r.Status)
 	}
@@ -161,13 +158,13 @@ func (p *clientProcess) link(ctx context.Context) (container.ExitStatus, error) 
 		r, err := call[*protocol.LinkResponse](ctx, p.c.b.conns, &protocol.LinkRequest{Handle: &p.c.handle, JobId: &p.job})
 		switch {
 		case err == nil && r.ExitStatus == nil:
-			return -1, ErrStatusUnknown
+			return -1, container.ErrStatusUnknown
 		case err == nil:
 			return container.ExitStatus(r.GetExitStatus()), nil
 		case ctx.Err() != nil:
 			return -1, ErrClosed
 		case !errors.Is(err, ErrConnection):
-			return -1, fmt.Errorf("%w: %w", ErrStatusUnknown, err)
+			return -1, fmt.Errorf("%w: %w", container.ErrStatusUnknown, err)
 		}
 		if pause.wait(ctx) != nil {
 			return -1, ErrClosed
@@ -178,8 +175,8 @@ func (p *clientProcess) link(ctx context.Context) (container.ExitStatus, error) 
 // ID numbers the process within its container.
 func (p *clientProcess) ID() uint32 { return p.id }
 
-// Wait waits for the end of the process, also while the server cannot be reached. The error is ErrStatusUnknown when the
-// server forgot the process, and ErrClosed after Close.
+// Wait waits for the end of the process, also while the server cannot be reached. The error is
+// container.ErrStatusUnknown when the server forgot the process, and ErrClosed after Close.
 func (p *clientProcess) Wait(ctx context.Context) (container.ExitStatus, error) {
 	select {
 	case <-p.done:

@@ -28,15 +28,22 @@ type snapshot struct {
 	extra []string // events of jobs
 }
 
-func (g *guest) snapshot(ctx context.Context) (s snapshot, err error) {
-	if s.info, err = g.c.Info(ctx); err != nil {
+// snapshot describes the container and measures it.
+func (g *guest) snapshot(ctx context.Context) (snapshot, error) {
+	s, err := g.glance(ctx)
+	if err != nil {
 		return s, err
 	}
-	if s.usage, err = g.c.Usage(ctx); err != nil {
-		if errors.Is(err, container.ErrNotFound) {
-			return s, err
-		}
-		return s, fmt.Errorf("Failed getting memory usage: %w", err)
+	if s.usage, err = g.c.Usage(ctx); err != nil && !errors.Is(err, container.ErrNotFound) {
+		err = fmt.Errorf("Failed getting memory usage: %w", err)
+	}
+	return s, err
+}
+
+// glance describes the container.
+func (g *guest) glance(ctx context.Context) (s snapshot, err error) {
+	if s.info, err = g.c.Info(ctx); err != nil {
+		return s, err
 	}
 	s.jobs = g.runningJobs()
 	g.mu.Lock()
@@ -45,19 +52,29 @@ func (g *guest) snapshot(ctx context.Context) (s snapshot, err error) {
 	return s, nil
 }
 
-func (g *guest) info(ctx context.Context) (*protocol.InfoResponse, error) {
-	s, err := g.snapshot(ctx)
+func (c *session) info(g *guest, r *protocol.InfoRequest) (*protocol.InfoResponse, error) {
+	look := g.snapshot
+	if r.GetUnmeasured() {
+		look = g.glance
+	}
+	s, err := look(c.s.ctx)
 	if err != nil {
 		return nil, err
 	}
-	return s.response(), nil
+	response := s.response()
+	if r.GetUnmeasured() {
+		response.MemoryStat, response.CpuStat, response.DiskStat = nil, nil, nil
+	} else if r.GetCountProcesses() {
+		response.Processes = proto.Uint32(uint32(s.usage.Processes))
+	}
+	return response, nil
 }
 
 // epilogue describes the container for the answer about a job that has ended, also when it is destroyed by now.
 func (g *guest) epilogue(ctx context.Context) *protocol.InfoResponse {
-	response, err := g.info(ctx)
+	s, err := g.snapshot(ctx)
 	if err == nil {
-		return response
+		return s.response()
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

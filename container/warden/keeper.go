@@ -127,7 +127,7 @@ func (k *keeper) hold(ctx context.Context, c *clientConn) error {
 		case err := <-read:
 			return err
 		case r := <-k.references:
-			err := protocol.Write(c, &protocol.InfoRequest{Handle: &r.handle})
+			err := protocol.Write(c, &protocol.InfoRequest{Handle: &r.handle, Unmeasured: proto.Bool(true)})
 			if err == nil {
 				select {
 				case <-answers:

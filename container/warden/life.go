@@ -11,26 +11,26 @@ import (
 func (c *session) stop(g *guest, r *protocol.StopRequest) (*protocol.StopResponse, error) {
 	if r.GetBackground() {
 		c.s.task(func() {
-			if err := g.stop(r.GetKill()); err != nil {
+			if err := g.stop(r); err != nil {
 				c.s.log.Warn("warden.stop.failed", "handle", g.handle, "error", err)
 			}
 		})
 		return &protocol.StopResponse{}, nil
 	}
-	return &protocol.StopResponse{}, g.stop(r.GetKill())
+	return &protocol.StopResponse{}, g.stop(r)
 }
 
 // stop returns when every process is gone and every job has ended. A container that is stopped already, or about to be,
-// needs none of that, but for being killed.
-func (g *guest) stop(kill bool) error {
+// needs none of that, unless the request says so or is to kill.
+func (g *guest) stop(r *protocol.StopRequest) error {
 	info, err := g.c.Info(g.s.ctx)
 	if err != nil {
 		return err
 	}
-	if info.State == container.StateStopped && !kill {
+	if info.State == container.StateStopped && !r.GetKill() && !r.GetWait() {
 		return nil
 	}
-	if err := g.c.Stop(g.s.ctx, kill); err != nil {
+	if err := g.c.Stop(g.s.ctx, r.GetKill()); err != nil {
 		return err
 	}
 	for _, j := range g.allJobs() {

@@ -32,7 +32,10 @@ const stopGrace = 500 * time.Millisecond
 // processes returns a back end of plain processes, which is closed with the test.
 func processes(t testing.TB, opts process.Options) *process.Backend {
 	t.Helper()
-	opts.Depot, opts.StopGrace, opts.WatchInterval = t.TempDir(), stopGrace, 50*time.Millisecond
+	opts.StopGrace, opts.WatchInterval = stopGrace, 50*time.Millisecond
+	if opts.Depot == "" {
+		opts.Depot = t.TempDir()
+	}
 	b, err := process.New(opts)
 	require.NoError(t, err)
 	t.Cleanup(func() {

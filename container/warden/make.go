@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -46,9 +45,8 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err 
 		return nil, err
 	}
 	defer b.work.Done()
-	c = b.newBox(spec.Handle, record{
-		Env: slices.Clone(spec.Env), Mounts: mounts, Properties: maps.Clone(spec.Properties),
-	})
+	c = b.newBox(spec.Handle, newRecord(spec, mounts))
+	spec.BindMounts = mounts
 	if err = b.makeState(ctx, c); err == nil {
 		if err = c.make(ctx, spec); err == nil {
 			b.publish(c)
@@ -119,7 +117,7 @@ func (c *box) make(ctx context.Context, spec container.Spec) error {
 		request.GraceTime = proto.Uint32(uint32((c.b.opts.GraceTime.Seconds())))
 	}
 	exchange := container.BindMount{Src: filepath.Join(c.dir(), exchangeName), Dst: ExchangeDir}
-	for _, m := range append(slices.Clone(c.record.Mounts), exchange) {
+	for _, m := range append(slices.Clone(spec.BindMounts), exchange) {
 		mode := protocol.CreateRequest_BindMount_RO
 		if m.Writable {
 			mode = protocol.CreateRequest_BindMount_RW

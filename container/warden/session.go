@@ -135,7 +135,7 @@ func (c *session) answerFor(ctx context.Context, g *guest, request proto.Message
 	case *protocol.DestroyRequest:
 		return &protocol.DestroyResponse{}, c.s.destroy(g)
 	case *protocol.InfoRequest:
-		return g.info(c.s.ctx)
+		return c.info(g, r)
 	case *protocol.SpawnRequest:
 		return c.spawn(g, r)
 	case *protocol.LinkRequest:

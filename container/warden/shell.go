@@ -25,10 +25,10 @@ func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\'
 // All of it is one command, so that bash has read it to its end before it gives up its input, and none of it goes to the
 // arguments of a process, where others could see secrets.
 func startScript(r record, spec container.ProcessSpec, pipes *pipes) (string, error) {
-	if err := checkProcess(r.Env, spec); err != nil {
+	if err := checkProcess(r.env(), spec); err != nil {
 		return "", err
 	}
-	exports, arguments := environment(r.Env, spec)
+	exports, arguments := environment(r.env(), spec)
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("{")
@@ -129,8 +129,9 @@ func (r record) place(dir string) (name, below string) {
 	below = info.Root
 	clean, covered := path.Clean("/"+dir), ""
 	for _, m := range r.Mounts {
-		if (clean == m.Dst || strings.HasPrefix(clean, m.Dst+"/")) && len(m.Dst) > len(covered) {
-			below, covered = m.Src, m.Dst
+		dst := string(m.Dst)
+		if (clean == dst || strings.HasPrefix(clean, dst+"/")) && len(dst) > len(covered) {
+			below, covered = string(m.Src), dst
 		}
 	}
 	return name, below

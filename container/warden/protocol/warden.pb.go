@@ -493,6 +493,7 @@ type StopRequest struct {
 	Handle        *string                `protobuf:"bytes,1,req,name=handle" json:"handle,omitempty"`
 	Background    *bool                  `protobuf:"varint,10,opt,name=background,def=0" json:"background,omitempty"`
 	Kill          *bool                  `protobuf:"varint,20,opt,name=kill,def=0" json:"kill,omitempty"`
+	Wait          *bool                  `protobuf:"varint,1000,opt,name=wait" json:"wait,omitempty"` // for the last process, also where the container is stopped already
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -552,6 +553,13 @@ func (x *StopRequest) GetKill() bool {
 		return *x.Kill
 	}
 	return Default_StopRequest_Kill
+}
+
+func (x *StopRequest) GetWait() bool {
+	if x != nil && x.Wait != nil {
+		return *x.Wait
+	}
+	return false
 }
 
 type StopResponse struct {
@@ -671,10 +679,12 @@ func (*DestroyResponse) Descriptor() ([]byte, []int) {
 }
 
 type InfoRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Handle        *string                `protobuf:"bytes,1,req,name=handle" json:"handle,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Handle         *string                `protobuf:"bytes,1,req,name=handle" json:"handle,omitempty"`
+	CountProcesses *bool                  `protobuf:"varint,1000,opt,name=count_processes,json=countProcesses" json:"count_processes,omitempty"`
+	Unmeasured     *bool                  `protobuf:"varint,1001,opt,name=unmeasured" json:"unmeasured,omitempty"` // leaves out what takes time: memory_stat, cpu_stat and disk_stat
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *InfoRequest) Reset() {
@@ -714,6 +724,20 @@ func (x *InfoRequest) GetHandle() string {
 	return ""
 }
 
+func (x *InfoRequest) GetCountProcesses() bool {
+	if x != nil && x.CountProcesses != nil {
+		return *x.CountProcesses
+	}
+	return false
+}
+
+func (x *InfoRequest) GetUnmeasured() bool {
+	if x != nil && x.Unmeasured != nil {
+		return *x.Unmeasured
+	}
+	return false
+}
+
 type InfoResponse struct {
 	state         protoimpl.MessageState      `protogen:"open.v1"`
 	State         *string                     `protobuf:"bytes,10,opt,name=state" json:"state,omitempty"`
@@ -726,6 +750,7 @@ type InfoResponse struct {
 	DiskStat      *InfoResponse_DiskStat      `protobuf:"bytes,42,opt,name=disk_stat,json=diskStat" json:"disk_stat,omitempty"`
 	BandwidthStat *InfoResponse_BandwidthStat `protobuf:"bytes,43,opt,name=bandwidth_stat,json=bandwidthStat" json:"bandwidth_stat,omitempty"`
 	JobIds        []uint64                    `protobuf:"varint,44,rep,name=job_ids,json=jobIds" json:"job_ids,omitempty"`
+	Processes     *uint32                     `protobuf:"varint,1000,opt,name=processes" json:"processes,omitempty"` // those that jobs left behind too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -828,6 +853,13 @@ func (x *InfoResponse) GetJobIds() []uint64 {
 		return x.JobIds
 	}
 	return nil
+}
+
+func (x *InfoResponse) GetProcesses() uint32 {
+	if x != nil && x.Processes != nil {
+		return *x.Processes
+	}
+	return 0
 }
 
 type ResourceLimits struct {
@@ -3486,20 +3518,25 @@ const file_container_warden_protocol_warden_proto_rawDesc = "" +
 	"\x02RO\x10\x00\x12\x06\n" +
 	"\x02RW\x10\x01\"(\n" +
 	"\x0eCreateResponse\x12\x16\n" +
-	"\x06handle\x18\x01 \x02(\tR\x06handle\"g\n" +
+	"\x06handle\x18\x01 \x02(\tR\x06handle\"|\n" +
 	"\vStopRequest\x12\x16\n" +
 	"\x06handle\x18\x01 \x02(\tR\x06handle\x12%\n" +
 	"\n" +
 	"background\x18\n" +
 	" \x01(\b:\x05falseR\n" +
 	"background\x12\x19\n" +
-	"\x04kill\x18\x14 \x01(\b:\x05falseR\x04kill\"\x0e\n" +
+	"\x04kill\x18\x14 \x01(\b:\x05falseR\x04kill\x12\x13\n" +
+	"\x04wait\x18\xe8\a \x01(\bR\x04wait\"\x0e\n" +
 	"\fStopResponse\"(\n" +
 	"\x0eDestroyRequest\x12\x16\n" +
 	"\x06handle\x18\x01 \x02(\tR\x06handle\"\x11\n" +
-	"\x0fDestroyResponse\"%\n" +
+	"\x0fDestroyResponse\"p\n" +
 	"\vInfoRequest\x12\x16\n" +
-	"\x06handle\x18\x01 \x02(\tR\x06handle\"\xd2\r\n" +
+	"\x06handle\x18\x01 \x02(\tR\x06handle\x12(\n" +
+	"\x0fcount_processes\x18\xe8\a \x01(\bR\x0ecountProcesses\x12\x1f\n" +
+	"\n" +
+	"unmeasured\x18\xe9\a \x01(\bR\n" +
+	"unmeasured\"\xf1\r\n" +
 	"\fInfoResponse\x12\x14\n" +
 	"\x05state\x18\n" +
 	" \x01(\tR\x05state\x12\x16\n" +
@@ -3512,7 +3549,8 @@ const file_container_warden_protocol_warden_proto_rawDesc = "" +
 	"\bcpu_stat\x18) \x01(\v2\x1c.warden.InfoResponse.CpuStatR\acpuStat\x12:\n" +
 	"\tdisk_stat\x18* \x01(\v2\x1d.warden.InfoResponse.DiskStatR\bdiskStat\x12I\n" +
 	"\x0ebandwidth_stat\x18+ \x01(\v2\".warden.InfoResponse.BandwidthStatR\rbandwidthStat\x12\x17\n" +
-	"\ajob_ids\x18, \x03(\x04R\x06jobIds\x1a\xff\a\n" +
+	"\ajob_ids\x18, \x03(\x04R\x06jobIds\x12\x1d\n" +
+	"\tprocesses\x18\xe8\a \x01(\rR\tprocesses\x1a\xff\a\n" +
 	"\n" +
 	"MemoryStat\x12\x14\n" +
 	"\x05cache\x18\x01 \x01(\x04R\x05cache\x12\x10\n" +
