@@ -152,7 +152,8 @@ func (b *Backend) Lookup(ctx context.Context, handle string) (container.Containe
 }
 
 func (b *Backend) lookup(ctx context.Context, handle string) (*box, error) {
-	if _, err := b.info(ctx, handle); err != nil {
+	info, err := b.info(ctx, handle)
+	if err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
@@ -164,7 +165,7 @@ func (b *Backend) lookup(ctx context.Context, handle string) (*box, error) {
 	case known: // it is being made
 		return nil, container.ErrNotFound
 	}
-	c, err := b.load(handle)
+	c, err = b.load(handle, info.GetJobIds())
 	if err != nil {
 		return nil, err
 	}

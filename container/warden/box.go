@@ -34,8 +34,9 @@ func (b *Backend) newBox(handle string, r record) *box {
 	return &box{b: b, handle: handle, record: r, rootKnown: true, procs: map[uint32]*clientProcess{}}
 }
 
-// load makes the box of a container that an earlier Backend, or another client, made. b.mu is held.
-func (b *Backend) load(handle string) (*box, error) {
+// load makes the box of a container that an earlier Backend, or another client, made. jobs are those that run in it.
+// b.mu is held.
+func (b *Backend) load(handle string, jobs []uint64) (*box, error) {
 	r, err := b.state.load(handle)
 	if errors.Is(err, fs.ErrNotExist) {
 		c := b.newBox(handle, record{})
@@ -58,7 +59,23 @@ func (b *Backend) load(handle string) (*box, error) {
 		c.lastID = max(c.lastID, id)
 		c.procs[id] = c.restore(id, p)
 	}
-	return c, nil
+	return c, c.adoptUnknown(jobs)
+}
+
+// adoptUnknown gives numbers to running jobs of which nothing was written down: their maker died before it could.
+func (c *box) adoptUnknown(jobs []uint64) error {
+	for _, p := range c.procs {
+		jobs = slices.DeleteFunc(jobs, func(id uint64) bool { return id == uint64(p.job) })
+	}
+	for _, id := range jobs {
+		c.lastID++
+		r := processRecord{Job: uint32(id)}
+		c.procs[c.lastID] = c.restore(c.lastID, r)
+		if err := c.b.state.saveProcess(c.handle, c.lastID, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Handle is the name of the container.

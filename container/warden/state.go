@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,6 +99,10 @@ func (s *Server) adopt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.sweep(handles); err != nil { // while nobody writes there
+		return err
+	}
+	var found []*guest
 	for _, handle := range handles {
 		c, err := s.backend.Lookup(ctx, handle)
 		if errors.Is(err, container.ErrNotFound) {
@@ -110,10 +115,16 @@ func (s *Server) adopt(ctx context.Context) error {
 		if err := s.restore(ctx, g); err != nil {
 			s.log.Warn("warden.state.unreadable", "handle", handle, "error", err)
 		}
+		found = append(found, g)
+	}
+	for _, g := range found {
+		if err := s.nameStrays(ctx, g); err != nil && !errors.Is(err, container.ErrNotFound) {
+			return err
+		}
 		s.admit(g, nil)
 		g.save()
 	}
-	return s.sweep()
+	return nil
 }
 
 // restore reads the state of a container and finds its jobs again.
@@ -137,24 +148,48 @@ func (s *Server) restore(ctx context.Context, g *guest) error {
 	}
 	for id, known := range state.Jobs {
 		s.lastJob = max(s.lastJob, id)
-		j := &job{
-			g: g, id: id, process: known.Process, discard: known.Discard, tag: known.Tag,
-			out: newOutput(s.cfg.JobOutputLimit), done: make(chan struct{}),
-		}
-		if known.Status != nil {
-			j.status = *known.Status
-			j.out.end()
-			close(j.done)
-			g.jobs[id] = j
-			continue
-		}
-		p, err := g.c.Attach(ctx, known.Process, j.streams())
-		if err != nil {
-			s.log.Warn("warden.job.lost", "handle", g.handle, "job", id, "error", err)
-			continue
-		}
+		s.restoreJob(ctx, g, id, known)
+	}
+	return nil
+}
+
+// restoreJob finds a job again. g.mu is held.
+func (s *Server) restoreJob(ctx context.Context, g *guest, id uint32, known jobState) {
+	j := &job{
+		g: g, id: id, process: known.Process, discard: known.Discard, tag: known.Tag,
+		out: newOutput(s.cfg.JobOutputLimit), done: make(chan struct{}),
+	}
+	if known.Status != nil {
+		j.status = *known.Status
+		j.out.end()
+		close(j.done)
 		g.jobs[id] = j
-		s.jobs.Go(func() { j.follow(p) })
+		return
+	}
+	p, err := g.c.Attach(ctx, known.Process, j.streams())
+	if err != nil {
+		s.log.Warn("warden.job.lost", "handle", g.handle, "job", id, "error", err)
+		return
+	}
+	g.jobs[id] = j
+	s.jobs.Go(func() { j.follow(p) })
+}
+
+// nameStrays makes jobs of processes of which nothing was written down: the server died before it could, or somebody else
+// started them. It is called when all numbers that were given are known.
+func (s *Server) nameStrays(ctx context.Context, g *guest) error {
+	info, err := g.c.Info(ctx)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, j := range g.jobs {
+		info.Processes = slices.DeleteFunc(info.Processes, func(id uint32) bool { return id == j.process })
+	}
+	for _, process := range info.Processes {
+		s.lastJob++
+		s.restoreJob(ctx, g, s.lastJob, jobState{Process: process, Discard: true})
 	}
 	return nil
 }
@@ -176,7 +211,7 @@ func readState(name string) (state guestState, err error) {
 }
 
 // sweep removes the state of containers that are no more.
-func (s *Server) sweep() error {
+func (s *Server) sweep(handles []string) error {
 	if s.cfg.StateDir == "" {
 		return nil
 	}
@@ -186,7 +221,7 @@ func (s *Server) sweep() error {
 	}
 	for _, e := range entries {
 		handle, ours := strings.CutSuffix(e.Name(), stateSuffix)
-		if (ours && s.guests[handle] == nil) || strings.HasPrefix(e.Name(), atomicfile.TempPrefix) {
+		if ours && !slices.Contains(handles, handle) || strings.HasPrefix(e.Name(), atomicfile.TempPrefix) {
 			if err := os.Remove(filepath.Join(s.cfg.StateDir, e.Name())); err != nil {
 				return err
 			}
