@@ -38,7 +38,10 @@ type Backend struct {
 	keeper *keeper
 	caps   container.Capabilities
 	state  *stateDir
-	log    *slog.Logger
+
+	described bool // the server is one of this package
+
+	log *slog.Logger
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -86,7 +89,9 @@ func (b *Backend) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.caps = b.opts.capabilities(pong)
+	p, ok := pong.(*protocol.PingResponse)
+	b.described = ok && p.GetDescription() != nil
+	b.caps = b.opts.capabilities(p.GetDescription())
 	if b.state, err = openState(b.opts.StateDir); err != nil {
 		return err
 	}
@@ -103,14 +108,14 @@ func (b *Backend) open(ctx context.Context) (err error) {
 	return nil
 }
 
-func (o Options) capabilities(pong proto.Message) container.Capabilities {
+func (o Options) capabilities(told *protocol.Description) container.Capabilities {
 	if o.Capabilities != nil {
 		caps := *o.Capabilities
 		caps.ReplaysOutput, caps.PIDs = false, container.NotEnforced // whatever the server can
 		return caps
 	}
-	if p, ok := pong.(*protocol.PingResponse); ok && p.GetDescription() != nil {
-		return understand(p.GetDescription())
+	if told != nil {
+		return understand(told)
 	}
 	return linuxCapabilities
 }

@@ -50,10 +50,6 @@ func (c *box) streamIn(ctx context.Context, dir, user string, tar io.Reader) err
 		return err
 	}
 	defer root.Close()
-	// An archive that has a member for its own root takes the mark away.
-	if err := os.Chmod(temp, 0o755|fs.ModeSticky); err != nil {
-		return err
-	}
 	if err := tarball.Extract(ctx, root, ".", tar, tarball.ExtractOptions{AbsoluteLinks: true}); err != nil {
 		return err
 	}
@@ -66,14 +62,13 @@ func (c *box) streamIn(ctx context.Context, dir, user string, tar io.Reader) err
 	return err
 }
 
-// keepMode gives the source of a copy the mode of its destination, which would get that of the source, unless the archive
-// told one.
+// keepMode gives the source of a copy the mode that its destination has or should get: rsync, which the original uses,
+// copies that too.
 func (c *box) keepMode(ctx context.Context, temp, dir string) error {
-	info, err := os.Stat(temp)
-	if err != nil || info.Mode()&fs.ModeSticky == 0 {
-		return err
-	}
 	mode := fs.FileMode(0o755)
+	if c.b.described { // a server of this package leaves the destination as it is
+		return os.Chmod(temp, mode)
+	}
 	inside, err := c.inside(ctx, dir)
 	if err != nil {
 		return err
