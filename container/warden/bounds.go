@@ -9,11 +9,12 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/warden/protocol"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // SetLimits replaces the limits. Those that the protocol, or the server, cannot set are remembered only.
 func (c *box) SetLimits(ctx context.Context, limits container.Limits) error {
-	err := checkLimits(limits)
+	err := containerkit.CheckLimits(limits)
 	if err == nil {
 		err = c.present(ctx)
 	}
@@ -85,7 +86,7 @@ func (c *box) setBandwidth(ctx context.Context, b *container.Bandwidth) error {
 	if err := limit[*protocol.LimitBandwidthResponse](ctx, c, request); err != nil {
 		return err
 	}
-	c.record.Limits.Bandwidth = cloneLimits(container.Limits{Bandwidth: b}).Bandwidth
+	c.record.Limits.Bandwidth = containerkit.CloneLimits(container.Limits{Bandwidth: b}).Bandwidth
 	return nil
 }
 
@@ -102,14 +103,6 @@ func unlessNotDone(err error) error {
 		return nil
 	}
 	return err
-}
-
-func cloneLimits(l container.Limits) container.Limits {
-	if l.Bandwidth != nil {
-		b := *l.Bandwidth
-		l.Bandwidth = &b
-	}
-	return l
 }
 
 // NetIn maps a port.

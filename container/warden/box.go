@@ -15,6 +15,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/warden/protocol"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // A box is a container of the server.
@@ -114,7 +115,7 @@ func (c *box) Info(ctx context.Context) (container.Info, error) {
 		Root:        c.record.Root,
 		HostRoot:    hostRoot(r.GetContainerPath()),
 		Ports:       slices.Clone(c.record.Ports),
-		Limits:      cloneLimits(c.record.Limits),
+		Limits:      containerkit.CloneLimits(c.record.Limits),
 		Properties:  c.record.properties(),
 	}
 	if info.HostIP == "" {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"path/filepath"
 	"strings"
@@ -261,12 +262,14 @@ func TestKeeper(t *testing.T) {
 	plain := processes(t, process.Options{})
 	cfg := warden.Config{Backend: plain, StateDir: t.TempDir()}
 	r := serve(t, cfg)
-	b := connect(t, r, warden.Options{GraceTime: time.Second})
+	var log lines
+	b := connect(t, r, warden.Options{GraceTime: time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for range 12 { // more than there are idle connections
 		create(t, b, container.Spec{})
 	}
 	r.stop()
 	r = serveAt(t, cfg, r.socket)
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "warden.connection.restored") }, 20*time.Second, time.Millisecond)
 	// As long as a container could live without a connection, and half as long again.
 	other := dial(t, r)
 	ask[*protocol.CreateResponse](other, &protocol.CreateRequest{Handle: proto.String("clock"), GraceTime: proto.Uint32(1)})
@@ -276,6 +279,24 @@ func TestKeeper(t *testing.T) {
 	require.Eventually(t, func() bool { return len(handlesOf(t, plain)) == 12 }, 20*time.Second, 10*time.Millisecond)
 	shut(t, b)
 	require.Eventually(t, func() bool { return len(handlesOf(t, plain)) == 0 }, 20*time.Second, 10*time.Millisecond)
+}
+
+// lines are a log that is read while it is written.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
 
 func TestCloseWhileWaiting(t *testing.T) {

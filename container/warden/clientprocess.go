@@ -11,6 +11,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/warden/protocol"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // A clientProcess is a process of a box: a job of the server.
@@ -22,7 +23,7 @@ type clientProcess struct {
 	privileged bool
 
 	stdin       *os.File
-	out, errOut *fanout // nil where output is discarded; the same one when both went to one writer at Run
+	out, errOut *containerkit.Fanout // nil where output is discarded; the same one when both went to one writer at Run
 	pumps       sync.WaitGroup
 	following   sync.Once
 
@@ -65,15 +66,15 @@ func (p *clientProcess) connect(pio container.IO, ends *pipes) {
 		if f == nil {
 			continue
 		}
-		s := &fanout{pipe: f}
+		s := containerkit.NewFanout(f)
 		if which == stdout {
 			p.out = s
-			s.attach(pio.Stdout)
+			s.Attach(pio.Stdout)
 		} else {
 			p.errOut = s
-			s.attach(pio.Stderr)
+			s.Attach(pio.Stderr)
 		}
-		p.pumps.Go(s.pump)
+		p.pumps.Go(func() { _ = s.Pump() }) // that we closed it is no news
 	}
 	if ends.joined {
 		p.errOut = p.out
@@ -144,11 +145,8 @@ func (p *clientProcess) watch() {
 
 // closeStreams ends the reading of output.
 func (p *clientProcess) closeStreams() {
-	for _, s := range []*fanout{p.out, p.errOut} {
-		if s != nil {
-			s.pipe.Close()
-		}
-	}
+	p.out.Close()
+	p.errOut.Close()
 }
 
 // link asks for the exit status until there is an answer.
@@ -277,11 +275,11 @@ func (c *box) attach(ctx context.Context, id uint32, pio container.IO) (*clientP
 	out, errs := pio.Stdout, pio.Stderr
 	if p.out == p.errOut {
 		errs = nil
-	} else if sameWriter(out, errs) {
-		shared := &lockedWriter{w: out}
+	} else if containerkit.SameWriter(out, errs) {
+		shared := &containerkit.LockedWriter{W: out}
 		out, errs = shared, shared
 	}
-	p.out.attach(out)
-	p.errOut.attach(errs)
+	p.out.Attach(out)
+	p.errOut.Attach(errs)
 	return p, nil
 }

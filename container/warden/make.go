@@ -16,6 +16,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/warden/protocol"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // ExchangeDir is where containers see the directory of the pipes through which the streams of their processes go.
@@ -34,7 +35,7 @@ func (b *Backend) Create(ctx context.Context, spec container.Spec) (container.Co
 }
 
 func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err error) {
-	if err := checkSpec(spec); err != nil {
+	if err := containerkit.CheckSpec(spec); err != nil {
 		return nil, err
 	}
 	mounts, err := resolveMounts(spec.BindMounts)
@@ -193,9 +194,6 @@ func resolveMounts(mounts []container.BindMount) ([]container.BindMount, error) 
 		m := &mounts[i]
 		if m.Dst == "" {
 			m.Dst = m.Src
-		}
-		if !path.IsAbs(m.Src) || !path.IsAbs(m.Dst) || strings.ContainsRune(m.Src+m.Dst, 0) {
-			return nil, fmt.Errorf("bind mount of %q at %q: both paths must be absolute: %w", m.Src, m.Dst, container.ErrInvalid)
 		}
 		src, err := filepath.EvalSymlinks(m.Src)
 		if errors.Is(err, os.ErrNotExist) {

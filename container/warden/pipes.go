@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // pipes are the named pipes of one process, and our ends of them. A pipe that nobody wants is the null device.
@@ -42,7 +43,7 @@ func (p *pipes) inside(name string) string {
 
 // makePipes makes the pipes that pio needs. The caller closes them, and removes them when the process has opened them.
 func makePipes(hostDir, insideDir string, pio container.IO) (*pipes, error) {
-	p := &pipes{hostDir: hostDir, insideDir: insideDir, token: rand.Text(), joined: sameWriter(pio.Stdout, pio.Stderr)}
+	p := &pipes{hostDir: hostDir, insideDir: insideDir, token: rand.Text(), joined: containerkit.SameWriter(pio.Stdout, pio.Stderr)}
 	if err := p.makeAll(pio); err != nil {
 		p.close()
 		p.remove()

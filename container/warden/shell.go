@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // searchPath is the PATH of processes that bring none.
@@ -25,7 +26,7 @@ func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\'
 // All of it is one command, so that bash has read it to its end before it gives up its input, and none of it goes to the
 // arguments of a process, where others could see secrets.
 func startScript(r record, spec container.ProcessSpec, pipes *pipes) (string, error) {
-	if err := checkProcess(r.env(), spec); err != nil {
+	if err := checkProcess(spec); err != nil {
 		return "", err
 	}
 	exports, arguments := environment(r.env(), spec)
@@ -61,15 +62,9 @@ func startScript(r record, spec container.ProcessSpec, pipes *pipes) (string, er
 	return b.String(), nil
 }
 
-func checkProcess(shared []string, spec container.ProcessSpec) error {
-	if err := checkEnv(shared); err != nil {
+func checkProcess(spec container.ProcessSpec) error {
+	if err := containerkit.CheckProcess(spec); err != nil {
 		return err
-	}
-	if err := checkEnv(spec.Env); err != nil {
-		return err
-	}
-	if spec.Path == "" || strings.ContainsRune(spec.Path+spec.Dir+strings.Join(spec.Args, ""), 0) {
-		return fmt.Errorf("program %q, its arguments or its directory: %w", spec.Path, container.ErrInvalid)
 	}
 	if strings.HasPrefix(spec.Path, "-") || strings.Contains(spec.Path, "=") {
 		return fmt.Errorf("program %q begins with '-' or holds '=': %w", spec.Path, container.ErrUnsupported)
