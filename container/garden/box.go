@@ -65,7 +65,8 @@ func (c *box) findRoot(ctx context.Context) error {
 	}
 	var home bytes.Buffer
 	// Not numbered: it is none of the caller's processes.
-	p, err := c.launch(ctx, &processSpec{Path: "/bin/sh", Args: []string{"-c", `printf %s "$HOME"`}, User: container.AppUser}, container.IO{Stdout: &home})
+	spec := &processSpec{Path: "/bin/sh", Args: []string{"-c", `printf %s "$HOME"`}, User: container.AppUser}
+	p, err := c.launch(ctx, spec, container.IO{Stdout: &home})
 	if err != nil {
 		return err
 	}

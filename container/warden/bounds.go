@@ -44,15 +44,17 @@ func (c *box) setLimits(ctx context.Context, limits container.Limits) error {
 		if shares == 0 {
 			shares = defaultShares
 		}
-		if err := limit[*protocol.LimitCpuResponse](ctx, c, &protocol.LimitCpuRequest{LimitInShares: proto.Uint64(uint64(shares)), Handle: &c.handle}); err != nil {
+		request := &protocol.LimitCpuRequest{Handle: &c.handle, LimitInShares: proto.Uint64(uint64(shares))}
+		if err := limit[*protocol.LimitCpuResponse](ctx, c, request); err != nil {
 			return err
 		}
 		now.CPUShares = limits.CPUShares
 	}
 	if limits.DiskBytes != now.DiskBytes || limits.DiskInodes != now.DiskInodes {
-		if err := limit[*protocol.LimitDiskResponse](ctx, c, &protocol.LimitDiskRequest{
+		request := &protocol.LimitDiskRequest{
 			Handle: &c.handle, Byte: proto.Uint64(uint64(limits.DiskBytes)), Inode: proto.Uint64(uint64(limits.DiskInodes)),
-		}); err != nil {
+		}
+		if err := limit[*protocol.LimitDiskResponse](ctx, c, request); err != nil {
 			return err
 		}
 		now.DiskBytes, now.DiskInodes = limits.DiskBytes, limits.DiskInodes
@@ -62,7 +64,8 @@ func (c *box) setLimits(ctx context.Context, limits container.Limits) error {
 		if limits.MemoryBytes > 0 {
 			bytes = uint64(limits.MemoryBytes)
 		}
-		if err := limit[*protocol.LimitMemoryResponse](ctx, c, &protocol.LimitMemoryRequest{Handle: &c.handle, LimitInBytes: &bytes}); err != nil {
+		request := &protocol.LimitMemoryRequest{Handle: &c.handle, LimitInBytes: &bytes}
+		if err := limit[*protocol.LimitMemoryResponse](ctx, c, request); err != nil {
 			return err
 		}
 		now.MemoryBytes = limits.MemoryBytes

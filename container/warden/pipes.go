@@ -35,7 +35,8 @@ func (p *pipes) inside(name string) string {
 	if name == "err" && p.joined {
 		name = "out"
 	}
-	if name == "ctl" && p.ctl == nil || name == "in" && p.stdin == nil || name == "out" && p.out[stdout] == nil || name == "err" && p.out[stderr] == nil {
+	ours := map[string]*os.File{"ctl": p.ctl, "in": p.stdin, "out": p.out[stdout], "err": p.out[stderr]}
+	if ours[name] == nil {
 		return "/dev/null"
 	}
 	return path.Join(p.insideDir, p.token+"."+name)

@@ -31,7 +31,7 @@ Exit codes:
 
 type cli struct {
 	Config  string `arg:"" name:"CONFIG.yml" help:"Configuration file."`
-	Backend string `help:"What stands behind the protocol: ${enum}. auto takes the strongest that works here." enum:"${backends}" default:"auto"`
+	Backend string `help:"What containers are: ${enum}. auto takes the strongest that works here." enum:"${backends}" default:"auto"`
 	Destroy bool   `help:"Destroy all containers in the end instead of leaving them to the next start."`
 	Check   bool   `help:"Check the configuration, tell what is wrong or odd with it, and end."`
 }
