@@ -56,7 +56,8 @@ func TestConformance(t *testing.T) {
 		},
 		Open: func(t *testing.T, dir string) container.Backend {
 			b := processes(t, process.Options{Depot: filepath.Join(dir, "depot")})
-			r := serve(t, warden.Config{Backend: b, StateDir: filepath.Join(dir, "server")})
+			// Below dir, as what a killed process made elsewhere would be left.
+			r := serveAt(t, warden.Config{Backend: b, StateDir: filepath.Join(dir, "server")}, filepath.Join(dir, "sock"))
 			return connect(t, r, warden.Options{StateDir: filepath.Join(dir, "client")})
 		},
 	})
