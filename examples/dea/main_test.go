@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -23,6 +24,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/deakit/deakit/container/process"
+	"github.com/deakit/deakit/container/warden"
 	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/heartbeat"
 	"github.com/deakit/deakit/internal/certtest"
@@ -327,6 +330,37 @@ func TestKilledNode(t *testing.T) {
 		needs.Tool(t, "runc", "runc")
 		killedNode(t, newSiteOn(t, backends.Runc))
 	})
+	t.Run(backends.Warden, func(t *testing.T) {
+		s := newSiteOn(t, backends.Warden)
+		s.cfg["warden_socket"] = wardenServer(t)
+		killedNode(t, s)
+	})
+}
+
+// wardenServer runs a Warden server, as a process of its own would be, and returns its socket.
+func wardenServer(t *testing.T) (socket string) {
+	dir, err := os.MkdirTemp("", "warden") // short enough for a socket
+	require.NoError(t, err)
+	b, err := process.New(process.Options{Depot: filepath.Join(dir, "depot")})
+	require.NoError(t, err)
+	server, err := warden.NewServer(warden.Config{Backend: b, StateDir: filepath.Join(dir, "state")})
+	require.NoError(t, err)
+	socket = filepath.Join(dir, "sock")
+	listener, err := warden.Listen(socket, 0o700)
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx, listener) }()
+	t.Cleanup(func() {
+		left, err := b.List(context.Background())
+		assert.NoError(t, err)
+		assert.Empty(t, left, "the DEA ended what it had")
+		stop()
+		assert.NoError(t, <-ended)
+		assert.NoError(t, b.Close(context.Background()))
+		assert.NoError(t, os.RemoveAll(dir))
+	})
+	return socket
 }
 
 func killedNode(t *testing.T, s *site) {

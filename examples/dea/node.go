@@ -109,7 +109,9 @@ func (n *node) connect() (err error) {
 
 // containers is where this node keeps its containers.
 func containers(cfg *config.Config, host string, log *slog.Logger) backends.Config {
-	return backends.Config{Depot: filepath.Join(cfg.BaseDir, "instances"), HostIP: host, Logger: log}
+	return backends.Config{
+		Depot: filepath.Join(cfg.BaseDir, "instances"), HostIP: host, Logger: log, WardenSocket: cfg.WardenSocket,
+	}
 }
 
 // openBackend chooses what apps run in, and says why.
@@ -119,7 +121,7 @@ func (n *node) openBackend(name string) error {
 	if err != nil {
 		return err
 	}
-	n.inner, err = backends.Open(choice, where)
+	n.inner, err = backends.Open(context.Background(), choice, where)
 	if err != nil {
 		return fmt.Errorf("back end %s below base_dir: %w", choice.Name, err)
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/deakit/deakit/examples/internal/backends"
 )
 
 // The exit codes of the program, listed in its help.
@@ -42,7 +44,7 @@ func run(args []string) (code int) {
 	var c cli
 	code = -1
 	parser, err := kong.New(&c, kong.Name("warden"), kong.Description(description), kong.UsageOnError(),
-		kong.Vars{"backends": "auto," + strings.Join(backendNames(), ",")}, kong.Exit(func(n int) { code = n }))
+		kong.Vars{"backends": strings.Join(backends.Names(), ",")}, kong.Exit(func(n int) { code = n }))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "warden:", err)
 		return exitFailed

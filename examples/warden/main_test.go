@@ -20,6 +20,8 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/warden"
+	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/internal/needs"
 )
 
 // asProgram makes the test binary the program itself.
@@ -99,6 +101,15 @@ func connect(t *testing.T, dir string) *warden.Backend {
 }
 
 func TestServer(t *testing.T) {
+	t.Run(backends.Process, func(t *testing.T) { serves(t, backends.Process, "depot") })
+	t.Run(backends.Runc, func(t *testing.T) {
+		needs.Root(t)
+		needs.Tool(t, "runc", "runc")
+		serves(t, backends.Runc, "depot-runc")
+	})
+}
+
+func serves(t *testing.T, backend, depot string) {
 	dir, err := os.MkdirTemp("", "warden")
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
@@ -113,8 +124,9 @@ server:
   pidfile: %[1]s/pid
 health_check_server: {port: %[2]d}
 `, dir, port))
-	s := start(t, cfg)
+	s := start(t, "--backend", backend, cfg)
 	b := connect(t, dir)
+	assert.Equal(t, backend == backends.Runc, b.Capabilities().RootFS)
 	info, err := os.Stat(filepath.Join(dir, "sock"))
 	require.NoError(t, err)
 	assert.EqualValues(t, 0o700, info.Mode().Perm())
@@ -134,14 +146,14 @@ health_check_server: {port: %[2]d}
 	p, err = c.Run(t.Context(), container.ProcessSpec{Path: "sh", Args: []string{"-c", "while [ ! -e go ]; do sleep 0.02; done; exit 7"}}, container.IO{})
 	require.NoError(t, err)
 
-	code, text := program(t, cfg)
+	code, text := program(t, "--backend", backend, cfg)
 	assert.Equal(t, exitFailed, code)
 	assert.Contains(t, text, "already running")
 
 	// The next one takes over what this one leaves.
 	assert.Equal(t, exitOK, s.end(t, syscall.SIGUSR2), s.out.String())
 	assert.NoFileExists(t, filepath.Join(dir, "pid"))
-	s = start(t, "--destroy", cfg)
+	s = start(t, "--destroy", "--backend", backend, cfg)
 	require.Eventually(t, func() bool { _, err := c.Info(t.Context()); return err == nil }, 20*time.Second, 20*time.Millisecond)
 	inside, err := c.Info(t.Context())
 	require.NoError(t, err)
@@ -153,7 +165,8 @@ health_check_server: {port: %[2]d}
 	assert.EqualValues(t, 7, status)
 	require.NoError(t, b.Close(context.Background()))
 	assert.Equal(t, exitOK, s.end(t, syscall.SIGTERM), s.out.String())
-	assert.NoDirExists(t, filepath.Join(dir, "depot", "stays"))
+	assert.DirExists(t, filepath.Join(dir, depot))
+	assert.NoDirExists(t, filepath.Join(dir, depot, "stays"))
 	assert.Contains(t, s.out.String(), "container_klass has no effect")
 }
 

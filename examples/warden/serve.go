@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/deakit/deakit/container/warden"
+	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/internal/httpserve"
 	"github.com/deakit/deakit/internal/pidfile"
 	"github.com/deakit/deakit/logging"
@@ -44,6 +45,7 @@ func (c *cli) serve(cfg *config, warnings []string) (err error) {
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, c.closeBackend(b, err != nil)) }()
 	server, err := warden.NewServer(warden.Config{
 		Backend: b, RootFS: cfg.Server.RootFS, GraceTime: cfg.graceTime, Rlimits: cfg.rlimits, JobOutputLimit: cfg.Server.OutputLimit,
 		NoDiskQuota: cfg.Server.Quota.Enabled != nil && !*cfg.Server.Quota.Enabled, StateDir: cfg.Deakit.StateDir,
@@ -68,12 +70,17 @@ func (c *cli) serve(cfg *config, warnings []string) (err error) {
 	if port := *cfg.Health.Port; port != 0 {
 		all.Go(func() error { return health(ctx, port, log) })
 	}
-	if err := all.Wait(); err != nil || !c.Destroy {
-		return err
-	}
-	end, cancel := context.WithTimeout(context.Background(), time.Minute)
+	return all.Wait()
+}
+
+// closeBackend leaves the containers to the next start, or ends them where that was asked for and nothing failed.
+func (c *cli) closeBackend(b *backends.Backend, failed bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	return b.destroy(end)
+	if c.Destroy && !failed {
+		return b.Close(ctx)
+	}
+	return b.Leave(ctx)
 }
 
 // health answers any request on localhost that the server lives.

@@ -13,6 +13,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/process"
+	"github.com/deakit/deakit/container/warden"
 	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/internal/needs"
 )
@@ -76,10 +78,10 @@ func TestAutoGoesOnWhereContainersAre(t *testing.T) {
 
 func TestOpenRuncWhereThereIsNone(t *testing.T) {
 	withoutRunc(t)
-	_, err := backends.Open(backends.Choice{Name: backends.Runc}, config(t))
+	_, err := backends.Open(t.Context(), backends.Choice{Name: backends.Runc}, config(t))
 	assert.ErrorContains(t, err, "runc")
 	assert.ErrorContains(t, err, "doctor")
-	_, err = backends.Open(backends.Choice{Name: "magic"}, config(t))
+	_, err = backends.Open(t.Context(), backends.Choice{Name: "magic"}, config(t))
 	assert.Error(t, err)
 }
 
@@ -89,14 +91,14 @@ func TestLeaveAndClose(t *testing.T) {
 	var log bytes.Buffer
 	cfg := config(t)
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	b, err := backends.Open(backends.Choice{Name: backends.Runc}, cfg)
+	b, err := backends.Open(t.Context(), backends.Choice{Name: backends.Runc}, cfg)
 	require.NoError(t, err)
 	assert.Equal(t, "runc", b.Capabilities().Name)
 	_, err = b.Create(t.Context(), container.Spec{Handle: "stays"})
 	require.NoError(t, err)
 	require.NoError(t, b.Leave(t.Context()))
 
-	other, err := backends.Open(backends.Choice{Name: backends.Process}, cfg)
+	other, err := backends.Open(t.Context(), backends.Choice{Name: backends.Process}, cfg)
 	require.NoError(t, err)
 	assert.Equal(t, "process", other.Capabilities().Name)
 	assert.Contains(t, log.String(), "start with --backend runc")
@@ -104,13 +106,13 @@ func TestLeaveAndClose(t *testing.T) {
 	assert.ErrorIs(t, err, container.ErrNotFound)
 	require.NoError(t, other.Close(t.Context()))
 
-	b, err = backends.Open(backends.Choice{Name: backends.Runc}, cfg)
+	b, err = backends.Open(t.Context(), backends.Choice{Name: backends.Runc}, cfg)
 	require.NoError(t, err)
 	_, err = b.Lookup(t.Context(), "stays")
 	assert.NoError(t, err)
 	require.NoError(t, b.Close(context.Background()))
 	log.Reset()
-	other, err = backends.Open(backends.Choice{Name: backends.Process}, cfg)
+	other, err = backends.Open(t.Context(), backends.Choice{Name: backends.Process}, cfg)
 	require.NoError(t, err)
 	assert.NotContains(t, log.String(), "--backend runc", "nothing is left")
 	require.NoError(t, other.Close(t.Context()))
@@ -138,4 +140,55 @@ func TestDoctorTellsWhatIsMissing(t *testing.T) {
 	out.Reset()
 	require.NoError(t, backends.Doctor(t.Context(), &out, backends.Auto, config(t)), "there is another")
 	assert.Contains(t, out.String(), "--backend auto takes process, because runc does not work here")
+}
+
+// A Warden server comes first where the configuration names one that listens.
+func TestWarden(t *testing.T) {
+	withoutRunc(t)
+	cfg := config(t)
+	_, err := backends.Choose(t.Context(), backends.Warden, cfg)
+	assert.ErrorContains(t, err, "warden_socket")
+
+	dir, err := os.MkdirTemp("", "warden") // short enough for a socket
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
+	cfg.WardenSocket = filepath.Join(dir, "sock")
+	choice, err := backends.Choose(t.Context(), backends.Auto, cfg)
+	require.NoError(t, err)
+	assert.Equal(t, backends.Process, choice.Name)
+	assert.Contains(t, choice.Why, "no Warden server listens at "+cfg.WardenSocket)
+	var out bytes.Buffer
+	assert.ErrorIs(t, backends.Doctor(t.Context(), &out, backends.Warden, cfg), backends.ErrUnusable)
+	assert.Contains(t, out.String(), "correct warden_socket")
+
+	behind, err := process.New(process.Options{Depot: filepath.Join(dir, "depot")})
+	require.NoError(t, err)
+	server, err := warden.NewServer(warden.Config{Backend: behind, StateDir: filepath.Join(dir, "state")})
+	require.NoError(t, err)
+	listener, err := warden.Listen(cfg.WardenSocket, 0o700)
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx, listener) }()
+	t.Cleanup(func() {
+		stop()
+		assert.NoError(t, <-ended)
+		assert.NoError(t, behind.Close(context.Background()))
+	})
+
+	choice, err = backends.Choose(t.Context(), backends.Auto, cfg)
+	require.NoError(t, err)
+	assert.Equal(t, "warden, because a server listens at "+cfg.WardenSocket, choice.String())
+	out.Reset()
+	require.NoError(t, backends.Doctor(t.Context(), &out, backends.Auto, cfg))
+	assert.Contains(t, out.String(), "--backend auto takes warden")
+	b, err := backends.Open(t.Context(), choice, cfg)
+	require.NoError(t, err)
+	_, err = b.Create(t.Context(), container.Spec{Handle: "stays"})
+	require.NoError(t, err)
+	require.NoError(t, b.Close(t.Context()))
+	choice, err = backends.Choose(t.Context(), backends.Auto, cfg)
+	require.NoError(t, err)
+	assert.Equal(t, backends.Warden, choice.Name)
+	assert.Contains(t, choice.Why, "left 1 containers")
 }

@@ -32,8 +32,14 @@ func Doctor(ctx context.Context, out io.Writer, name string, cfg Config) error {
 	}
 	fmt.Fprintln(out, "\nprocess: plain child processes, which confines nothing")
 	tell(out, plain)
+	server := runc.Finding{What: "a server", Required: true, Detail: "the configuration has no warden_socket"}
+	if cfg.WardenSocket != "" {
+		server = tryWarden(ctx, cfg)
+		fmt.Fprintln(out, "\nwarden: containers of a Warden server, which confines what it can")
+		tell(out, server)
+	}
 	fmt.Fprintf(out, "\n--backend %s takes %s\n", name, choice)
-	f, missing := obstacle(map[string][]runc.Finding{Runc: findings, Process: {plain}}[choice.Name])
+	f, missing := obstacle(map[string][]runc.Finding{Runc: findings, Process: {plain}, Warden: {server}}[choice.Name])
 	if missing {
 		return fmt.Errorf("%s: %s: %w", choice.Name, cmp.Or(f.Detail, f.What), ErrUnusable)
 	}
@@ -53,6 +59,17 @@ func tell(out io.Writer, f runc.Finding) {
 	if f.Remedy != "" {
 		fmt.Fprintf(out, "  %-8s   remedy: %s\n", "", f.Remedy)
 	}
+}
+
+// tryWarden looks for the server.
+func tryWarden(ctx context.Context, cfg Config) runc.Finding {
+	f := runc.Finding{What: "a server at " + cfg.WardenSocket, Required: true}
+	if err := listens(ctx, cfg.WardenSocket); err != nil {
+		f.Detail, f.Remedy = err.Error(), "start one, examples/warden for example, or correct warden_socket"
+		return f
+	}
+	f.OK = true
+	return f
 }
 
 // tryProcess runs a program in the process back end, in a depot of its own.

@@ -48,7 +48,7 @@ func (p *Platform) chooseBackend() (err error) {
 
 // openBackend opens the back end of a node. The caller closes it.
 func (p *Platform) openBackend(name string) (container.Backend, func(), error) {
-	backend, err := backends.Open(p.backend, p.containers(name))
+	backend, err := backends.Open(context.Background(), p.backend, p.containers(name))
 	if err != nil {
 		return nil, nil, err
 	}
