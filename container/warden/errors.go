@@ -19,6 +19,7 @@ const (
 	textNoSource      = "Source path for bind mount does not exist: "
 	textOutputLimit   = "command exceeded maximum output"
 	textNotDone       = "not implemented"
+	textPortRange     = "Port range maximum must be greater than minimum"
 )
 
 func textExists(handle string) string {
@@ -87,7 +88,7 @@ func kindOf(text string) error {
 		return container.ErrStopped
 	case strings.HasPrefix(text, "container with handle: ") && strings.HasSuffix(text, " already exists."):
 		return container.ErrExists
-	case strings.HasPrefix(text, textNoSource):
+	case strings.HasPrefix(text, textNoSource), text == textPortRange:
 		return container.ErrInvalid
 	case text == textNotDone:
 		return container.ErrUnsupported

@@ -67,7 +67,7 @@ func checkPortRange(text string) error {
 		return fmt.Errorf("port range %q is not of the form 8080:9090: %w", text, container.ErrInvalid)
 	}
 	if first >= last {
-		return errors.New("Port range maximum must be greater than minimum")
+		return errors.New(textPortRange)
 	}
 	return nil
 }
