@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/process"
@@ -55,7 +56,7 @@ func tell(out io.Writer, f runc.Finding) {
 	case !f.OK:
 		mark = "without"
 	}
-	fmt.Fprintf(out, "  %-8s %-46s %s\n", mark, f.What, f.Detail)
+	fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("  %-8s %-46s %s", mark, f.What, f.Detail), " "))
 	if f.Remedy != "" {
 		fmt.Fprintf(out, "  %-8s   remedy: %s\n", "", f.Remedy)
 	}
