@@ -136,7 +136,7 @@ func (c *cli) examine() error {
 	cfg.BaseDir = base
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return backends.Doctor(ctx, os.Stdout, c.Backend, containers(cfg, "", nil))
+	return backends.Doctor(ctx, os.Stdout, c.Backend, containers(cfg, c.Config, "", nil))
 }
 
 // work runs a node until it is told to end.

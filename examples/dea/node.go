@@ -70,7 +70,7 @@ func open(cfg *config.Config, c *cli, l *log) (n *node, err error) {
 		}
 	}()
 	for _, step := range []func() error{
-		n.makeDirectories, n.connect, func() error { return n.openBackend(c.Backend) }, n.openDroplets, n.openSigner, n.nameFiles,
+		n.makeDirectories, n.connect, func() error { return n.openBackend(c.Backend, c.Config) }, n.openDroplets, n.openSigner, n.nameFiles,
 		n.openEmitters, n.openStager, n.openPoster, n.openDEA, n.openStatus, n.openHTTPS,
 		func() error { return n.openFiles(!c.NoDirectoryServer) },
 	} {
@@ -107,16 +107,23 @@ func (n *node) connect() (err error) {
 	return nil
 }
 
-// containers is where this node keeps its containers.
-func containers(cfg *config.Config, host string, log *slog.Logger) backends.Config {
+// containers is where this node keeps its containers. file is its configuration.
+func containers(cfg *config.Config, file, host string, log *slog.Logger) backends.Config {
+	hide := []string{cfg.BaseDir, file}
+	if cfg.SSL != nil {
+		hide = append(hide, cfg.SSL.KeyFile)
+	}
+	if cfg.HM9000 != nil {
+		hide = append(hide, cfg.HM9000.KeyFile)
+	}
 	return backends.Config{
-		Depot: filepath.Join(cfg.BaseDir, "instances"), HostIP: host, Logger: log, WardenSocket: cfg.WardenSocket,
+		Depot: filepath.Join(cfg.BaseDir, "instances"), HostIP: host, Hide: hide, WardenSocket: cfg.WardenSocket, Logger: log,
 	}
 }
 
 // openBackend chooses what apps run in, and says why.
-func (n *node) openBackend(name string) error {
-	where := containers(n.cfg, n.host, n.log.Logger)
+func (n *node) openBackend(name, file string) error {
+	where := containers(n.cfg, file, n.host, n.log.Logger)
 	choice, err := backends.Choose(context.Background(), name, where)
 	if err != nil {
 		return err

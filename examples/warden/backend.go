@@ -14,7 +14,7 @@ import (
 func (c *config) containers(log *slog.Logger) backends.Config {
 	cfg := backends.Config{
 		Depot: c.Server.Depot, HostIP: c.Deakit.HostIP, Logger: log,
-		StopGrace: time.Duration(c.Deakit.StopGrace * float64(time.Second)),
+		StopGrace: time.Duration(c.Deakit.StopGrace * float64(time.Second)), Hide: []string{c.Deakit.StateDir},
 	}
 	if c.Port.First > 0 {
 		cfg.Ports = process.PortRange{First: c.Port.First, Last: c.Port.First + c.Port.Size - 1}

@@ -192,3 +192,30 @@ func TestWarden(t *testing.T) {
 	assert.Equal(t, backends.Warden, choice.Name)
 	assert.Contains(t, choice.Why, "left 1 containers")
 }
+
+// Containers that share the files of the host do not see those of the node, whatever name they go by.
+func TestHide(t *testing.T) {
+	withRunc(t)
+	dir, err := os.MkdirTemp("/opt", "deakit-test-") // where containers see the host's files
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	for _, name := range []string{"seen", "base", "other"} {
+		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name, "secret"), []byte(name), 0o644))
+	}
+	require.NoError(t, os.Symlink(filepath.Join(dir, "other"), filepath.Join(dir, "link")))
+	cfg := config(t)
+	cfg.Hide = []string{filepath.Join(dir, "base"), filepath.Join(dir, "link"), filepath.Join(dir, "not/there")}
+	b, err := backends.Open(t.Context(), backends.Choice{Name: backends.Runc}, cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, b.Close(context.Background())) }()
+	c, err := b.Create(t.Context(), container.Spec{})
+	require.NoError(t, err)
+	var out bytes.Buffer
+	p, err := c.Run(t.Context(), container.ProcessSpec{Path: "sh", Args: []string{"-c", "cat " + dir + "/*/secret"}}, container.IO{Stdout: &out})
+	require.NoError(t, err)
+	_, err = p.Wait(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "seen", out.String())
+}

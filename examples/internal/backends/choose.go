@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +44,9 @@ type Config struct {
 	StopGrace time.Duration
 	Ports     process.PortRange
 
+	// Hide are paths that containers must not see where they share the files of the host; empty ones do not count.
+	Hide []string
+
 	WardenSocket string // where a Warden server listens; empty: there is none
 }
 
@@ -70,8 +74,25 @@ func (c Config) process() process.Options {
 func (c Config) runc() runc.Options {
 	return runc.Options{
 		Depot: c.depot(Runc), HostIP: c.HostIP, Fresh: c.Fresh, Logger: c.Logger, StopGrace: c.StopGrace,
-		Ports: runc.PortRange{First: c.Ports.First, Last: c.Ports.Last},
+		Ports: runc.PortRange{First: c.Ports.First, Last: c.Ports.Last}, Hide: resolved(c.Hide),
 	}
+}
+
+// resolved returns paths as absolute ones, and with them what they stand for where links lead to it.
+func resolved(paths []string) (all []string) {
+	for _, p := range paths {
+		if p == "" {
+			continue
+		}
+		if absolute, err := filepath.Abs(p); err == nil {
+			p = absolute // else runc refuses it
+		}
+		all = append(all, p)
+		if target, err := filepath.EvalSymlinks(p); err == nil && target != p { // else there is nothing to be seen
+			all = append(all, target)
+		}
+	}
+	return all
 }
 
 func (c Config) warden() warden.Options {

@@ -34,6 +34,7 @@ func (p *Platform) containers(name string) backends.Config {
 	return backends.Config{
 		Depot: p.path(name, "containers"), HostIP: "127.0.0.1", Logger: p.log.With("part", name),
 		Fresh: true, // nobody here knows the containers of an earlier run
+		Hide:  []string{p.opts.Dir},
 	}
 }
 
