@@ -22,6 +22,13 @@ var limitTests = []test{
 func testSetLimits(s *suite) {
 	c := s.create(container.Spec{Limits: container.Limits{MemoryBytes: 256 << 20}})
 	limits := container.Limits{MemoryBytes: 512 << 20, DiskBytes: 2 << 30, PIDs: 300, CPUShares: 512}
+	if s.cfg.Tolerances.FixedLimits {
+		s.is(c.SetLimits(s.ctx, limits), container.ErrUnsupported)
+		s.must(c.SetLimits(s.ctx, container.Limits{MemoryBytes: 256 << 20}))
+		s.is(c.SetLimits(s.ctx, container.Limits{MemoryBytes: -1}), container.ErrInvalid)
+		equal(s, "limits", s.info(c).Limits, container.Limits{MemoryBytes: 256 << 20})
+		return
+	}
 	s.must(c.SetLimits(s.ctx, limits))
 	equal(s, "limits", s.info(c).Limits, limits)
 	s.must(c.SetLimits(s.ctx, container.Limits{MemoryBytes: 128 << 20})) // lower

@@ -53,6 +53,16 @@ type Tolerances struct {
 	// NoSignal: Process.Signal returns ErrUnsupported.
 	NoSignal bool
 
+	// FewSignals: SIGTERM and SIGKILL are the only signals; Process.Signal returns ErrUnsupported for others (Garden).
+	FewSignals bool
+
+	// TextOnly: input, arguments and environment must be UTF-8. Others are ErrUnsupported, of Wait when it is the input
+	// (Garden).
+	TextOnly bool
+
+	// FixedLimits: limits are those of Create; SetLimits with others returns ErrUnsupported (Garden).
+	FixedLimits bool
+
 	// LostStatus: the exit status of a process that outlived the back end that started it is ErrStatusUnknown.
 	LostStatus bool
 

@@ -6,10 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/examples/internal/backends"
 )
 
 // The exit codes of the program, listed in its help.
@@ -34,13 +39,14 @@ systemd needs KillMode=process.
 
 Exit codes:
   0  ended as told
-  1  the configuration is wrong, or something failed; standard error says what
+  1  the configuration is wrong, something failed, or (--doctor) the back end does not work; standard error says what
   2  the command line makes no sense`
 
 type cli struct {
-	Config  string `arg:"" name:"CONFIG.yml" help:"Configuration file."`
-	Backend string `help:"What apps run in: ${enum}. auto takes the strongest that works here." enum:"auto,process" default:"auto"`
+	Config  string `arg:"" optional:"" name:"CONFIG.yml" help:"Configuration file. The doctor needs none."`
+	Backend string `help:"What apps run in: ${enum}. auto takes the server at warden_socket, else the strongest that works here; warden is that server." enum:"${backends}" default:"auto"`
 	Check   bool   `help:"Check the configuration, tell what is wrong or odd with it, and end."`
+	Doctor  bool   `help:"Tell what this machine has and lacks for each back end, and which would be taken, and end."`
 
 	NoDirectoryServer bool `help:"Leave directory_server.v2_port to a directory server in a process of its own."`
 }
@@ -51,7 +57,7 @@ func run(args []string) (code int) {
 	var c cli
 	code = -1
 	parser, err := kong.New(&c, kong.Name("dea"), kong.Description(description), kong.UsageOnError(),
-		kong.Exit(func(n int) { code = n }))
+		kong.Exit(func(n int) { code = n }), kong.Vars{"backends": strings.Join(append(backends.Names(), backends.Warden), ",")})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "dea:", err)
 		return exitFailed
@@ -71,8 +77,19 @@ func run(args []string) (code int) {
 	return exitOK
 }
 
+// Validate checks what kong cannot know.
+func (c *cli) Validate() error {
+	if c.Config == "" && !c.Doctor {
+		return errors.New("expected \"<CONFIG.yml>\"")
+	}
+	return nil
+}
+
 // run is all that comes after the command line.
 func (c *cli) run() error {
+	if c.Doctor {
+		return c.examine()
+	}
 	cfg, warnings, err := config.Load(c.Config)
 	var unreadable *config.LoadError
 	switch {
@@ -101,6 +118,25 @@ func (c *cli) run() error {
 		l.Error("dea.failed", "error", err)
 	}
 	return err
+}
+
+// examine tells what works on this machine, and what would be taken.
+func (c *cli) examine() error {
+	cfg := &config.Config{BaseDir: filepath.Join(os.TempDir(), "deakit-dea")}
+	if c.Config != "" {
+		var err error
+		if cfg, _, err = config.Load(c.Config); err != nil {
+			return err
+		}
+	}
+	base, err := filepath.Abs(cfg.BaseDir)
+	if err != nil {
+		return fmt.Errorf("dea: %w", err)
+	}
+	cfg.BaseDir = base
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return backends.Doctor(ctx, os.Stdout, c.Backend, containers(cfg, c.Config, "", nil))
 }
 
 // work runs a node until it is told to end.

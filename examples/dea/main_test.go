@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -23,8 +24,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/deakit/deakit/container/process"
+	"github.com/deakit/deakit/container/warden"
+	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/heartbeat"
 	"github.com/deakit/deakit/internal/certtest"
+	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/internal/testapp"
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/messaging/messagingtest"
@@ -116,10 +121,15 @@ type site struct {
 	cfg   object
 	app   testapp.Droplet
 	blobs *httptest.Server
+
+	backend string
 }
 
-func newSite(t *testing.T) *site {
-	s := &site{t: t, dir: t.TempDir(), nats: messagingtest.NewServer(t), heard: make(chan *nats.Msg, 10000), app: testapp.NewDroplet(t, nil)}
+// newSite is for apps that are plain processes.
+func newSite(t *testing.T) *site { return newSiteOn(t, backends.Process) }
+
+func newSiteOn(t *testing.T, backend string) *site {
+	s := &site{t: t, backend: backend, dir: t.TempDir(), nats: messagingtest.NewServer(t), heard: make(chan *nats.Msg, 10000), app: testapp.NewDroplet(t, nil)}
 	s.peer = s.nats.Connect()
 	_, err := s.peer.ChanSubscribe(">", s.heard)
 	require.NoError(t, err)
@@ -134,7 +144,18 @@ func newSite(t *testing.T) *site {
 		"staging":          object{"enabled": true}, "warden_socket": "/tmp/warden.sock",
 		"deakit": object{"host": "127.0.0.1", "log_emitters": object{"nats": "lines"}},
 	}
+	if backend != backends.Process { // which sees the app anyway
+		self, err := os.Executable()
+		require.NoError(t, err)
+		s.cfg["bind_mounts"] = []object{{"src_path": self}}
+	}
 	return s
+}
+
+// start runs a DEA.
+func (s *site) start() *program {
+	s.t.Helper()
+	return start(s.t, "--backend", s.backend, s.write())
 }
 
 func freePort(t *testing.T) int {
@@ -196,6 +217,9 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--help"}, exitOK, "USR2"},
 		{[]string{"/no/such/file"}, exitFailed, "ERROR: Failed loading config"},
 		{[]string{"--check", "dea.yml"}, exitOK, "warnings: 0"},
+		{[]string{"--check"}, exitUsage, "CONFIG.yml"},
+		{[]string{"--doctor", "--backend", "process"}, exitOK, "--backend process takes process"},
+		{[]string{"--doctor", "/no/such/file"}, exitFailed, "/no/such/file"},
 	} {
 		p := start(t, tc.args...)
 		assert.Equal(t, tc.code, p.end(), tc.args)
@@ -208,7 +232,7 @@ func TestRefusals(t *testing.T) {
 	s := newSite(t)
 	s.cfg["index"] = "three"
 	delete(s.cfg, "base_dir")
-	p := start(t, s.write())
+	p := s.start()
 	assert.Equal(t, exitFailed, p.end())
 	assert.Contains(t, p.text(), "index")
 	assert.Contains(t, p.text(), "base_dir")
@@ -217,7 +241,7 @@ func TestRefusals(t *testing.T) {
 	taken, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.cfg["directory_server"].(object)["file_api_port"]))
 	require.NoError(t, err)
 	defer taken.Close()
-	p = start(t, s.write())
+	p = s.start()
 	assert.Equal(t, exitFailed, p.end())
 	assert.Contains(t, p.text(), "file API")
 	assert.NoFileExists(t, s.cfg["pid_filename"].(string))
@@ -226,7 +250,7 @@ func TestRefusals(t *testing.T) {
 // The life of a DEA as the other parts of a platform see it, with the signals that an operator sends.
 func TestLifeOfANode(t *testing.T) {
 	s := newSite(t)
-	p := start(t, s.write())
+	p := s.start()
 	files := s.await("router.register", nil)
 	offer := s.await("dea.advertise", nil)
 	assert.Equal(t, 1024.0, offer["available_memory"], "twice what there is")
@@ -234,7 +258,7 @@ func TestLifeOfANode(t *testing.T) {
 	s.send("staging.locate", nil)
 	assert.Equal(t, offer["id"], s.await("staging.advertise", nil)["id"])
 
-	second := start(t, s.write())
+	second := s.start()
 	assert.Equal(t, exitFailed, second.end())
 	assert.Contains(t, second.text(), "already running")
 
@@ -289,7 +313,7 @@ func TestLifeOfANode(t *testing.T) {
 // A signal that asks for something other than the end does not end a node that is not ready for it yet.
 func TestSignalDuringBoot(t *testing.T) {
 	s := newSite(t)
-	p := start(t, s.write())
+	p := s.start()
 	require.Eventually(t, func() bool { _, err := os.Stat(s.cfg["pid_filename"].(string)); return err == nil }, 10*time.Second, time.Millisecond)
 	p.signal(syscall.SIGHUP)
 	p.signal(syscall.SIGUSR1)
@@ -300,8 +324,47 @@ func TestSignalDuringBoot(t *testing.T) {
 
 // A node that was killed and is started again goes on where it was.
 func TestKilledNode(t *testing.T) {
-	s := newSite(t)
-	first := start(t, s.write())
+	t.Run(backends.Process, func(t *testing.T) { killedNode(t, newSiteOn(t, backends.Process)) })
+	t.Run(backends.Runc, func(t *testing.T) {
+		needs.Root(t)
+		needs.Tool(t, "runc", "runc")
+		killedNode(t, newSiteOn(t, backends.Runc))
+	})
+	t.Run(backends.Warden, func(t *testing.T) {
+		s := newSiteOn(t, backends.Warden)
+		s.cfg["warden_socket"] = wardenServer(t)
+		killedNode(t, s)
+	})
+}
+
+// wardenServer runs a Warden server, as a process of its own would be, and returns its socket.
+func wardenServer(t *testing.T) (socket string) {
+	dir, err := os.MkdirTemp("", "warden") // short enough for a socket
+	require.NoError(t, err)
+	b, err := process.New(process.Options{Depot: filepath.Join(dir, "depot")})
+	require.NoError(t, err)
+	server, err := warden.NewServer(warden.Config{Backend: b, StateDir: filepath.Join(dir, "state")})
+	require.NoError(t, err)
+	socket = filepath.Join(dir, "sock")
+	listener, err := warden.Listen(socket, 0o700)
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx, listener) }()
+	t.Cleanup(func() {
+		left, err := b.List(context.Background())
+		assert.NoError(t, err)
+		assert.Empty(t, left, "the DEA ended what it had")
+		stop()
+		assert.NoError(t, <-ended)
+		assert.NoError(t, b.Close(context.Background()))
+		assert.NoError(t, os.RemoveAll(dir))
+	})
+	return socket
+}
+
+func killedNode(t *testing.T, s *site) {
+	first := s.start()
 	s.send("dea."+s.await("dea.advertise", nil)["id"].(string)+".start", s.startMessage(0))
 	route := s.await("router.register", ofApp)
 	page, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s:%.0f/", route["host"], route["port"]), nil)
@@ -315,7 +378,7 @@ func TestKilledNode(t *testing.T) {
 	<-first.ended
 	before := get(t, page)
 
-	again := start(t, s.write())
+	again := s.start()
 	assert.Equal(t, route["private_instance_id"], s.await("router.register", ofApp)["private_instance_id"])
 	beat := s.await("dea.heartbeat", nil)["droplets"].([]any)
 	require.Len(t, beat, 1)
@@ -326,6 +389,9 @@ func TestKilledNode(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 	_, err = http.DefaultClient.Do(page)
 	assert.Error(t, err)
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	require.NoError(t, err)
+	assert.NotContains(t, string(mounts), s.dir+"/")
 }
 
 func get(t *testing.T, request *http.Request) string {
@@ -354,7 +420,7 @@ func TestNodeOf2016(t *testing.T) {
 	s.cfg["hm9000"] = object{"listener_uri": hm.URL, "key_file": key, "cert_file": cert, "ca_file": platform.File}
 	s.cfg["ssl"] = object{"port": freePort(t), "key_file": key, "cert_file": cert, "ca_file": platform.File}
 	s.cfg["service_name"] = "127.0.0.1"
-	p := start(t, s.write())
+	p := s.start()
 	offer := s.await("dea.advertise", nil)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
 		Certificates: []tls.Certificate{pair}, RootCAs: platform.Pool(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,12 +14,12 @@ import (
 	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/component"
 	"github.com/deakit/deakit/container/metered"
-	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/directory"
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/droplet/dea"
 	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/heartbeat"
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/staging/stager"
@@ -34,7 +35,7 @@ type node struct {
 
 	conn     *nats.Conn
 	backend  *metered.Backend
-	process  *process.Backend // inside of it
+	inner    *backends.Backend // inside of it
 	ledger   *resources.Ledger
 	droplets *droplet.Store
 	signer   *directory.Signer
@@ -65,11 +66,11 @@ func open(cfg *config.Config, c *cli, l *log) (n *node, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, n.close())
+			err = errors.Join(err, n.closeBackend(true), n.close())
 		}
 	}()
 	for _, step := range []func() error{
-		n.makeDirectories, n.connect, func() error { return n.openBackend(c.Backend) }, n.openDroplets, n.openSigner, n.nameFiles,
+		n.makeDirectories, n.connect, func() error { return n.openBackend(c.Backend, c.Config) }, n.openDroplets, n.openSigner, n.nameFiles,
 		n.openEmitters, n.openStager, n.openPoster, n.openDEA, n.openStatus, n.openHTTPS,
 		func() error { return n.openFiles(!c.NoDirectoryServer) },
 	} {
@@ -106,18 +107,33 @@ func (n *node) connect() (err error) {
 	return nil
 }
 
+// containers is where this node keeps its containers. file is its configuration.
+func containers(cfg *config.Config, file, host string, log *slog.Logger) backends.Config {
+	hide := []string{cfg.BaseDir, file}
+	if cfg.SSL != nil {
+		hide = append(hide, cfg.SSL.KeyFile)
+	}
+	if cfg.HM9000 != nil {
+		hide = append(hide, cfg.HM9000.KeyFile)
+	}
+	return backends.Config{
+		Depot: filepath.Join(cfg.BaseDir, "instances"), HostIP: host, Hide: hide, WardenSocket: cfg.WardenSocket, Logger: log,
+	}
+}
+
 // openBackend chooses what apps run in, and says why.
-func (n *node) openBackend(name string) (err error) {
-	reason := "it was asked for"
-	if name == "auto" {
-		reason = "it works everywhere, and is the only one that this program has"
-	}
-	n.process, err = process.New(process.Options{Depot: n.path("instances"), HostIP: n.host, Logger: n.log.Logger})
+func (n *node) openBackend(name, file string) error {
+	where := containers(n.cfg, file, n.host, n.log.Logger)
+	choice, err := backends.Choose(context.Background(), name, where)
 	if err != nil {
-		return fmt.Errorf("base_dir: %w", err)
+		return err
 	}
-	n.backend = metered.New(n.process)
-	n.log.Info("dea.backend", "backend", n.backend.Capabilities().Name, "because", reason)
+	n.inner, err = backends.Open(context.Background(), choice, where)
+	if err != nil {
+		return fmt.Errorf("back end %s below base_dir: %w", choice.Name, err)
+	}
+	n.backend = metered.New(n.inner)
+	n.log.Info("dea.backend", "backend", choice.Name, "because", choice.Why)
 	return nil
 }
 
@@ -158,9 +174,15 @@ func (n *node) close() error {
 	return errors.Join(errs...)
 }
 
-// closeBackend ends all containers that are left.
-func (n *node) closeBackend() error {
+// closeBackend ends all containers that are left or, where something failed, leaves them to the next process.
+func (n *node) closeBackend(failed bool) error {
+	if n.inner == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	return n.process.Close(ctx)
+	if failed {
+		return n.inner.Leave(ctx)
+	}
+	return n.inner.Close(ctx)
 }

@@ -42,9 +42,7 @@ func (n *node) run(ctx context.Context) error {
 	err := n.work(working, stop)
 	end() // what tells of the DEA ends after it
 	err = errors.Join(err, helpers.Wait())
-	if err == nil {
-		err = n.closeBackend() // otherwise what still runs is for the next process
-	}
+	err = errors.Join(err, n.closeBackend(err != nil))
 	return errors.Join(err, n.close())
 }
 

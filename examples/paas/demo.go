@@ -10,9 +10,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"github.com/deakit/deakit/examples/internal/hostproc"
 	"github.com/deakit/deakit/examples/paas/client"
 	"github.com/deakit/deakit/examples/paas/controller"
 	"github.com/deakit/deakit/messaging"
@@ -172,13 +172,18 @@ func (d *demo) kill(ctx context.Context) error {
 		return err
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(text))
-	if err != nil || pid < 2 {
+	if err != nil {
 		return fmt.Errorf("run.pid holds %q", text)
 	}
+	process, err := hostproc.Find(pid, victim.Instance) // run.pid is what the container calls it
+	if err != nil {
+		return err
+	}
+	defer process.Release()
 	events, stop := d.follow(ctx)
 	defer stop()
-	d.screen.line("kill -9 %d, the process of instance 0", pid)
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	d.screen.line("kill -9 %d, the process of instance 0", process.Pid)
+	if err := process.Kill(); err != nil {
 		return err
 	}
 	if err := d.await(ctx, events, "instance.crashed"); err != nil {

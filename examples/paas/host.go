@@ -6,17 +6,19 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/examples/paas/client"
 	"github.com/deakit/deakit/examples/paas/platform"
 )
 
 // hosting are the flags of the commands that start a platform.
 type hosting struct {
-	Backend  string `help:"What apps and buildpacks run in: ${enum}." enum:"process" default:"process"`
+	Backend  string `help:"What apps and buildpacks run in: ${enum}. auto takes the strongest that works here." enum:"${backends}" default:"process"`
 	Verbose  bool   `short:"v" help:"Write the log of all parts to standard error."`
 	DEAs     int    `name:"deas" help:"Number of DEAs." default:"2"`
 	MemoryMB int64  `help:"Memory that each DEA offers, in MB." default:"2048"`
@@ -79,6 +81,7 @@ func (c *demoCmd) Run(e *env) (err error) {
 			return err
 		}
 		info := d.client.Info()
+		d.screen.line("apps run in %s", p.Backend())
 		d.screen.line("NATS %s, API %s, router %s", info.NATS, p.APIURL(), info.Router)
 		return d.awaitDEAs(ctx, c.DEAs)
 	})
@@ -163,9 +166,20 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	info := p.Info()
+	e.screen.line("apps run in %s", p.Backend())
 	e.screen.line("API     %s", p.APIURL())
 	e.screen.line("router  http://%s, apps at <name>.%s", info.Router, info.Domain)
 	e.screen.line("NATS    %s", info.NATS)
 	e.screen.line("Push an app with: paas push DIR")
 	return p.Run(e.ctx)
+}
+
+type doctorCmd struct {
+	Backend string `help:"What apps and buildpacks would run in: ${enum}." enum:"${backends}" default:"auto"`
+}
+
+func (c *doctorCmd) Run(e *env) error {
+	return backends.Doctor(e.ctx, e.screen.out, c.Backend, backends.Config{
+		Depot: filepath.Join(os.TempDir(), "deakit-paas", "containers"), Fresh: true,
+	})
 }

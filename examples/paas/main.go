@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/examples/paas/client"
 )
 
@@ -56,6 +58,7 @@ type cli struct {
 	Delete   deleteCmd   `cmd:"" help:"Stop an app and forget it."`
 	Evacuate evacuateCmd `cmd:"" help:"Empty a DEA and end it, without its apps noticing."`
 	Events   eventsCmd   `cmd:"" help:"Show what happened."`
+	Doctor   doctorCmd   `cmd:"" help:"Tell what this machine has and lacks for each back end."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -64,7 +67,7 @@ func run(args []string) (code int) {
 	var c cli
 	code = -1
 	parser, err := kong.New(&c, kong.Name("paas"), kong.Description(description), kong.UsageOnError(),
-		kong.Exit(func(n int) { code = n }))
+		kong.Exit(func(n int) { code = n }), kong.Vars{"backends": strings.Join(backends.Names(), ",")})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "paas:", err)
 		return exitFailed

@@ -28,6 +28,8 @@ func TestExitCodes(t *testing.T) {
 		{exitUsage, []string{"apps", "--no-such-flag"}},
 		{exitUsage, []string{"scale", "app", "many"}},
 		{exitUsage, []string{"demo", "--backend", "magic"}},
+		{exitUsage, []string{"doctor", "--backend", "magic"}},
+		{exitOK, []string{"doctor", "--backend", "process"}},
 		{exitUsage, []string{"push", "/no/such/directory"}},
 		{exitPlatform, []string{"apps", nobody}},
 		{exitPlatform, []string{"push", ".", nobody}},

@@ -4,6 +4,7 @@ package testapp
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -65,7 +66,7 @@ func serve() {
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
 	go func() { <-term; fmt.Println("told to end"); os.Exit(0) }()
-	panic(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), mux))
+	panic(http.ListenAndServe(net.JoinHostPort(os.Getenv("VCAP_APP_HOST"), os.Getenv("PORT")), mux))
 }
 
 func eat() {

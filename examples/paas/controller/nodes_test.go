@@ -1,6 +1,8 @@
 package controller_test
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -221,4 +223,26 @@ func TestScaleDuringAPush(t *testing.T) {
 		state(string(first.Droplet), first.Version, "i1", 1, messaging.Running))
 	require.NoError(t, <-result)
 	assert.Equal(t, 2, b.Apps()[0].Settings.Instances)
+}
+
+// Apps may reach the public internet, and no private network.
+func TestEgressRules(t *testing.T) {
+	b := newBus(t, controller.Config{})
+	b.stager(4096)
+	b.advertise("one")
+	rules := b.running("one", "app", "i1").EgressNetworkRules
+	allowed := func(address string) bool {
+		return slices.ContainsFunc(rules, func(r messaging.EgressRule) bool {
+			first, last, isRange := strings.Cut(r.Destination, "-")
+			require.True(t, isRange, r.Destination)
+			a := netip.MustParseAddr(address)
+			return r.Protocol == "all" && a.Compare(netip.MustParseAddr(first)) >= 0 && a.Compare(netip.MustParseAddr(last)) <= 0
+		})
+	}
+	for _, public := range []string{"1.1.1.1", "9.255.255.255", "11.0.0.0", "151.101.2.132", "172.15.0.1", "172.32.0.1", "192.167.1.1", "203.0.113.9"} {
+		assert.True(t, allowed(public), public)
+	}
+	for _, private := range []string{"10.0.0.0", "10.255.255.255", "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.168.0.1", "192.168.255.255"} {
+		assert.False(t, allowed(private), private)
+	}
 }

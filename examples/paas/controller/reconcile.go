@@ -239,6 +239,7 @@ func (c *Controller) startMessage(a *app, s Settings, r release, index int) mess
 		Droplet: messaging.Text(a.guid), Index: index, Name: a.Name, Version: r.version, URIs: uris,
 		CCPartition: "default", Limits: s.limits(), SHA1: r.sha1, ExecutableURI: c.blobs.DropletURL(a.guid, r.sha1),
 		Env: s.Env, Services: messaging.Services{}, StartCommand: s.Command, Stack: c.cfg.Stack,
+		EgressNetworkRules: publicNetworks(),
 		VCAPApplication: map[string]json.RawMessage{
 			"application_id": quoted(a.guid), "application_name": quoted(a.Name), "name": quoted(a.Name),
 			"application_version": quoted(r.version), "version": quoted(r.version),

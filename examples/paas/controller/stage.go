@@ -148,7 +148,7 @@ func (c *Controller) stagingRequest(a Settings, guid string) messaging.StagingRe
 		Properties: messaging.StagingProperties{
 			Services: messaging.Services{}, Environment: append([]string{}, a.Env...), Meta: messaging.StagingMeta{Command: a.Command},
 		},
-		MemoryLimit: messaging.Int(a.MemoryMB), DiskLimit: messaging.Int(a.DiskMB),
+		MemoryLimit: messaging.Int(a.MemoryMB), DiskLimit: messaging.Int(a.DiskMB), EgressNetworkRules: publicNetworks(),
 	}
 	keys := c.cfg.Buildpacks
 	switch {

@@ -10,12 +10,12 @@ import (
 
 	"github.com/deakit/deakit/applog"
 	"github.com/deakit/deakit/container"
-	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/directory"
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/droplet/dea"
 	"github.com/deakit/deakit/droplet/instance"
+	"github.com/deakit/deakit/examples/internal/backends"
 )
 
 // linesPerSecond bounds what one instance may write to the log of its app.
@@ -29,15 +29,27 @@ type deaNode struct {
 	close   func()
 }
 
-// backend opens the back end of a node. The caller closes it.
-func (p *Platform) backend(name string, log string) (container.Backend, func(), error) {
-	if p.opts.Backend != "process" {
-		return nil, nil, fmt.Errorf("back end %q is not known; choose one of %v", p.opts.Backend, Backends())
-	}
-	backend, err := process.New(process.Options{
-		Depot: p.path(name, "containers"), HostIP: "127.0.0.1", Logger: p.log.With("part", log),
+// containers is where a node keeps its containers.
+func (p *Platform) containers(name string) backends.Config {
+	return backends.Config{
+		Depot: p.path(name, "containers"), HostIP: "127.0.0.1", Logger: p.log.With("part", name),
 		Fresh: true, // nobody here knows the containers of an earlier run
-	})
+		Hide:  []string{p.opts.Dir},
+	}
+}
+
+// chooseBackend finds what all nodes take, and says why.
+func (p *Platform) chooseBackend() (err error) {
+	p.backend, err = backends.Choose(context.Background(), p.opts.Backend, p.containers("stager"))
+	if err == nil {
+		p.log.Info("platform.backend", "backend", p.backend.Name, "because", p.backend.Why)
+	}
+	return err
+}
+
+// openBackend opens the back end of a node. The caller closes it.
+func (p *Platform) openBackend(name string) (container.Backend, func(), error) {
+	backend, err := backends.Open(context.Background(), p.backend, p.containers(name))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -45,7 +57,7 @@ func (p *Platform) backend(name string, log string) (container.Backend, func(), 
 		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 		defer cancel()
 		if err := backend.Close(ctx); err != nil {
-			p.log.Error("platform.backend.close", "part", log, "error", err)
+			p.log.Error("platform.backend.close", "part", name, "error", err)
 		}
 	}, nil
 }
@@ -69,7 +81,7 @@ func (p *Platform) openDEA(index int) (*deaNode, error) {
 	if err != nil {
 		return nil, err
 	}
-	backend, closeBackend, err := p.backend(name, name)
+	backend, closeBackend, err := p.openBackend(name)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/examples/paas/controller"
 	"github.com/deakit/deakit/examples/paas/router"
 	"github.com/deakit/deakit/messaging"
@@ -34,15 +35,12 @@ type Options struct {
 	APIAddr, RouterAddr, NATSAddr string
 
 	Domain   string // of the apps; default "paas.localhost"
-	Backend  string // what apps and buildpacks run in; default and only one now: "process"
+	Backend  string // what apps and buildpacks run in, one of backends.Names; default "process"
 	DEAs     int    // default 2
 	MemoryMB int64  // of each DEA and of the stager; default 2048
 
 	Logger *slog.Logger // nil discards
 }
-
-// Backends are the names that Options.Backend takes.
-func Backends() []string { return []string{"process"} }
 
 // A Platform has all of its parts built and its sockets open.
 type Platform struct {
@@ -57,6 +55,7 @@ type Platform struct {
 	files      *fileServer
 	controller *controller.Controller
 	stager     *stagerNode
+	backend    backends.Choice
 	close      []func() // what New opened, in reverse order of use
 
 	mu   sync.Mutex
@@ -68,7 +67,7 @@ func New(opts Options) (*Platform, error) {
 	opts.Domain = cmp.Or(opts.Domain, "paas.localhost")
 	opts.DEAs = cmp.Or(opts.DEAs, 2)
 	opts.MemoryMB = cmp.Or(opts.MemoryMB, 2048)
-	opts.Backend = cmp.Or(opts.Backend, Backends()[0])
+	opts.Backend = cmp.Or(opts.Backend, backends.Process)
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -109,6 +108,7 @@ func checkLoopback(addr string) error {
 func (p *Platform) parts() func(yield func(string, func() error) bool) {
 	return func(yield func(string, func() error) bool) {
 		_ = yield("data directory", func() error { return os.MkdirAll(p.opts.Dir, 0o755) }) &&
+			yield("back end", p.chooseBackend) &&
 			yield("NATS server", p.openNATS) &&
 			yield("blob store", p.openBlobs) &&
 			yield("router", p.openRouter) &&
@@ -131,6 +131,9 @@ func (p *Platform) onClose(f func()) { p.close = append(p.close, f) }
 func (p *Platform) Info() controller.Info {
 	return controller.Info{Domain: p.opts.Domain, Router: p.routerAddr, NATS: p.natsURL}
 }
+
+// Backend is what apps and buildpacks run in, and why.
+func (p *Platform) Backend() backends.Choice { return p.backend }
 
 // APIURL is where the controller listens.
 func (p *Platform) APIURL() string { return "http://" + p.api.Addr().String() }

@@ -22,6 +22,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/examples/internal/hostproc"
 	"github.com/deakit/deakit/examples/paas/client"
 	"github.com/deakit/deakit/examples/paas/controller"
 	"github.com/deakit/deakit/examples/paas/platform"
@@ -40,10 +42,22 @@ type served struct {
 	stop func()
 }
 
-func serve(t *testing.T) *served {
+func serve(t *testing.T) *served { return serveOn(t, backends.Process) }
+
+// onEach runs a test on each back end.
+func onEach(t *testing.T, test func(*testing.T, *served)) {
+	t.Run(backends.Process, func(t *testing.T) { test(t, serveOn(t, backends.Process)) })
+	t.Run(backends.Runc, func(t *testing.T) {
+		needs.Root(t)
+		needs.Tool(t, "runc", "runc")
+		test(t, serveOn(t, backends.Runc))
+	})
+}
+
+func serveOn(t *testing.T, backend string) *served {
 	t.Helper()
 	s := &served{t: t, dir: t.TempDir()}
-	p, err := platform.New(platform.Options{Dir: s.dir})
+	p, err := platform.New(platform.Options{Dir: s.dir, Backend: backend})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -142,8 +156,9 @@ func watch[T any](s *served, subject messaging.Subject[T]) <-chan T {
 	return heard
 }
 
-func TestKilledProcessIsReplaced(t *testing.T) {
-	s := serve(t)
+func TestKilledProcessIsReplaced(t *testing.T) { onEach(t, killedProcessIsReplaced) }
+
+func killedProcessIsReplaced(t *testing.T, s *served) {
 	require.NoError(t, s.push(source(t, serves), controller.Settings{Name: "app"}))
 	exits := watch(s, messaging.DropletExited)
 	before, err := s.App(t.Context(), "app")
@@ -154,7 +169,10 @@ func TestKilledProcessIsReplaced(t *testing.T) {
 	require.NoError(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(text))
 	require.NoError(t, err)
-	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	process, err := hostproc.Find(pid, before.Instances[0].Instance)
+	require.NoError(t, err)
+	defer process.Release()
+	require.NoError(t, process.Kill())
 	exit := <-exits
 	assert.Equal(t, before.Instances[0].Instance, exit.Instance)
 	assert.Equal(t, messaging.ReasonCrashed, exit.Reason)
@@ -364,16 +382,29 @@ func TestBuildpackOfOnesOwn(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func TestStopLeavesNothing(t *testing.T) {
-	s := serve(t)
+func TestStopLeavesNothing(t *testing.T) { onEach(t, stopLeavesNothing) }
+
+func stopLeavesNothing(t *testing.T, s *served) {
 	require.NoError(t, s.push(source(t, serves), controller.Settings{Name: "app", Instances: 2}))
 	s.stop()
-	for _, node := range []string{"dea-0", "dea-1", "stager"} {
-		entries, err := os.ReadDir(filepath.Join(s.dir, node, "containers"))
+	depots, err := filepath.Glob(filepath.Join(s.dir, "*", "containers*"))
+	require.NoError(t, err)
+	assert.Len(t, depots, 3, "of two DEAs and the stager")
+	for _, depot := range depots {
+		entries, err := os.ReadDir(depot)
 		require.NoError(t, err)
 		for _, entry := range entries {
-			assert.False(t, entry.IsDir(), "container %s of %s is left", entry.Name(), node)
+			assert.False(t, entry.IsDir() && !strings.HasPrefix(entry.Name(), "."), "container %s is left in %s", entry.Name(), depot)
 		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	require.NoError(t, err)
+	assert.NotContains(t, string(mounts), s.dir+"/", "mounts")
+	devices, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	require.NoError(t, err)
+	for _, device := range devices {
+		file, _ := os.ReadFile(device) // it may be gone
+		assert.NotContains(t, string(file), s.dir+"/", "loop device")
 	}
 }
 

@@ -37,7 +37,7 @@ func (p *Platform) openStager() error {
 	if err != nil {
 		return err
 	}
-	backend, closeBackend, err := p.backend(name, name)
+	backend, closeBackend, err := p.openBackend(name)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,284 @@
+package garden
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
+)
+
+// The properties that this package keeps.
+const (
+	limitsProperty  = PropertyPrefix + "limits"  // container.Limits as JSON
+	stoppedProperty = PropertyPrefix + "stopped" // "true" from Stop on
+	lastProperty    = PropertyPrefix + "last"    // the highest number that a process was given
+	rootProperty    = PropertyPrefix + "root"    // container.Info.Root
+)
+
+// The environment of processes that bring none.
+var defaultEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=en_US.UTF-8"}
+
+// A Backend makes containers through a Garden server. It implements container.Backend. Two of them must not start
+// processes in one container at a time.
+type Backend struct {
+	opts   Options
+	caps   container.Capabilities
+	client *client
+	log    *slog.Logger
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	boxes  map[string]*box // nil while Create is at work
+	closed bool
+	work   sync.WaitGroup // all goroutines but those that read a caller's input; begun under mu
+}
+
+var _ container.Backend = (*Backend)(nil)
+
+// New asks a Garden server whether it is there. The caller calls Close. ctx bounds the call alone.
+//
+// Errors are ErrConnection, container.ErrInvalid and *ServerError.
+func New(ctx context.Context, opts Options) (*Backend, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("open Garden back end: %w", err)
+	}
+	b := &Backend{opts: opts, caps: guardian, client: newClient(opts), log: opts.Logger, boxes: map[string]*box{}}
+	if opts.Capabilities != nil {
+		b.caps = *opts.Capabilities
+		b.caps.ReplaysOutput = false // whatever the server can
+	}
+	if err := b.client.quick(ctx, "GET", "/ping", nil, nil); err != nil {
+		b.client.close()
+		return nil, fmt.Errorf("open Garden back end at %s: %w", opts.Address, err)
+	}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	return b, nil
+}
+
+// Capabilities tells what the server's containers are confined by.
+func (b *Backend) Capabilities() container.Capabilities { return b.caps }
+
+// List returns the handles of all containers of the server, also those of other clients.
+func (b *Backend) List(ctx context.Context) ([]string, error) {
+	var answer struct{ Handles []string }
+	if err := b.client.quick(ctx, "GET", "/containers", nil, &answer); err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	return answer.Handles, nil
+}
+
+// Lookup finds a container of the server.
+func (b *Backend) Lookup(ctx context.Context, handle string) (container.Container, error) {
+	c, err := b.lookup(ctx, handle)
+	if err != nil {
+		return nil, fmt.Errorf("look up container %q: %w", handle, err)
+	}
+	return c, nil
+}
+
+func (b *Backend) lookup(ctx context.Context, handle string) (*box, error) {
+	if _, err := b.info(ctx, handle); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, known := b.boxes[handle]
+	if c == nil && known { // it is being made
+		return nil, container.ErrNotFound
+	}
+	if c == nil {
+		c = b.newBox(handle)
+		b.boxes[handle] = c
+	}
+	return c, nil
+}
+
+func (b *Backend) info(ctx context.Context, handle string) (info containerInfo, err error) {
+	return info, b.client.quick(ctx, "GET", path("containers", handle, "info"), nil, &info)
+}
+
+// Create makes a container. Spec.RootFS is a directory, or any other URI that the server takes for an image.
+func (b *Backend) Create(ctx context.Context, spec container.Spec) (container.Container, error) {
+	if spec.Handle == "" {
+		spec.Handle = strings.ToLower(rand.Text())[:11]
+	}
+	c, err := b.create(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("create container %q: %w", spec.Handle, err)
+	}
+	return c, nil
+}
+
+func (b *Backend) create(ctx context.Context, spec container.Spec) (*box, error) {
+	request, err := b.newSpec(spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.reserve(ctx, spec.Handle); err != nil {
+		return nil, err
+	}
+	defer b.work.Done()
+	c := b.newBox(spec.Handle)
+	if err := c.make(ctx, request); err != nil {
+		b.forget(c)
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.boxes[c.handle] = c
+	return c, nil
+}
+
+// make has the server make the container. Not ended by ctx: a container that nobody knows of would be left.
+func (c *box) make(ctx context.Context, request *containerSpec) error {
+	err := c.b.client.do(c.b.ctx, "POST", "/containers", request, nil)
+	if err == nil {
+		if err = ctx.Err(); err == nil {
+			err = c.findRoot(ctx)
+		}
+	} else if !errors.Is(err, ErrConnection) {
+		return err
+	}
+	if err != nil {
+		if err := c.b.client.do(c.b.ctx, "DELETE", path("containers", c.handle), nil, nil); err != nil && !errors.Is(err, container.ErrNotFound) {
+			c.b.log.Warn("garden.create.left-behind", "handle", c.handle, "error", err)
+		}
+	}
+	return err
+}
+
+// newSpec translates.
+func (b *Backend) newSpec(spec container.Spec) (*containerSpec, error) {
+	if err := containerkit.CheckSpec(spec); err != nil {
+		return nil, err
+	}
+	l := spec.Limits
+	remembered, err := json.Marshal(l)
+	if err != nil {
+		return nil, err
+	}
+	r := &containerSpec{
+		Handle: spec.Handle, GraceTime: b.opts.GraceTime, Image: imageRef{URI: spec.RootFS}, Privileged: b.opts.Privileged,
+		Env: mergeEnv(defaultEnv, spec.Env), Properties: map[string]string{limitsProperty: string(remembered)},
+		Limits: limits{
+			CPU: cpuLimits{Weight: uint64(l.CPUShares)}, Memory: memoryLimits{Bytes: uint64(l.MemoryBytes)},
+			Disk: diskLimits{InodeHard: uint64(l.DiskInodes), ByteHard: uint64(l.DiskBytes), Scope: exclusiveScope},
+			Pid:  pidLimits{Max: uint64(l.PIDs)},
+		},
+	}
+	if l.Bandwidth != nil {
+		r.Limits.Bandwidth = bandwidthLimits{Rate: uint64(l.Bandwidth.BytesPerSecond), Burst: uint64(l.Bandwidth.BurstBytes)}
+	}
+	for name, value := range spec.Properties {
+		if strings.HasPrefix(name, PropertyPrefix) {
+			return nil, fmt.Errorf("property %q: names that begin with %q are taken: %w", name, PropertyPrefix, container.ErrInvalid)
+		}
+		r.Properties[name] = value
+		if !utf8.ValidString(name + value) {
+			return nil, fmt.Errorf("property %q: %w", name, ErrNotText)
+		}
+	}
+	for _, m := range spec.BindMounts {
+		mount := bindMount{SrcPath: m.Src, DstPath: m.Dst}
+		if mount.DstPath == "" {
+			mount.DstPath = m.Src
+		}
+		if m.Writable {
+			mount.Mode = 1
+		}
+		r.BindMounts = append(r.BindMounts, mount)
+	}
+	if !utf8.ValidString(strings.Join(spec.Env, "")) {
+		return nil, fmt.Errorf("environment: %w", ErrNotText)
+	}
+	return r, nil
+}
+
+// mergeEnv joins lists; of entries with one name the last one stays.
+func mergeEnv(lists ...[]string) []string {
+	at := map[string]int{}
+	var all []string
+	for _, list := range lists {
+		for _, entry := range list {
+			name, _, _ := strings.Cut(entry, "=")
+			if i, known := at[name]; known {
+				all[i] = entry
+				continue
+			}
+			at[name] = len(all)
+			all = append(all, entry)
+		}
+	}
+	return all
+}
+
+// reserve takes a handle. When it succeeds, the caller tells b.work when it is done.
+func (b *Backend) reserve(ctx context.Context, handle string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
+	if _, taken := b.boxes[handle]; taken {
+		return container.ErrExists
+	}
+	b.boxes[handle] = nil
+	b.work.Add(1)
+	return nil
+}
+
+// forget gives the handle of a container back, unless another one has it by now.
+func (b *Backend) forget(c *box) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now := b.boxes[c.handle]; now == nil || now == c {
+		delete(b.boxes, c.handle)
+	}
+}
+
+// start runs f in a goroutine that Close waits for, or fails.
+func (b *Backend) start(f func()) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
+	b.work.Go(f)
+	return nil
+}
+
+// Close ends the connections and leaves the containers alone. Whoever waits for a process gets ErrClosed. It returns when
+// all goroutines have ended, but for those that wait for a caller's input or output; when ctx ends first, it may be called
+// again.
+func (b *Backend) Close(ctx context.Context) error {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.cancel()
+	done := make(chan struct{})
+	go func() {
+		b.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		b.client.close()
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("close Garden back end: %w", ctx.Err())
+	}
+}

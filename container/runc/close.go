@@ -1,0 +1,113 @@
+package runc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Close destroys all containers, removes what the back end set up on the machine, and gives the depot free. It returns
+// when all goroutines have ended, but for those that wait for a caller's input; when ctx ends first, or a container cannot
+// be removed, Close may be called again. Create fails with ErrClosed from the first call on. Once it succeeded, a further
+// Close does nothing.
+func (b *Backend) Close(ctx context.Context) error {
+	b.closing.Lock()
+	defer b.closing.Unlock()
+	if b.free {
+		return nil
+	}
+	if err := b.close(ctx); err != nil {
+		return fmt.Errorf("close runc back end: %w", err)
+	}
+	return nil
+}
+
+func (b *Backend) close(ctx context.Context) error {
+	if err := b.refuse(ctx); err != nil {
+		return err
+	}
+	removals := map[*box]*removal{}
+	for _, c := range b.all() {
+		removals[c], _ = c.destroy()
+	}
+	var errs []error
+	for c, r := range removals {
+		errs = append(errs, c.await(ctx, r))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if b.net != nil {
+		if err := b.net.Close(); err != nil {
+			return err
+		}
+	}
+	if err := b.groups.Group(b.groupPath("")).Remove(ctx); err != nil {
+		return err
+	}
+	b.files.close()
+	if err := wait(ctx, &b.work); err != nil {
+		return err
+	}
+	b.free = true
+	return b.depot.close()
+}
+
+// Leave lets go of the containers, which live on, and gives the depot free: for a program that ends and will be started
+// again. Streams that were being copied end. It returns when all goroutines have ended, but for those that wait for a
+// caller's input. What is being stopped or destroyed at the moment, New goes on with. A further Leave or Close does
+// nothing.
+func (b *Backend) Leave(ctx context.Context) error {
+	b.closing.Lock()
+	defer b.closing.Unlock()
+	if b.free {
+		return nil
+	}
+	if err := b.refuse(ctx); err != nil {
+		return fmt.Errorf("leave runc back end: %w", err)
+	}
+	for _, c := range b.all() {
+		c.letGo()
+	}
+	b.files.close()
+	if err := wait(ctx, &b.work); err != nil {
+		return fmt.Errorf("leave runc back end: %w", err)
+	}
+	b.free = true
+	return b.depot.close()
+}
+
+// refuse lets Create fail from now on, and waits for those that are at work.
+func (b *Backend) refuse(ctx context.Context) error {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	return wait(ctx, &b.creating)
+}
+
+// letGo undoes what New did, when it fails; the containers live on.
+func (b *Backend) letGo() {
+	for _, c := range b.all() {
+		c.letGo()
+	}
+	if b.files != nil {
+		b.files.close()
+	}
+	b.work.Wait()
+}
+
+// wait waits for wg or the end of ctx.
+func wait(ctx context.Context, wg *sync.WaitGroup) error {
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

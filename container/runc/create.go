@@ -1,0 +1,248 @@
+package runc
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/runc/internal/rootfs"
+	"github.com/deakit/deakit/container/runc/internal/supervisor"
+)
+
+// Create makes a container. Spec.RootFS is a directory or a tarball on the host. Bind mounts are what stands at their
+// source when the container is made, without what is mounted below it; their source must exist.
+func (b *Backend) Create(ctx context.Context, spec container.Spec) (container.Container, error) {
+	if spec.Handle == "" {
+		spec.Handle = newHandle()
+	}
+	c, err := b.create(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("create container %q: %w", spec.Handle, err)
+	}
+	return c, nil
+}
+
+func (b *Backend) create(ctx context.Context, spec container.Spec) (*box, error) {
+	if !validHandle(spec.Handle) {
+		return nil, fmt.Errorf("handle must be 1 to 64 letters, digits, '-' and '_': %w", container.ErrInvalid)
+	}
+	if err := checkLimits(spec.Limits); err != nil {
+		return nil, err
+	}
+	mounts, err := checkMounts(spec.BindMounts)
+	if err != nil {
+		return nil, err
+	}
+	c := b.newBox(spec.Handle)
+	c.mounts, c.env, c.properties = mounts, slices.Clone(spec.Env), maps.Clone(spec.Properties)
+	c.limits = cloneLimits(spec.Limits)
+	if _, err := c.environment(container.ProcessSpec{}, account{}); err != nil {
+		return nil, err
+	}
+	if err := b.reserve(ctx, c.handle); err != nil {
+		return nil, err
+	}
+	defer b.creating.Done()
+	err = c.make(ctx, cmp.Or(spec.RootFS, b.opts.RootFS))
+	if err == nil {
+		err = b.publish(ctx, c)
+	}
+	if err == nil {
+		return c, nil
+	}
+	// Whatever ctx says: nothing is left behind.
+	err = errors.Join(err, c.remove())
+	return nil, err
+}
+
+// make makes what the container consists of, in the order in which one thing needs the other.
+func (c *box) make(ctx context.Context, base string) error {
+	base, err := c.b.bases.Resolve(ctx, base)
+	if err != nil {
+		return err
+	}
+	if c.slot, err = c.b.slots.draw(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(c.dir, 0o700); err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		func() error { return os.Mkdir(c.path(streamsName), 0o700) },
+		func() error { return c.makeFiles(ctx, base) },
+		func() error { return c.makeNetwork() },
+		func() (err error) { c.status, err = supervisor.OpenStatus(c.path(statusName)); return err },
+		func() error { return c.launch(ctx) },
+		func() error { return c.connect() },
+		func() error { return c.group().SetLimits(c.groupLimits(c.limits)) },
+		func() error { return c.begin() },
+		func() error { return c.save() },
+	} {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := step(); err != nil {
+			return cmp.Or(ctx.Err(), err) // programs are killed when ctx ends
+		}
+	}
+	return nil
+}
+
+// makeFiles makes the root file system.
+func (c *box) makeFiles(ctx context.Context, base string) (err error) {
+	if c.disk, err = rootfs.MakeDisk(ctx, c.b.disk, c.dir, c.limits); err != nil {
+		return err
+	}
+	program, err := supervisor.Program(supervisorPath)
+	if err != nil {
+		return err
+	}
+	layer := rootfs.Layer{
+		Base: base, Dir: c.dir, UID: c.slot.uid, GID: c.slot.uid, Hostname: c.hostname(),
+		Files: map[string][]byte{supervisorPath: program},
+	}
+	var host netip.Addr
+	own := "127.0.0.1"
+	if c.b.net != nil {
+		var address netip.Addr
+		host, address = c.b.net.Addresses(c.slot.index)
+		own = address.String()
+		layer.Resolv = c.b.dns.file(host)
+	}
+	layer.Hosts = fmt.Sprintf("127.0.0.1 localhost\n%s %s\n", own, c.hostname())
+	if base == "/" {
+		layer.Hidden = c.b.hidden()
+	}
+	if err := layer.Fill(); err != nil {
+		return err
+	}
+	return rootfs.Mount(base, c.dir)
+}
+
+// hidden are the paths of the host's root that containers do not see.
+func (b *Backend) hidden() []string {
+	return append([]string{
+		"/boot", "/lost+found", "/media", "/mnt", "/srv",
+		"/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/ssh", "/etc/ssl/private", "/etc/sudoers",
+		"/etc/sudoers.d", "/etc/NetworkManager", "/etc/wireguard",
+		"/var/backups", "/var/cache", "/var/crash", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers",
+		"/var/lib/kubelet", "/var/local", "/var/log", "/var/mail", "/var/spool", "/var/vcap",
+		b.depot.dir,
+	}, b.opts.Hide...)
+}
+
+// makeNetwork makes the rules, before there is anything that could need them.
+func (c *box) makeNetwork() error {
+	if c.b.net == nil {
+		return nil
+	}
+	return c.b.net.Add(c.slot.index)
+}
+
+func (c *box) connect() error {
+	if c.b.net == nil {
+		return nil
+	}
+	return c.b.net.Connect(c.slot.index, c.init.pid, c.limits.Bandwidth)
+}
+
+// reserve takes a handle. When it succeeds, the caller tells b.creating when it is done.
+func (b *Backend) reserve(ctx context.Context, handle string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
+	if _, taken := b.boxes[handle]; taken {
+		return container.ErrExists
+	}
+	b.boxes[handle] = nil
+	b.creating.Add(1)
+	return nil
+}
+
+// publish makes a container visible.
+func (b *Backend) publish(ctx context.Context, c *box) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b.boxes[c.handle] = c
+	return nil
+}
+
+// forget gives a handle back.
+func (b *Backend) forget(c *box) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.boxes, c.handle)
+}
+
+// newHandle draws a handle of the form that Warden gives: 11 characters 0-9 and a-v.
+func newHandle() string {
+	random := make([]byte, 8)
+	_, _ = rand.Read(random) // never fails
+	return strings.ToLower(base32.HexEncoding.EncodeToString(random))[:11]
+}
+
+func validHandle(handle string) bool {
+	return handle != "" && len(handle) <= 64 && !strings.ContainsFunc(handle, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+	})
+}
+
+// checkMounts returns the bind mounts with their destinations filled in and cleaned.
+func checkMounts(mounts []container.BindMount) ([]container.BindMount, error) {
+	mounts = slices.Clone(mounts)
+	for i := range mounts {
+		m := &mounts[i]
+		m.Dst = cmp.Or(m.Dst, m.Src)
+		if !path.IsAbs(m.Src) || !path.IsAbs(m.Dst) || strings.ContainsRune(m.Src+m.Dst, 0) {
+			return nil, fmt.Errorf("bind mount of %q at %q: both paths must be absolute: %w", m.Src, m.Dst, container.ErrInvalid)
+		}
+		m.Src, m.Dst = path.Clean(m.Src), path.Clean(m.Dst)
+		if m.Dst == "/" {
+			return nil, fmt.Errorf("bind mount of %q at the root: %w", m.Src, container.ErrInvalid)
+		}
+		if _, err := os.Stat(m.Src); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("source path for bind mount: %w: %w", err, container.ErrInvalid)
+		} else if err != nil {
+			return nil, fmt.Errorf("source path for bind mount: %w", err)
+		}
+	}
+	return mounts, nil
+}
+
+func checkLimits(l container.Limits) error {
+	if l.MemoryBytes < 0 || l.DiskBytes < 0 || l.DiskInodes < 0 || l.CPUShares < 0 || !(l.CPUQuota >= 0) || l.PIDs < 0 ||
+		l.Bandwidth != nil && (l.Bandwidth.BytesPerSecond < 0 || l.Bandwidth.BurstBytes < 0) {
+		return fmt.Errorf("a limit is negative: %w", container.ErrInvalid)
+	}
+	return nil
+}
+
+func cloneLimits(l container.Limits) container.Limits {
+	if l.Bandwidth != nil {
+		b := *l.Bandwidth
+		l.Bandwidth = &b
+	}
+	return l
+}

@@ -1,0 +1,89 @@
+package runc
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names in a depot that are not of containers, whose handles begin with no dot.
+const (
+	lockName      = ".deakit-runc" // makes a directory a depot of this package
+	basesName     = ".bases"
+	templatesName = ".templates"
+	stateName     = ".runc" // what runc remembers
+)
+
+// A depot is the directory of a back end, which it holds the lock of.
+type depot struct {
+	dir  string // absolute, without links
+	mark string // eight hexadecimal digits that stand for it on this machine
+	root *os.Root
+	lock *os.File
+}
+
+// openDepot opens and locks a depot, and makes it if need be.
+func openDepot(dir string) (_ *depot, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	d := &depot{}
+	if d.dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
+	if d.dir, err = filepath.EvalSymlinks(d.dir); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(d.dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) > 0 && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == lockName }) {
+		return nil, fmt.Errorf("it holds %q: %w", entries[0].Name(), ErrNotDepot)
+	}
+	d.lock, err = os.OpenFile(filepath.Join(d.dir, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			d.lock.Close()
+		}
+	}()
+	err = unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, ErrDepotInUse
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d.mark, err = markOf(d.dir); err != nil {
+		return nil, err
+	}
+	d.root, err = os.OpenRoot(d.dir)
+	return d, err
+}
+
+// markOf returns what stands for a directory. The name alone could mean one in another mount namespace, the inode alone
+// one that was deleted.
+func markOf(dir string) (string, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", dir, st.Dev, st.Ino))
+	return hex.EncodeToString(sum[:4]), nil
+}
+
+func (d *depot) path(names ...string) string {
+	return filepath.Join(append([]string{d.dir}, names...)...)
+}
+
+func (d *depot) close() error { return errors.Join(d.root.Close(), d.lock.Close()) }

@@ -1,0 +1,288 @@
+package runc
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/runc/internal/cgroup"
+	"github.com/deakit/deakit/container/runc/internal/network"
+	"github.com/deakit/deakit/container/runc/internal/rootfs"
+)
+
+// A Finding is something that containers need, or are better with.
+type Finding struct {
+	What     string // in words for people: "runc"
+	OK       bool
+	Required bool   // without it there are no containers
+	Detail   string // what was found
+	Remedy   string // what to do; empty if OK or if there is nothing to be done
+}
+
+// String is one line for people.
+func (f Finding) String() string {
+	mark := "ok      "
+	switch {
+	case !f.OK && f.Required:
+		mark = "missing "
+	case !f.OK:
+		mark = "without "
+	}
+	line := mark + f.What
+	if f.Detail != "" {
+		line += ": " + f.Detail
+	}
+	if f.Remedy != "" {
+		line += "; " + f.Remedy
+	}
+	return line
+}
+
+// Doctor looks what this machine has of what containers with these options need, what it lacks, and what to do about it.
+// Where nothing required is missing, it makes a container for trial, in a directory of its own, and removes it again; only
+// then anything is changed, as New tells. A Depot in the options is looked at and not opened.
+func Doctor(ctx context.Context, opts Options) []Finding {
+	findings := []Finding{checkRoot(), checkRuntime(ctx, cmp.Or(opts.Runtime, "runc"))}
+	findings = append(findings, checkGroups()...)
+	findings = append(findings,
+		checkFileSystem("overlay", true),
+		checkNamespaces(opts.Network.Host),
+		checkSeccomp(),
+		checkLoop(opts.Disk == DiskLoop),
+		checkProgram("tar", "root file systems that are tarballs", "apt-get install tar"),
+		checkResource(),
+	)
+	if !opts.Network.Host {
+		findings = append(findings, checkNetwork(), checkForwarding())
+	}
+	if opts.Depot != "" {
+		findings = append(findings, checkDepot(opts.Depot))
+	}
+	for _, f := range findings {
+		if f.Required && !f.OK {
+			return findings
+		}
+	}
+	return append(findings, trial(ctx, opts))
+}
+
+func checkRoot() Finding {
+	f := Finding{What: "root", Required: true, OK: os.Geteuid() == 0}
+	if !f.OK {
+		f.Detail, f.Remedy = "this is an ordinary user", "run as root; for trusted apps, take the process back end"
+	}
+	return f
+}
+
+func checkRuntime(ctx context.Context, name string) Finding {
+	f := Finding{What: "runc", Required: true}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		f.Detail, f.Remedy = err.Error(), "apt-get install runc, or set Options.Runtime"
+		return f
+	}
+	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	first, _, _ := strings.Cut(string(out), "\n")
+	f.Detail = path + ", " + first
+	switch {
+	case err != nil:
+		f.Detail, f.Remedy = fmt.Sprintf("%s --version: %v", path, err), "install runc anew"
+	case !strings.HasPrefix(first, "runc "):
+		f.Remedy = "this is another runtime, which is not supported: install runc"
+	default:
+		f.OK = true
+	}
+	return f
+}
+
+func checkGroups() []Finding {
+	h, err := cgroup.Find()
+	if err != nil {
+		const remedy = "mount -t cgroup2 none /sys/fs/cgroup"
+		return []Finding{{What: "control groups", Required: true, Detail: err.Error(), Remedy: remedy}}
+	}
+	findings := []Finding{{What: "control groups", Required: true, OK: true, Detail: "layout " + h.Layout()}}
+	for _, limit := range []struct{ controller, what string }{
+		{"memory", "memory limits"}, {"cpu", "processor limits"}, {"pids", "process limits"},
+	} {
+		f := Finding{What: limit.what, OK: h.Has(limit.controller)}
+		if !f.OK {
+			f.Detail = "there is no controller " + limit.controller
+			f.Remedy = "enable it: kernel command line cgroup_enable=" + limit.controller + ", or cgroup.subtree_control above"
+		}
+		findings = append(findings, f)
+	}
+	return findings
+}
+
+func checkFileSystem(name string, required bool) Finding {
+	f := Finding{What: "file system " + name, Required: required}
+	text, err := os.ReadFile("/proc/filesystems")
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 0 && fields[len(fields)-1] == name {
+			f.OK = true
+		}
+	}
+	if !f.OK {
+		f.Detail, f.Remedy = "the kernel does not know it", "modprobe "+name
+		if err != nil {
+			f.Detail = err.Error()
+		}
+	}
+	return f
+}
+
+func checkNamespaces(hostNetwork bool) Finding {
+	f := Finding{What: "namespaces", Required: true, OK: true}
+	names := []string{"pid", "mnt", "ipc", "uts", "cgroup"}
+	if !hostNetwork {
+		names = append(names, "net")
+	}
+	for _, name := range names {
+		if _, err := os.Stat("/proc/self/ns/" + name); err != nil {
+			f.OK, f.Remedy = false, "take a kernel that has them"
+			f.Detail += " no " + name
+		}
+	}
+	return f
+}
+
+func checkSeccomp() Finding {
+	f := Finding{What: "system call filters", Required: true}
+	text, err := os.ReadFile("/proc/self/status")
+	f.OK = err == nil && strings.Contains(string(text), "\nSeccomp:")
+	if !f.OK {
+		f.Detail, f.Remedy = "the kernel has none", "take a kernel with CONFIG_SECCOMP_FILTER"
+	}
+	return f
+}
+
+func checkLoop(required bool) Finding {
+	f := Finding{What: "disk limits (loop devices)", Required: required, OK: true}
+	if err := rootfs.CanLoop(); err != nil {
+		f.OK, f.Detail = false, err.Error()
+		if !required {
+			f.Remedy = "or set Options.Disk to memory"
+		}
+	}
+	return f
+}
+
+func checkProgram(name, what, remedy string) Finding {
+	path, err := exec.LookPath(name)
+	f := Finding{What: what, OK: err == nil, Detail: path}
+	if err != nil {
+		f.Detail, f.Remedy = err.Error(), remedy
+	}
+	return f
+}
+
+// checkResource looks for a privilege that trimmed machines lack even for root. Containers do without it.
+func checkResource() Finding {
+	f := Finding{What: "resource limits above those of this process"}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	err := unix.Capget(&header, &data[0])
+	f.OK = err == nil && data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0
+	if !f.OK {
+		f.Detail = "CAP_SYS_RESOURCE is missing: values above are lowered"
+	}
+	return f
+}
+
+func checkNetwork() Finding {
+	f := Finding{What: "network of their own", Required: true, OK: true}
+	if err := network.Probe(); err != nil {
+		f.OK, f.Detail = false, err.Error()
+		f.Remedy = "modprobe nf_tables veth, or set Options.Network.Host"
+	}
+	return f
+}
+
+func checkForwarding() Finding {
+	on, err := network.Forwarding()
+	f := Finding{What: "forwarding of packets", OK: err == nil, Detail: "on"}
+	switch {
+	case err != nil:
+		f.Required, f.Detail, f.Remedy = true, err.Error(), "mount /proc/sys writable, or set Options.Network.Host"
+	case !on:
+		f.Detail = "off; New turns it on"
+	}
+	return f
+}
+
+func checkDepot(dir string) Finding {
+	f := Finding{What: "depot " + dir, Required: true, OK: true}
+	var st unix.Statfs_t
+	at := filepath.Clean(dir)
+	err := unix.Statfs(at, &st)
+	for errors.Is(err, unix.ENOENT) && at != "/" { // what will be made is like what is there
+		at = filepath.Dir(at)
+		err = unix.Statfs(at, &st)
+	}
+	switch {
+	case err != nil:
+		f.OK, f.Detail, f.Remedy = false, err.Error(), "choose another directory"
+	case st.Flags&unix.ST_NOEXEC != 0:
+		f.OK, f.Detail, f.Remedy = false, "its file system is mounted noexec", "mount -o remount,exec "+at
+	case st.Flags&unix.ST_RDONLY != 0:
+		f.OK, f.Detail, f.Remedy = false, "its file system is read-only", "choose another directory"
+	default:
+		f.Detail = fmt.Sprintf("%d MiB free", int64(st.Bavail)*st.Bsize>>20)
+	}
+	return f
+}
+
+// trial makes a container and runs a program in it.
+func trial(ctx context.Context, opts Options) Finding {
+	f := Finding{What: "a container, for trial", Required: true}
+	if err := tryContainer(ctx, opts); err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	f.OK = true
+	return f
+}
+
+func tryContainer(ctx context.Context, opts Options) (err error) {
+	parent := os.TempDir()
+	if opts.Depot != "" {
+		parent = filepath.Dir(opts.Depot) // on the same file system
+	}
+	for parent != filepath.Dir(parent) { // or in what is there of it
+		if _, err := os.Stat(parent); err == nil {
+			break
+		}
+		parent = filepath.Dir(parent)
+	}
+	if opts.Depot, err = os.MkdirTemp(parent, "deakit-doctor-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(opts.Depot)) }()
+	b, err := New(opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close(context.WithoutCancel(ctx))) }()
+	c, err := b.Create(ctx, container.Spec{})
+	if err != nil {
+		return err
+	}
+	p, err := c.Run(ctx, container.ProcessSpec{Path: "true"}, container.IO{})
+	if err != nil {
+		return err
+	}
+	status, err := p.Wait(ctx)
+	if err == nil && status != 0 {
+		err = fmt.Errorf("true ended with status %d", status)
+	}
+	return err
+}

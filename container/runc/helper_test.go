@@ -1,0 +1,189 @@
+package runc_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/deakit/deakit/container"
+)
+
+const (
+	helperEnv  = "RUNC_TEST_HELPER"
+	helperPath = "/runc-test"
+)
+
+// helper makes the test binary act as a program in a container, or beside one.
+func helper() {
+	command := os.Getenv(helperEnv)
+	if command == "" {
+		return
+	}
+	name, arg, _ := strings.Cut(command, " ")
+	err := map[string]func(string) error{"dial": dial, "serve": serve, "fill": fill}[name](arg)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// dial prints what a server says.
+func dial(address string) error {
+	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	buf := make([]byte, 100)
+	n, err := conn.Read(buf)
+	fmt.Print(string(buf[:n]))
+	return err
+}
+
+// serve says "hello" and where the client is, at an address.
+func serve(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening")
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		fmt.Fprint(conn, "hello ", conn.RemoteAddr().(*net.TCPAddr).IP)
+		conn.Close()
+	}
+}
+
+// fill sends zeros to an address for as long as that takes them.
+func fill(address string) error {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for zeros := make([]byte, 64<<10); ; {
+		if _, err := conn.Write(zeros); err != nil {
+			return nil
+		}
+	}
+}
+
+// withHelper is the specification of a container that can run the helper.
+func withHelper(t testing.TB) container.Spec {
+	t.Helper()
+	binary, err := os.Executable()
+	require.NoError(t, err)
+	return container.Spec{BindMounts: []container.BindMount{{Src: binary, Dst: helperPath}}}
+}
+
+func helperSpec(command string) container.ProcessSpec {
+	return container.ProcessSpec{Path: helperPath, Args: []string{"-test.run=^$"}, Env: []string{helperEnv + "=" + command}}
+}
+
+func shell(script string) container.ProcessSpec {
+	return container.ProcessSpec{Path: "sh", Args: []string{"-c", script}}
+}
+
+func asRoot(spec container.ProcessSpec) container.ProcessSpec {
+	spec.User = "root"
+	return spec
+}
+
+// run runs a process to its end, and returns what it printed and its exit status.
+func run(t testing.TB, c container.Container, spec container.ProcessSpec) (string, container.ExitStatus) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var out bytes.Buffer
+	p, err := c.Run(ctx, spec, container.IO{Stdout: &out, Stderr: &out})
+	require.NoError(t, err)
+	status, err := p.Wait(ctx)
+	require.NoError(t, err)
+	return out.String(), status
+}
+
+// output runs a process that must succeed.
+func output(t testing.TB, c container.Container, spec container.ProcessSpec) string {
+	t.Helper()
+	out, status := run(t, c, spec)
+	require.Zero(t, status, out)
+	return out
+}
+
+// listening starts the helper's server in a container, and returns when it listens.
+func listening(t testing.TB, c container.Container, address string) {
+	t.Helper()
+	started := make(chan struct{}, 100)
+	_, err := c.Run(context.Background(), helperSpec("serve "+address), container.IO{Stdout: signalWriter(started)})
+	require.NoError(t, err)
+	select {
+	case <-started:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the server does not start")
+	}
+}
+
+// signalWriter tells that something was written.
+type signalWriter chan struct{}
+
+func (s signalWriter) Write(p []byte) (int, error) {
+	s <- struct{}{}
+	return len(p), nil
+}
+
+// hostServer serves at an address of the host, until the test ends.
+func hostServer(t testing.TB, address string) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", address)
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(conn, "the host")
+			conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+	return l.Addr().String()
+}
+
+// outside is a machine beyond this one: a network namespace in which the helper serves.
+func outside(t testing.TB, address string) (pid int) {
+	t.Helper()
+	binary, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(binary, "-test.run=^$")
+	cmd.Env = []string{helperEnv + "=serve " + address}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	})
+	_, err = stdout.Read(make([]byte, 1))
+	require.NoError(t, err)
+	return cmd.Process.Pid
+}

@@ -1,0 +1,117 @@
+package runc_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/containertest"
+	"github.com/deakit/deakit/container/runc"
+	"github.com/deakit/deakit/internal/needs"
+)
+
+func TestMain(m *testing.M) {
+	containertest.Helper()
+	helper()
+	// What the back end changes for the whole machine, that packets are forwarded, is not set back: containers of others,
+	// of another test at the same time for example, may need it by now.
+	goleak.VerifyTestMain(m)
+}
+
+// requirements skips where containers cannot be.
+func requirements(t testing.TB) {
+	t.Helper()
+	needs.Root(t)
+	needs.Tool(t, "runc", "runc")
+}
+
+// open returns a back end that is closed with the test, with all its containers.
+func open(t testing.TB, opts runc.Options) *runc.Backend {
+	t.Helper()
+	requirements(t)
+	if opts.Depot == "" {
+		opts.Depot = depotDir(t)
+	}
+	b, err := runc.New(opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { shut(t, b) })
+	return b
+}
+
+// depotDir returns a directory, which is removed with the test if it is empty of mounts.
+func depotDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "runc-test-")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		nothingLeft(t, dir)
+		require.NoError(t, os.RemoveAll(dir))
+	})
+	return dir
+}
+
+// nothingLeft fails the test if the machine has anything of the containers of a depot.
+func nothingLeft(t testing.TB, depot string) {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	require.NoError(t, err)
+	assert.NotContains(t, string(mounts), " "+depot+"/", "mounts")
+	mark, err := runc.MarkOf(depot)
+	require.NoError(t, err)
+	for _, pattern := range []string{
+		"/sys/fs/cgroup/*/deakit-" + mark, "/sys/fs/cgroup/deakit-" + mark, "/sys/class/net/dk" + mark[:6] + "-*",
+	} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		assert.Empty(t, found)
+	}
+	conn, err := nftables.New()
+	require.NoError(t, err)
+	tables, err := conn.ListTables()
+	require.NoError(t, err)
+	for _, table := range tables {
+		assert.NotEqual(t, "deakit_"+mark, table.Name)
+	}
+	backing, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	require.NoError(t, err)
+	for _, f := range backing {
+		text, _ := os.ReadFile(f) // it may be gone
+		assert.NotContains(t, string(text), depot+"/", "loop device")
+	}
+}
+
+func shut(t testing.TB, b *runc.Backend) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	require.NoError(t, b.Close(ctx))
+}
+
+func create(t testing.TB, b *runc.Backend, spec container.Spec) container.Container {
+	t.Helper()
+	c, err := b.Create(context.Background(), spec)
+	require.NoError(t, err)
+	return c
+}
+
+func TestConformance(t *testing.T) {
+	const grace = 500 * time.Millisecond
+	containertest.Run(t, containertest.Config{
+		StopGrace: grace,
+		New: func(t *testing.T) container.Backend {
+			return open(t, runc.Options{StopGrace: grace})
+		},
+		Open: func(t *testing.T, dir string) container.Backend {
+			t.Cleanup(func() { nothingLeft(t, dir) })
+			return open(t, runc.Options{StopGrace: grace, Depot: dir})
+		},
+	})
+}

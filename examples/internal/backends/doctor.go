@@ -1,0 +1,123 @@
+package backends
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/process"
+	"github.com/deakit/deakit/container/runc"
+)
+
+// ErrUnusable: the back end that was asked for does not work here.
+var ErrUnusable = errors.New("this back end does not work here")
+
+// Doctor writes what this machine has for containers, what it lacks and what to do about it, and which back end a name
+// stands for. It fails with ErrUnusable if that does not work.
+func Doctor(ctx context.Context, out io.Writer, name string, cfg Config) error {
+	choice, err := Choose(ctx, name, cfg)
+	if err != nil {
+		return err
+	}
+	findings, plain := Examine(ctx, cfg), tryProcess(ctx, cfg)
+	// Whoever reads this sees it, or there is nobody to be told.
+	fmt.Fprintln(out, "runc: containers that confine what nobody trusts")
+	for _, f := range findings {
+		tell(out, f)
+	}
+	fmt.Fprintln(out, "\nprocess: plain child processes, which confines nothing")
+	tell(out, plain)
+	server := runc.Finding{What: "a server", Required: true, Detail: "the configuration has no warden_socket"}
+	if cfg.WardenSocket != "" {
+		server = tryWarden(ctx, cfg)
+		fmt.Fprintln(out, "\nwarden: containers of a Warden server, which confines what it can")
+		tell(out, server)
+	}
+	fmt.Fprintf(out, "\n--backend %s takes %s\n", name, choice)
+	f, missing := obstacle(map[string][]runc.Finding{Runc: findings, Process: {plain}, Warden: {server}}[choice.Name])
+	if missing {
+		return fmt.Errorf("%s: %s: %w", choice.Name, cmp.Or(f.Detail, f.What), ErrUnusable)
+	}
+	return nil
+}
+
+// tell writes a finding, and what to do about it below.
+func tell(out io.Writer, f runc.Finding) {
+	mark := "ok"
+	switch {
+	case !f.OK && f.Required:
+		mark = "missing"
+	case !f.OK:
+		mark = "without"
+	}
+	fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("  %-8s %-46s %s", mark, f.What, f.Detail), " "))
+	if f.Remedy != "" {
+		fmt.Fprintf(out, "  %-8s   remedy: %s\n", "", f.Remedy)
+	}
+}
+
+// tryWarden looks for the server.
+func tryWarden(ctx context.Context, cfg Config) runc.Finding {
+	f := runc.Finding{What: "a server at " + cfg.WardenSocket, Required: true}
+	if err := listens(ctx, cfg.WardenSocket); err != nil {
+		f.Detail, f.Remedy = err.Error(), "start one, examples/warden for example, or correct warden_socket"
+		return f
+	}
+	f.OK = true
+	return f
+}
+
+// tryProcess runs a program in the process back end, in a depot of its own.
+func tryProcess(ctx context.Context, cfg Config) runc.Finding {
+	f := runc.Finding{What: "a container, for trial", Required: true}
+	if err := tryIn(ctx, cfg); err != nil {
+		f.Detail, f.Remedy = err.Error(), "choose another directory, or run as the owner of "+filepath.Dir(cfg.Depot)
+		return f
+	}
+	f.OK = true
+	return f
+}
+
+func tryIn(ctx context.Context, cfg Config) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, trialTime)
+	defer cancel()
+	dir, err := os.MkdirTemp(nearest(filepath.Dir(cfg.Depot)), "deakit-doctor-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	b, err := process.New(process.Options{Depot: dir})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close(context.WithoutCancel(ctx))) }()
+	c, err := b.Create(ctx, container.Spec{})
+	if err != nil {
+		return err
+	}
+	p, err := c.Run(ctx, container.ProcessSpec{Path: "true"}, container.IO{})
+	if err != nil {
+		return err
+	}
+	status, err := p.Wait(ctx)
+	if err == nil && status != 0 {
+		err = fmt.Errorf("true ended with status %d", status)
+	}
+	return err
+}
+
+// nearest is dir, or what is there of it.
+func nearest(dir string) string {
+	for {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+}
