@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/diskusage"
 )
 
 // Usage measures the container. Memory is the resident memory that its processes have for themselves, plus the largest
@@ -39,7 +40,11 @@ func (c *box) usage(ctx context.Context) (container.Usage, error) {
 			u.Processes++
 		}
 	}
-	u.DiskBytes, err = diskUsage(ctx, c.root)
+	dir, err := c.root.Open(".")
+	if err != nil {
+		return u, err
+	}
+	u.DiskBytes, err = diskusage.Of(ctx, dir)
 	return u, err
 }
 

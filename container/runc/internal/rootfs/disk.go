@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/diskusage"
 )
 
 // A DiskMode tells where writable layers stand.
@@ -133,7 +134,11 @@ func (d *Disk) taken() (int64, error) {
 // Used returns what the writable layer takes, in bytes.
 func (d *Disk) Used(ctx context.Context) (int64, error) {
 	if d.Mode == DiskDirectory {
-		return walk(ctx, Upper(d.dir))
+		dir, err := os.Open(Upper(d.dir))
+		if err != nil {
+			return 0, err
+		}
+		return diskusage.Of(ctx, dir)
 	}
 	taken, err := d.taken()
 	return max(taken-d.base, 0), err

@@ -1,4 +1,5 @@
-package process
+// Package diskusage measures what the files of a container occupy, whatever its processes do to them meanwhile.
+package diskusage
 
 import (
 	"context"
@@ -18,8 +19,8 @@ const (
 	maxDepth = 256
 )
 
-// A diskMeter adds up what the files below a directory occupy.
-type diskMeter struct {
+// A meter adds up what the files below a directory occupy.
+type meter struct {
 	ctx   context.Context
 	dev   uint64
 	left  int // files
@@ -27,24 +28,21 @@ type diskMeter struct {
 	seen  map[uint64]bool // inodes with several names, counted once
 }
 
-// diskUsage measures the files of root. They may change meanwhile: what vanishes is not counted.
-func diskUsage(ctx context.Context, root *os.Root) (int64, error) {
-	dir, err := root.Open(".")
-	if err != nil {
-		return 0, err
-	}
+// Of returns the bytes that the files below dir occupy on its file system, and closes dir. Files may change meanwhile:
+// what vanishes is not counted. Mounts are left out, links are not followed, and what has several names counts once.
+func Of(ctx context.Context, dir *os.File) (int64, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
 		dir.Close()
 		return 0, err
 	}
-	m := &diskMeter{ctx: ctx, dev: st.Dev, left: maxFiles, bytes: st.Blocks * 512, seen: map[uint64]bool{}}
-	err = m.add(dir, 0)
+	m := &meter{ctx: ctx, dev: st.Dev, left: maxFiles, bytes: st.Blocks * 512, seen: map[uint64]bool{}}
+	err := m.add(dir, 0)
 	return m.bytes, err
 }
 
 // add counts what dir holds, and closes it. Names are looked up in opened directories, and links are not followed.
-func (m *diskMeter) add(dir *os.File, depth int) error {
+func (m *meter) add(dir *os.File, depth int) error {
 	defer dir.Close()
 	for m.left > 0 {
 		if err := m.ctx.Err(); err != nil {
@@ -66,7 +64,7 @@ func (m *diskMeter) add(dir *os.File, depth int) error {
 	return nil
 }
 
-func (m *diskMeter) file(dir *os.File, name string, depth int) error {
+func (m *meter) file(dir *os.File, name string, depth int) error {
 	var st unix.Stat_t
 	err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if err != nil || st.Dev != m.dev || m.left == 0 {
