@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strconv"
 
 	"go.yaml.in/yaml/v3"
 
@@ -31,7 +32,14 @@ const (
 	keyCommand  = "start_command"
 	keyProcfile = "effective_procfile"
 	keyError    = "staging_error"
+	keyConfig   = "config"
+	keyPrefix   = "entrypoint_prefix" // in config
+	keyPacks    = "buildpacks"
+	keySidecars = "sidecars"
 )
+
+// knownKeys are those that ParseInfo looks at.
+var knownKeys = []string{keyPath, keyDetected, keyCommand, keyProcfile, keyError, keyConfig, keyPacks, keySidecars}
 
 // StagingInfo is what staging writes down in the droplet about itself (dea_ng). The empty string stands for null and
 // for a key that is missing.
@@ -41,8 +49,31 @@ type StagingInfo struct {
 	StartCommand      string            // empty where nothing told one
 	EffectiveProcfile map[string]string // process type to command; nil where staging knew none
 
+	// EntrypointPrefix stands before the start command, where a buildpack asked for that: a program that runs its arguments
+	// (buildpackapplifecycle).
+	EntrypointPrefix string
+
+	// Buildpacks are those that took part, in their order. The original knows only the one of BuildpackPath.
+	Buildpacks []BuildpackInfo
+	Sidecars   []Sidecar
+
 	// Error is set where staging failed; the other fields are empty then.
 	Error *StagingError
+}
+
+// BuildpackInfo tells which buildpack took part in a staging.
+type BuildpackInfo struct {
+	Key     string `json:"key,omitempty" yaml:"key,omitempty"`   // of an admin buildpack
+	Name    string `json:"name,omitempty" yaml:"name,omitempty"` // what it calls itself, or its id
+	Version string `json:"version,omitempty" yaml:"version,omitempty"`
+}
+
+// A Sidecar is a process that runs beside processes of the app (buildpackapplifecycle).
+type Sidecar struct {
+	Name         string   `json:"name" yaml:"name"`
+	ProcessTypes []string `json:"process_types" yaml:"process_types"` // beside which it runs
+	Command      string   `json:"command" yaml:"command"`
+	MemoryMB     int64    `json:"memory,omitempty" yaml:"memory,omitempty"` // 0 means that nobody told
 }
 
 // A StagingError is the failure that staging_info.yml reports.
@@ -68,13 +99,26 @@ func (i StagingInfo) Marshal() ([]byte, error) {
 			DetectedBuildpack *string           `yaml:"detected_buildpack"`
 			StartCommand      *string           `yaml:"start_command"`
 			EffectiveProcfile map[string]string `yaml:"effective_procfile,omitempty"`
-		}{orNull(i.BuildpackPath), orNull(i.DetectedBuildpack), orNull(i.StartCommand), i.EffectiveProcfile}
+			Config            map[string]string `yaml:"config,omitempty"`
+			Buildpacks        []BuildpackInfo   `yaml:"buildpacks,omitempty"`
+			Sidecars          []Sidecar         `yaml:"sidecars,omitempty"`
+		}{
+			orNull(i.BuildpackPath), orNull(i.DetectedBuildpack), orNull(i.StartCommand), i.EffectiveProcfile,
+			i.config(), i.Buildpacks, i.Sidecars,
+		}
 	}
 	body, err := yaml.Marshal(out)
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", InfoName, err)
 	}
 	return append([]byte("---\n"), body...), nil
+}
+
+func (i StagingInfo) config() map[string]string {
+	if i.EntrypointPrefix == "" {
+		return nil
+	}
+	return map[string]string{keyPrefix: i.EntrypointPrefix}
 }
 
 func orNull(s string) *string {
@@ -136,6 +180,16 @@ func ParseInfo(data []byte) (StagingInfo, error) {
 	if tagged, ok := doc[keyPath].(map[string]any); ok {
 		info.BuildpackPath = text(tagged["path"])
 	}
+	if config, ok := doc[keyConfig].(map[string]any); ok {
+		info.EntrypointPrefix = text(config[keyPrefix])
+	}
+	for _, bp := range maps(doc[keyPacks]) {
+		info.Buildpacks = append(info.Buildpacks, BuildpackInfo{text(bp["key"]), text(bp["name"]), text(bp["version"])})
+	}
+	for _, s := range maps(doc[keySidecars]) {
+		memory, _ := strconv.ParseInt(text(s["memory"]), 10, 64) // 0, as if nobody had told
+		info.Sidecars = append(info.Sidecars, Sidecar{text(s["name"]), texts(s["process_types"]), text(s["command"]), memory})
+	}
 	if commands, ok := doc[keyProcfile].(map[string]any); ok {
 		info.EffectiveProcfile = map[string]string{}
 		for kind, command := range commands {
@@ -147,7 +201,7 @@ func ParseInfo(data []byte) (StagingInfo, error) {
 	return info, nil
 }
 
-// parseDocument returns the top-level map. Behind the known keys stand strings, maps, or nil for all else.
+// parseDocument returns the top-level map. Behind the known keys stand strings, maps, lists, or nil for all else.
 func parseDocument(data []byte) (map[string]any, error) {
 	// JSON is nearly YAML: escaped surrogates and tabs between tokens are not.
 	var doc map[string]any
@@ -177,16 +231,17 @@ func parseDocument(data []byte) (map[string]any, error) {
 		nodes[top.Content[i].Value] = top.Content[i+1]
 	}
 	doc = map[string]any{}
-	for _, key := range []string{keyPath, keyDetected, keyCommand, keyProcfile, keyError} {
+	for _, key := range knownKeys {
 		if node := nodes[key]; node != nil {
-			doc[key] = fromNode(node, 3)
+			doc[key] = fromNode(node, 4)
 		}
 	}
 	return doc, nil
 }
 
-// fromNode turns a node into a string or a map of strings, without regard to tags. The nodes are read one by one
-// because decoding into Go types fails on tags that it does not know. Aliases can lead in circles; depth ends that.
+// fromNode turns a node into a string, a map of strings, or a list of maps and strings, without regard to tags. The nodes
+// are read one by one because decoding into Go types fails on tags that it does not know. Aliases can lead in circles,
+// and can multiply: depth ends that, and none is followed in a list.
 func fromNode(node *yaml.Node, depth int) any {
 	if depth == 0 {
 		return nil
@@ -208,10 +263,45 @@ func fromNode(node *yaml.Node, depth int) any {
 			if value.Kind == yaml.ScalarNode {
 				m[node.Content[i].Value] = fromNode(value, 1)
 			}
+			if value.Kind == yaml.SequenceNode && value == node.Content[i+1] {
+				m[node.Content[i].Value] = fromNode(value, depth-1)
+			}
 		}
 		return m
+	case yaml.SequenceNode:
+		var list []any
+		for _, element := range node.Content {
+			if element.Kind != yaml.AliasNode {
+				list = append(list, fromNode(element, depth-1))
+			}
+		}
+		return list
 	}
 	return nil
+}
+
+// maps returns the maps of a list.
+func maps(v any) []map[string]any {
+	list, _ := v.([]any)
+	var found []map[string]any
+	for _, element := range list {
+		if m, ok := element.(map[string]any); ok {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// texts returns the texts of a list.
+func texts(v any) []string {
+	list, _ := v.([]any)
+	var found []string
+	for _, element := range list {
+		if s := text(element); s != "" {
+			found = append(found, s)
+		}
+	}
+	return found
 }
 
 func text(v any) string {

@@ -53,6 +53,22 @@ func TestParseInfo(t *testing.T) {
 			"{\n\t\"start_command\": \"run\",\n\t\"effective_procfile\": {\"web\": \"run\"}}",
 			droplet.StagingInfo{StartCommand: "run", EffectiveProcfile: map[string]string{"web": "run"}},
 		},
+		"several buildpacks and a sidecar": {
+			"config: {entrypoint_prefix: /run.sh, other: 1}\nbuildpacks: [{key: k, name: A, version: 1.2}, {name: B}, x, ~]\n" +
+				"sidecars:\n- name: proxy\n  process_types: [web, 3, ~]\n  command: ./envoy\n  memory: 64\n",
+			droplet.StagingInfo{
+				EntrypointPrefix: "/run.sh", Buildpacks: []droplet.BuildpackInfo{{"k", "A", "1.2"}, {Name: "B"}},
+				Sidecars: []droplet.Sidecar{{"proxy", []string{"web", "3"}, "./envoy", 64}},
+			},
+		},
+		"the same as JSON": {
+			`{"config":{"entrypoint_prefix":"/run.sh"},"buildpacks":[{"name":"B"}],"sidecars":[{"name":"s","process_types":["web"],"command":"c","memory":7}]}`,
+			droplet.StagingInfo{
+				EntrypointPrefix: "/run.sh", Buildpacks: []droplet.BuildpackInfo{{Name: "B"}},
+				Sidecars: []droplet.Sidecar{{"s", []string{"web"}, "c", 7}},
+			},
+		},
+		"aliases in lists": {"x: &a [{name: a}]\nbuildpacks: [*a, *a]\n", droplet.StagingInfo{}},
 		"flow map that is no JSON": {"{start_command: run}", droplet.StagingInfo{StartCommand: "run"}},
 		"failure": {
 			"---\nstaging_error:\n  type: NoAppDetectedError\n  message: \"An app was not successfully detected\"\n",

@@ -54,9 +54,7 @@ func (e Environment) variables(timeout time.Duration) ([]string, error) {
 	if len(e.Services) > 0 {
 		env = append(env, "DATABASE_URL="+appenv.DatabaseURL(e.Services))
 	}
-	for _, v := range messaging.ParseEnv(e.User) {
-		env = append(env, v.Name+"="+v.Value)
-	}
+	env = append(env, e.user()...)
 	for _, entry := range env {
 		if strings.ContainsRune(entry, 0) {
 			name, _, _ := strings.Cut(entry, "=")
@@ -64,6 +62,15 @@ func (e Environment) variables(timeout time.Duration) ([]string, error) {
 		}
 	}
 	return env, nil
+}
+
+// user returns the variables of the user, each with a name and a value.
+func (e Environment) user() []string {
+	var env []string
+	for _, v := range messaging.ParseEnv(e.User) {
+		env = append(env, v.Name+"="+v.Value)
+	}
+	return env
 }
 
 // seconds formats a duration as Ruby prints a float: "900.0".

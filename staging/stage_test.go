@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -118,7 +119,31 @@ func TestStage(t *testing.T) {
 	assert.Equal(t, droplet.StagingInfo{
 		BuildpackPath: s.task.Buildpacks[0].Path(), DetectedBuildpack: "Hello", StartCommand: "run hello",
 		EffectiveProcfile: map[string]string{"web": "run hello"},
+		Buildpacks:        []droplet.BuildpackInfo{{Key: "k1", Name: "Hello"}},
 	}, info)
+}
+
+// homed is a buildpack that wants the app in the home of the app user.
+type homed struct{ buildpack.Buildpack }
+
+func (homed) Root() string { return "/home/vcap" }
+
+func TestBuildpackAsksForItsRoot(t *testing.T) {
+	homely := homed{classic(t, "home", hello)}
+	never := classic(t, "never", stagetest.Files{"bin/detect": "#!/bin/sh\nexit 1\n", "bin/compile": "#!/bin/sh\n"})
+	for name, list := range map[string][]buildpack.Buildpack{"alone": {homely}, "behind others": {never, homely}} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, app, list...)
+			result := s.ok(t)
+			assert.Equal(t, "home", result.BuildpackKey)
+			members := stagetest.ReadTgz(t, s.droplet.Bytes())
+			assert.Equal(t, "h", members["./app/.hidden"])
+			assert.Contains(t, members, "./logs/staging_task.log")
+			info, err := s.container.Info(t.Context())
+			require.NoError(t, err)
+			assert.FileExists(t, filepath.Join(info.HostRoot, "/home/vcap/app/.hidden"))
+		})
+	}
 }
 
 func TestSources(t *testing.T) {

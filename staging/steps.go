@@ -1,11 +1,11 @@
 package staging
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path"
 
 	"github.com/deakit/deakit/container"
@@ -26,13 +26,17 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	r.build = buildpack.Build{
-		Container: r.container, Info: info, Log: r.log, Env: env,
-		AppDir: AppDir, CacheDir: CacheDir, WorkDir: StagedDir,
+		Container: r.container, Info: info, Log: r.log, Env: env, User: r.Environment.user(),
+		CacheDir: CacheDir, StartCommand: r.StartCommand,
 	}
-	err = containerfs.WriteFiles(ctx, r.container, "/tmp",
-		containerfs.Directory("staged"), containerfs.Directory("staged/app"), containerfs.Directory("staged/logs"),
-		containerfs.Directory("staged/tmp"), containerfs.Directory("cache"))
-	if err != nil {
+	r.setRoot(StagedDir)
+	if all := r.all(); len(all) > 0 {
+		r.setRoot(all[0].Root())
+	}
+	if err := containerfs.WriteFiles(ctx, r.container, r.build.Root, layout...); err != nil {
+		return err
+	}
+	if err := containerfs.WriteFiles(ctx, r.container, CacheDir); err != nil {
 		return err
 	}
 	// Some buildpacks made for Heroku want /app to be there and not to be empty (dea_ng).
@@ -45,13 +49,34 @@ func (r *run) prepare(ctx context.Context) error {
 	return r.unpackCache(ctx)
 }
 
+// layout is what stands in the root.
+var layout = []containerfs.File{containerfs.Directory("app"), containerfs.Directory("logs"), containerfs.Directory("tmp")}
+
+func (r *run) setRoot(root string) { r.build.Root, r.build.AppDir = root, path.Join(root, "app") }
+
+// moveTo makes root the directory that becomes the droplet, for a buildpack that wants another one than that before it.
+func (r *run) moveTo(ctx context.Context, root string) error {
+	from := r.build.AppDir
+	if root == r.build.Root {
+		return nil
+	}
+	r.setRoot(root)
+	if err := containerfs.WriteFiles(ctx, r.container, root, layout...); err != nil {
+		return err
+	}
+	if err := r.command(ctx, "rmdir", r.build.Info.Inside(r.build.AppDir)); err != nil {
+		return err
+	}
+	return r.command(ctx, "mv", r.build.Info.Inside(from), r.build.Info.Inside(r.build.AppDir))
+}
+
 func (r *run) unpackApp(ctx context.Context) error {
 	app, err := openSource(r.App, r.bounds())
 	if err != nil {
 		return &Error{Kind: PackageRefused, Err: err}
 	}
 	r.log.Line("-----> Downloaded app package (%s)", app.size())
-	err = app.unpack(ctx, r.container, AppDir)
+	err = app.unpack(ctx, r.container, r.build.AppDir)
 	switch {
 	case err == nil:
 	case isRefusal(err):
@@ -60,7 +85,7 @@ func (r *run) unpackApp(ctx context.Context) error {
 		return err
 	}
 	// Buildpacks change the app as they like, also where the archive took the right to from its owner.
-	return r.command(ctx, "chmod", "-R", "u+rwX", r.build.Info.Inside(AppDir))
+	return r.command(ctx, "chmod", "-R", "u+rwX", r.build.Info.Inside(r.build.AppDir))
 }
 
 // unpackCache unpacks the cache. One that cannot be unpacked is left out as a whole: it would fail every staging of the
@@ -99,49 +124,27 @@ func (r *run) command(ctx context.Context, program string, args ...string) error
 	return err
 }
 
-// release finds out how to start the app. The Procfile is read only now, because a buildpack may have made it (dea_ng).
+// release finds out how to start the app: the user's word wins over what the buildpack tells.
 func (r *run) release(ctx context.Context) error {
-	procfile, err := r.procfile(ctx)
-	if err != nil {
-		return err
+	release, err := r.chosen.Release(ctx, r.build)
+	switch {
+	case errors.Is(err, buildpack.ErrProcfile):
+		return &Error{Kind: ProcfileRefused, Err: err}
+	case err != nil:
+		return scriptFailure(ReleaseFailed, err)
 	}
-	types, command := procfile, r.StartCommand
-	if command == "" {
-		command = procfile["web"]
+	r.result.ProcessTypes = release.ProcessTypes
+	if r.result.ProcessTypes == nil {
+		r.result.ProcessTypes = map[string]string{}
 	}
-	if procfile == nil || command == "" {
-		release, err := r.chosen.Release(ctx, r.build)
-		if err != nil {
-			return scriptFailure(ReleaseFailed, err)
-		}
-		if command == "" {
-			command = release.ProcessTypes["web"]
-		}
-		if procfile == nil {
-			types = release.ProcessTypes
-		}
+	r.result.StartCommand = cmp.Or(r.StartCommand, release.ProcessTypes["web"], release.StartCommand)
+	r.result.DetectedBuildpack = cmp.Or(release.Name, r.result.DetectedBuildpack)
+	r.result.EntrypointPrefix, r.result.Sidecars = release.EntrypointPrefix, release.Sidecars
+	r.result.Buildpacks = release.Buildpacks
+	if alone := (droplet.BuildpackInfo{Key: r.chosen.Key(), Name: r.result.DetectedBuildpack}); len(r.result.Buildpacks) == 0 && alone != (droplet.BuildpackInfo{}) {
+		r.result.Buildpacks = []droplet.BuildpackInfo{alone}
 	}
-	if types == nil {
-		types = map[string]string{}
-	}
-	r.result.StartCommand, r.result.ProcessTypes = command, types
 	return nil
-}
-
-// procfile reads the Procfile of the app; nil if there is none.
-func (r *run) procfile(ctx context.Context) (map[string]string, error) {
-	data, err := containerfs.ReadFile(ctx, r.container, AppDir+"/Procfile", buildpack.MaxProcfileBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var types map[string]string
-	if err == nil {
-		types, err = buildpack.ParseProcfile(data)
-	}
-	if err != nil && ctx.Err() == nil {
-		err = &Error{Kind: ProcfileRefused, Err: err}
-	}
-	return types, err
 }
 
 // pack makes droplet and cache. All processes are ended first, so that nothing changes under the packer's hands.
@@ -151,6 +154,9 @@ func (r *run) pack(ctx context.Context) error {
 		DetectedBuildpack: r.result.DetectedBuildpack,
 		StartCommand:      r.result.StartCommand,
 		EffectiveProcfile: r.result.ProcessTypes,
+		EntrypointPrefix:  r.result.EntrypointPrefix,
+		Buildpacks:        r.result.Buildpacks,
+		Sidecars:          r.result.Sidecars,
 	}.Marshal()
 	if err != nil {
 		return err
@@ -159,7 +165,7 @@ func (r *run) pack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = containerfs.WriteFiles(ctx, r.container, StagedDir, containerfs.Text(droplet.InfoName, info),
+	err = containerfs.WriteFiles(ctx, r.container, r.build.Root, containerfs.Text(droplet.InfoName, info),
 		containerfs.File{Name: "logs/" + path.Base(LogPath), Mode: 0o644, Size: log.Size(), Content: log})
 	if err != nil {
 		return err
@@ -170,7 +176,7 @@ func (r *run) pack(ctx context.Context) error {
 	if err := r.container.Stop(ctx, true); err != nil {
 		return err
 	}
-	if r.result.Droplet, err = r.compress(ctx, StagedDir, r.Droplet); err != nil {
+	if r.result.Droplet, err = r.compress(ctx, r.build.Root, r.Droplet); err != nil {
 		return err
 	}
 	if r.NewCache != nil {

@@ -14,9 +14,9 @@ import (
 	"github.com/deakit/deakit/staging/buildpack"
 )
 
-// The layout of a staging container (dea_ng).
+// The layout of a staging container (dea_ng), for the kinds of buildpack that do not ask for another root.
 const (
-	StagedDir = "/tmp/staged" // becomes the droplet
+	StagedDir = buildpack.StagedRoot // becomes the droplet
 	AppDir    = "/tmp/staged/app"
 	CacheDir  = "/tmp/cache"
 	LogPath   = "/tmp/staged/logs/staging_task.log"
@@ -99,6 +99,9 @@ type Result struct {
 	BuildpackKey      string            // empty for a custom buildpack
 	StartCommand      string            // empty when nobody told one
 	ProcessTypes      map[string]string // the Procfile, else what the buildpack says; never nil
+	EntrypointPrefix  string            // a program that runs the start command; empty where no buildpack asked for one
+	Sidecars          []droplet.Sidecar
+	Buildpacks        []droplet.BuildpackInfo // those that took part, in their order
 
 	Droplet droplet.Digest
 	Cache   droplet.Digest // zero without Task.NewCache

@@ -7,7 +7,11 @@ import (
 	"path"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/droplet"
 )
+
+// StagedRoot becomes the droplet with most kinds of buildpack (dea_ng).
+const StagedRoot = "/tmp/staged"
 
 // A Buildpack turns the source of an app into something that runs. Kinds that consist of several buildpacks, such as
 // those with a supply step, are one Buildpack too: the members detect, compile and release together.
@@ -24,16 +28,22 @@ type Buildpack interface {
 	// Mounts are the directories of the host that the container must show. They exist when Mounts is called.
 	Mounts() []container.BindMount
 
+	// Root is the directory of the container that becomes the droplet; the app is in its directory app. It is one that the
+	// app user may write: StagedRoot, or the home of the app user for kinds that write down paths which must still be right
+	// when the app runs.
+	Root() string
+
 	// Prepare gets what is missing of the buildpack's files. It may download.
 	Prepare(ctx context.Context, b Build) error
 
 	// Detect tells whether the buildpack is for this app, and what it calls itself then.
 	Detect(ctx context.Context, b Build) (name string, ok bool, err error)
 
-	// Compile changes the app into what will run.
+	// Compile changes the app into what will run, in place, and may add directories to the root.
 	Compile(ctx context.Context, b Build) error
 
-	// Release tells how to start the app.
+	// Release tells how to start the app. The kinds read the Procfile here if they care for one, since a buildpack may have
+	// made it.
 	Release(ctx context.Context, b Build) (Release, error)
 }
 
@@ -42,12 +52,17 @@ type Build struct {
 	Container container.Container
 	Info      container.Info // of Container
 
-	AppDir   string // path of the container that holds the app
+	Root     string // path of the container that becomes the droplet, and in which programs of the older kinds start
+	AppDir   string // path of the container that holds the app: app in Root
 	CacheDir string // path of the container that is kept from one staging of the app to the next
-	WorkDir  string // path of the container in which programs start
 
-	// Env is the environment of the buildpack's programs, in the form NAME=value.
-	Env []string
+	// Env is the environment of the buildpack's programs, in the form NAME=value. User has those of its entries that the user
+	// set, for kinds that hand these over in another way.
+	Env  []string
+	User []string
+
+	// StartCommand is the user's, if there is one: it needs no other for the process type web.
+	StartCommand string
 
 	// Log gets what people should read: the output of the programs. It must not fail.
 	Log io.Writer
@@ -55,8 +70,19 @@ type Build struct {
 
 // Release is what a buildpack tells about running the app.
 type Release struct {
-	// ProcessTypes maps process types to commands: "web" is the one that is started. It may be nil.
+	// ProcessTypes maps process types to commands for a shell in the directory of the app: "web" is the one that is
+	// started. It may be nil.
 	ProcessTypes map[string]string
+
+	// StartCommand is the command of the process type web, where ProcessTypes has none.
+	StartCommand string
+
+	// Name replaces what Detect returned, where a buildpack tells its name only when it has done its work.
+	Name string
+
+	EntrypointPrefix string                  // a program that runs the start command
+	Buildpacks       []droplet.BuildpackInfo // those that took part, in their order; nil means the one alone
+	Sidecars         []droplet.Sidecar
 }
 
 // A ScriptError tells that a program of a buildpack failed.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -52,6 +51,9 @@ func (c *Classic) Path() string { return c.dir }
 // Mounts implements [Buildpack].
 func (c *Classic) Mounts() []container.BindMount { return []container.BindMount{{Src: c.dir}} }
 
+// Root implements [Buildpack].
+func (c *Classic) Root() string { return StagedRoot }
+
 // Prepare implements [Buildpack]. There is nothing to do.
 func (c *Classic) Prepare(context.Context, Build) error { return nil }
 
@@ -85,38 +87,10 @@ func (c *Classic) Compile(ctx context.Context, b Build) error {
 	return err
 }
 
-// Release runs bin/release with the directory of the app and reads the YAML that it prints; stderr goes to the log. A
-// buildpack without bin/release has nothing to tell. It fails with a [*ScriptError] when the program does, or when its
-// output is no YAML.
-func (c *Classic) Release(ctx context.Context, b Build) (Release, error) {
-	if _, err := os.Lstat(filepath.Join(c.dir, script("release"))); errors.Is(err, fs.ErrNotExist) {
-		return Release{}, nil
-	}
-	var out limited
-	status, err := c.run(ctx, b, "release", &out, b.Log, b.AppDir)
-	if err != nil {
-		return Release{}, err
-	}
-	failed := &ScriptError{Script: script("release"), Status: status, Output: out.text()}
-	switch {
-	case status != 0:
-		return Release{}, failed
-	case out.over:
-		failed.Err = fmt.Errorf("its output has more than %d bytes", maxOutput)
-		return Release{}, failed
-	}
-	types, err := parseRelease(out.kept.Bytes())
-	if err != nil {
-		failed.Err = fmt.Errorf("its output is no YAML: %w", err)
-		return Release{}, failed
-	}
-	return Release{ProcessTypes: types}, nil
-}
-
 // run runs a program of the buildpack to its end. Arguments are paths of the container. A program that cannot be started
 // is a ScriptError, trouble with the container another error.
 func (c *Classic) run(ctx context.Context, b Build, name string, stdout, stderr io.Writer, args ...string) (container.ExitStatus, error) {
-	spec := container.ProcessSpec{Path: b.Info.Inside(path.Join(c.dir, script(name))), Env: b.Env, Dir: b.WorkDir}
+	spec := container.ProcessSpec{Path: b.Info.Inside(path.Join(c.dir, script(name))), Env: b.Env, Dir: b.Root}
 	for _, arg := range args {
 		spec.Args = append(spec.Args, b.Info.Inside(arg))
 	}

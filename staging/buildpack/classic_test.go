@@ -30,7 +30,7 @@ func begin(t *testing.T, bp buildpack.Buildpack) (buildpack.Build, *bytes.Buffer
 	require.NoError(t, err)
 	log := &bytes.Buffer{}
 	return buildpack.Build{
-		Container: c, Info: info, AppDir: "/tmp/staged/app", CacheDir: "/tmp/cache", WorkDir: "/tmp/staged",
+		Container: c, Info: info, AppDir: "/tmp/staged/app", CacheDir: "/tmp/cache", Root: "/tmp/staged",
 		Env: []string{"GREETING=it's $HOME\n\"here\""}, Log: log,
 	}, log
 }

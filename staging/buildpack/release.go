@@ -1,9 +1,15 @@
 package buildpack
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
 
+	"github.com/deakit/deakit/internal/containerfs"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -31,6 +37,68 @@ func ParseProcfile(data []byte) (map[string]string, error) {
 		return nil, fmt.Errorf("%w: %w", ErrProcfile, err)
 	}
 	return commands(top), nil
+}
+
+// Release takes the process types of the Procfile, or else those that bin/release tells. bin/release runs where there is
+// no Procfile, or where neither the Procfile nor the user tells the command of the process type web (dea_ng). It fails
+// with ErrProcfile, and with a [*ScriptError] when the program does or when its output is no YAML.
+func (c *Classic) Release(ctx context.Context, b Build) (Release, error) {
+	procfile, err := ReadProcfile(ctx, b)
+	if err != nil {
+		return Release{}, err
+	}
+	if procfile != nil && (procfile["web"] != "" || b.StartCommand != "") {
+		return Release{ProcessTypes: procfile}, nil
+	}
+	told, err := c.release(ctx, b)
+	switch {
+	case err != nil:
+		return Release{}, err
+	case procfile == nil:
+		return Release{ProcessTypes: told}, nil
+	}
+	return Release{ProcessTypes: procfile, StartCommand: told["web"]}, nil
+}
+
+// release runs bin/release with the directory of the app and reads the YAML that it prints; stderr goes to the log. A
+// buildpack without bin/release has nothing to tell.
+func (c *Classic) release(ctx context.Context, b Build) (map[string]string, error) {
+	if _, err := os.Lstat(filepath.Join(c.dir, script("release"))); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var out limited
+	status, err := c.run(ctx, b, "release", &out, b.Log, b.AppDir)
+	if err != nil {
+		return nil, err
+	}
+	failed := &ScriptError{Script: script("release"), Status: status, Output: out.text()}
+	switch {
+	case status != 0:
+		return nil, failed
+	case out.over:
+		failed.Err = fmt.Errorf("its output has more than %d bytes", maxOutput)
+		return nil, failed
+	}
+	types, err := parseRelease(out.kept.Bytes())
+	if err != nil {
+		failed.Err = fmt.Errorf("its output is no YAML: %w", err)
+		return nil, failed
+	}
+	return types, nil
+}
+
+// ReadProcfile reads the Procfile of the app; nil if there is none. It fails with ErrProcfile.
+func ReadProcfile(ctx context.Context, b Build) (map[string]string, error) {
+	data, err := containerfs.ReadFile(ctx, b.Container, path.Join(b.AppDir, "Procfile"), MaxProcfileBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrProcfile, err)
+	}
+	return ParseProcfile(data)
 }
 
 // parseRelease reads the output of bin/release. What is empty or no map has no process types; dea_ng crashes there.

@@ -344,6 +344,7 @@ func TestStagingInfo(t *testing.T) {
 	assert.Equal(t, droplet.StagingInfo{
 		BuildpackPath: filepath.Join(s.cfg.BaseDir, "admin_buildpacks", "ok"), DetectedBuildpack: "Hello", StartCommand: "from user",
 		EffectiveProcfile: map[string]string{"web": "run hello"},
+		Buildpacks:        []droplet.BuildpackInfo{{Key: "ok", Name: "Hello"}},
 	}, info)
 }
 
