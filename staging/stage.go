@@ -190,13 +190,10 @@ func (r *run) detect(ctx context.Context) error {
 
 func (r *run) choose(ctx context.Context, bp buildpack.Buildpack) error {
 	r.chosen, r.result.BuildpackKey = bp, bp.Key()
-	if err := r.moveTo(ctx, bp.Root()); err != nil {
-		return err
-	}
 	if err := bp.Prepare(ctx, r.build); err != nil {
 		return &Error{Kind: BuildpackFailed, Err: err}
 	}
-	return nil
+	return r.moveTo(ctx, bp.Root())
 }
 
 func (r *run) compile(ctx context.Context) error {

@@ -30,7 +30,7 @@ type Buildpack interface {
 
 	// Root is the directory of the container that becomes the droplet; the app is in its directory app. It is one that the
 	// app user may write: StagedRoot, or the home of the app user for kinds that write down paths which must still be right
-	// when the app runs.
+	// when the app runs. A kind that knows it only after Prepare says StagedRoot before.
 	Root() string
 
 	// Prepare gets what is missing of the buildpack's files. It may download.
