@@ -58,7 +58,13 @@ func (c *session) create(r *protocol.CreateRequest) (*protocol.CreateResponse, e
 	if spec.BindMounts, err = bindMounts(r.GetBindMounts()); err != nil {
 		return nil, err
 	}
+	if !c.s.reserve(spec.Handle) {
+		return nil, &answerError{textExists(spec.Handle), container.ErrExists}
+	}
 	made, err := c.s.backend.Create(c.s.ctx, spec)
+	if err != nil {
+		c.s.unreserve(spec.Handle)
+	}
 	if errors.Is(err, container.ErrExists) {
 		return nil, &answerError{textExists(spec.Handle), container.ErrExists}
 	}
