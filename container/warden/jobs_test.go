@@ -2,6 +2,7 @@ package warden_test
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -206,6 +207,10 @@ func TestRlimits(t *testing.T) {
 		Nofile: proto.Uint64(400), Memlock: proto.Uint64(32 << 10), Sigpending: proto.Uint64(77), Fsize: proto.Uint64(3 << 10),
 	}))
 	assert.Equal(t, before, limited(nil), "the next job has its own")
+	// The script for bash counts in larger units.
+	most := limited(&protocol.ResourceLimits{Memlock: proto.Uint64(math.MaxUint64 - 1), Sigpending: proto.Uint64(0)})
+	assert.NotEqual(t, "0", most[2])
+	assert.Equal(t, "0", most[3])
 }
 
 func TestLogTag(t *testing.T) {
