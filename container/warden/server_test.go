@@ -25,6 +25,8 @@ func TestConfig(t *testing.T) {
 		{Backend: b, JobOutputLimit: -1},
 		{Backend: b, JobOutputLimit: protocol.MaxPayload},
 		{Backend: b, DrainTime: -1},
+		{Backend: b, AllowNetworks: []string{"10.0.0.0/8", "example.org"}},
+		{Backend: b, AllowNetworks: []string{"10.0.0.9-10.0.0.1"}},
 	} {
 		_, err := warden.NewServer(cfg)
 		assert.ErrorIs(t, err, container.ErrInvalid, "%+v", cfg)

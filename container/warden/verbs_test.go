@@ -1,6 +1,7 @@
 package warden_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/memory"
 	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/container/warden"
 	"github.com/deakit/deakit/container/warden/protocol"
@@ -198,6 +201,19 @@ func TestNetOut(t *testing.T) {
 	for _, bad := range []string{"", "8", "8:", "a:b", "1:65536", "-1:5"} {
 		assert.Contains(t, p.refused(&protocol.NetOutRequest{Handle: handle, PortRange: &bad}), "invalid request")
 	}
+}
+
+func TestAllowNetworks(t *testing.T) {
+	b := memory.New(memory.Options{})
+	p := start(t, warden.Config{Backend: b, AllowNetworks: []string{"10.0.0.0/8", "192.0.2.1", "192.0.2.5-192.0.2.9"}})
+	rules := b.Container(*p.create()).Egress()
+	require.Len(t, rules, 3)
+	assert.Equal(t, container.EgressRule{Protocol: container.AllProtocols, Network: "10.0.0.0/8"}, rules[0])
+
+	b.Next(memory.NetOut, memory.Fail(errors.New("no rules left")))
+	assert.Contains(t, p.refused(&protocol.CreateRequest{Handle: proto.String("none")}), "no rules left")
+	assert.Nil(t, b.Container("none"))
+	ask[*protocol.CreateResponse](p, &protocol.CreateRequest{Handle: proto.String("none")})
 }
 
 func TestLimitMemory(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/deakit/deakit/container/warden"
 	"github.com/deakit/deakit/container/warden/protocol"
 )
 
@@ -42,8 +43,12 @@ type config struct {
 		File   string `yaml:"file"`
 		Syslog string `yaml:"syslog"`
 	} `yaml:"logging"`
-	Network map[string]any `yaml:"network"`
-	Port    struct {
+	Network struct {
+		Allow []string       `yaml:"allow_networks"`
+		Deny  []string       `yaml:"deny_networks"`
+		Other map[string]any `yaml:",inline"`
+	} `yaml:"network"`
+	Port struct {
 		First uint16 `yaml:"pool_start_port"`
 		Size  uint16 `yaml:"pool_size"`
 	} `yaml:"port"`
@@ -108,10 +113,25 @@ func (c *config) complete() error {
 	if c.Port.First > 0 && (c.Port.Size == 0 || int(c.Port.First)+int(c.Port.Size)-1 > math.MaxUint16) {
 		return errors.New("port: from pool_start_port on there must be pool_size ports, at least one and none above 65535")
 	}
+	if len(c.Network.Deny) > 0 && len(c.Network.Allow) > 0 {
+		return errors.New("network.deny_networks: containers reach allow_networks and nothing else; let those name only what may be reached")
+	}
 	if !(c.Deakit.StopGrace >= 0 && c.Deakit.StopGrace <= 3600) {
 		return errors.New("deakit.stop_grace_time must be between 0 and 3600 seconds")
 	}
-	return errors.Join(c.readGraceTime(), c.readRlimits())
+	if err := errors.Join(c.readGraceTime(), c.readRlimits()); err != nil {
+		return err
+	}
+	return c.server().Check()
+}
+
+// server is what of the configuration concerns the server alone.
+func (c *config) server() warden.Config {
+	return warden.Config{
+		RootFS: c.Server.RootFS, AllowNetworks: c.Network.Allow, GraceTime: c.graceTime, Rlimits: c.rlimits,
+		JobOutputLimit: c.Server.OutputLimit, NoDiskQuota: c.Server.Quota.Enabled != nil && !*c.Server.Quota.Enabled,
+		StateDir: c.Deakit.StateDir, SyslogSocket: c.Server.SyslogSocket,
+	}
 }
 
 // readGraceTime tells a key that is missing from one that is null.
@@ -145,6 +165,8 @@ func (c *config) readRlimits() error {
 	return nil
 }
 
+const noEffect = " has no effect: --backend chooses the containers"
+
 // warnings tells what has no effect.
 func (c *config) warnings(data []byte) []string {
 	var list []string
@@ -155,12 +177,15 @@ func (c *config) warnings(data []byte) []string {
 		list = append(list, unknown.Errors...)
 	}
 	for name, present := range map[string]bool{
-		"network": c.Network != nil, "user": c.User != nil, "server.allow_nested_warden": c.Server.Nested,
-		"server.container_klass": c.Server.Class != "",
+		"user": c.User != nil, "server.allow_nested_warden": c.Server.Nested, "server.container_klass": c.Server.Class != "",
+		"network.deny_networks": len(c.Network.Deny) > 0,
 	} {
 		if present {
-			list = append(list, name+" has no effect: --backend chooses the containers")
+			list = append(list, name+noEffect)
 		}
+	}
+	for name := range c.Network.Other {
+		list = append(list, "network."+name+noEffect)
 	}
 	slices.Sort(list)
 	return list
