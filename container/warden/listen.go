@@ -9,9 +9,15 @@ import (
 	"syscall"
 )
 
+// maxSocketPath is what the kernel has room for.
+const maxSocketPath = 107
+
 // Listen listens on a Unix socket with the given permissions, for [Server.Run]. A socket that a dead server left at the
 // path is replaced; one that answers, or a file of another kind, is an error.
 func Listen(path string, mode fs.FileMode) (net.Listener, error) {
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("listen at %s: the path has %d bytes, and a socket's at most %d; choose a shorter one", path, len(path), maxSocketPath)
+	}
 	if err := removeStale(path); err != nil {
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}

@@ -50,6 +50,12 @@ func TestListen(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 
+	_, err = warden.Listen(socket+strings.Repeat("x", 108-len(socket)), 0o600)
+	require.ErrorContains(t, err, "at most 107")
+	l, err = warden.Listen(socket+strings.Repeat("x", 107-len(socket)), 0o600)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+
 	require.NoError(t, os.WriteFile(socket, []byte("precious"), 0o600))
 	_, err = warden.Listen(socket, 0o600)
 	require.ErrorContains(t, err, "no socket")

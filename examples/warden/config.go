@@ -122,7 +122,14 @@ func (c *config) complete() error {
 	if err := errors.Join(c.readGraceTime(), c.readRlimits()); err != nil {
 		return err
 	}
-	return c.server().Check()
+	for key, options := range map[string]warden.Config{
+		"server.job_output_limit": {JobOutputLimit: c.Server.OutputLimit}, "network.allow_networks": {AllowNetworks: c.Network.Allow},
+	} {
+		if err := options.Check(); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return nil
 }
 
 // server is what of the configuration concerns the server alone.

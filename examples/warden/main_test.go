@@ -186,8 +186,8 @@ func TestWrongConfigurations(t *testing.T) {
 		"health_check_server: {port: 99999}":              "99999",
 
 		"network: {allow_networks: [0.0.0.0/0], deny_networks: [10.0.0.0/8]}": "deny_networks",
-		"server: {job_output_limit: 99999999999}":                             "JobOutputLimit",
-		"network: {allow_networks: [10.0.0.0/8, example.org]}":                "example.org",
+		"server: {job_output_limit: 99999999999}":                             "server.job_output_limit",
+		"network: {allow_networks: [10.0.0.0/8, example.org]}":                "network.allow_networks: ",
 	} {
 		code, out := program(t, "--check", configFile(t, t.TempDir(), text))
 		assert.Equal(t, exitFailed, code, text)
