@@ -15,26 +15,12 @@ import (
 
 	"github.com/deakit/deakit/container/warden"
 	"github.com/deakit/deakit/container/warden/protocol"
+	"github.com/deakit/deakit/logging"
 )
 
 // config is Warden's configuration file. Keys that only its own containers have a use for are accepted and not used.
 type config struct {
-	Server struct {
-		Path        string            `yaml:"unix_domain_path"`
-		Permissions fs.FileMode       `yaml:"unix_domain_permissions"`
-		Class       string            `yaml:"container_klass"`
-		RootFS      string            `yaml:"container_rootfs_path"`
-		Depot       string            `yaml:"container_depot_path"`
-		GraceTime   yaml.Node         `yaml:"container_grace_time"` // seconds, or null
-		Rlimits     map[string]uint64 `yaml:"container_rlimits"`
-		OutputLimit int               `yaml:"job_output_limit"`
-		Quota       struct {
-			Enabled *bool `yaml:"disk_quota_enabled"`
-		} `yaml:"quota"`
-		Nested       bool   `yaml:"allow_nested_warden"`
-		PIDFile      string `yaml:"pidfile"`
-		SyslogSocket string `yaml:"syslog_socket"`
-	} `yaml:"server"`
+	Server serverConfig `yaml:"server"`
 	Health struct {
 		Port *uint16 `yaml:"port"`
 	} `yaml:"health_check_server"`
@@ -62,6 +48,23 @@ type config struct {
 
 	graceTime time.Duration // as warden.Config has it
 	rlimits   *protocol.ResourceLimits
+}
+
+type serverConfig struct {
+	Path        string            `yaml:"unix_domain_path"`
+	Permissions fs.FileMode       `yaml:"unix_domain_permissions"`
+	Class       string            `yaml:"container_klass"`
+	RootFS      string            `yaml:"container_rootfs_path"`
+	Depot       string            `yaml:"container_depot_path"`
+	GraceTime   yaml.Node         `yaml:"container_grace_time"` // seconds, or null
+	Rlimits     map[string]uint64 `yaml:"container_rlimits"`
+	OutputLimit int               `yaml:"job_output_limit"`
+	Quota       struct {
+		Enabled *bool `yaml:"disk_quota_enabled"`
+	} `yaml:"quota"`
+	Nested       bool   `yaml:"allow_nested_warden"`
+	PIDFile      string `yaml:"pidfile"`
+	SyslogSocket string `yaml:"syslog_socket"`
 }
 
 // The defaults of Warden.
@@ -118,6 +121,14 @@ func (c *config) complete() error {
 	}
 	if !(c.Deakit.StopGrace >= 0 && c.Deakit.StopGrace <= 3600) {
 		return errors.New("deakit.stop_grace_time must be between 0 and 3600 seconds")
+	}
+	if c.Logging.Level != "" {
+		if _, err := logging.ParseLevel(c.Logging.Level); err != nil {
+			return fmt.Errorf("logging.level: %w", err)
+		}
+	}
+	if formats := []string{"", logging.FormatSteno, logging.FormatJSON, logging.FormatText}; !slices.Contains(formats, c.Deakit.Format) {
+		return fmt.Errorf("deakit.log_format: choose one of %s", strings.Join(formats[1:], ", "))
 	}
 	if err := errors.Join(c.readGraceTime(), c.readRlimits()); err != nil {
 		return err

@@ -184,6 +184,9 @@ func TestWrongConfigurations(t *testing.T) {
 		"deakit: {stop_grace_time: -1}":                   "stop_grace_time",
 		"deakit: {stop_grace_time: .nan}":                 "stop_grace_time",
 		"health_check_server: {port: 99999}":              "99999",
+		"logging: {level: loud}":                          "logging.level",
+		"deakit: {log_format: xml}":                       "deakit.log_format",
+		"server: 3":                                       "into main.serverConfig\n",
 
 		"network: {allow_networks: [0.0.0.0/0], deny_networks: [10.0.0.0/8]}": "deny_networks",
 		"server: {job_output_limit: 99999999999}":                             "server.job_output_limit",
