@@ -239,6 +239,19 @@ func TestLogTag(t *testing.T) {
 	assert.Equal(t, "kept\n", r.GetStdout(), "without syslog")
 }
 
+// A syslog that takes nothing costs lines, not the time of the apps.
+func TestLogTagOfASyslogThatHangs(t *testing.T) {
+	socket := filepath.Join(socketDir(t), "log")
+	syslog, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	require.NoError(t, err)
+	defer syslog.Close()
+	p := start(t, warden.Config{SyslogSocket: socket})
+	r := ask[*protocol.RunResponse](p, &protocol.RunRequest{
+		Handle: p.create(), Script: proto.String("seq 100000"), LogTag: proto.String("app"), DiscardOutput: proto.Bool(true),
+	})
+	assert.Zero(t, r.GetExitStatus())
+}
+
 func TestManyAtOnce(t *testing.T) {
 	r := serve(t, warden.Config{Backend: processes(t, process.Options{})})
 	var wg sync.WaitGroup
