@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -31,6 +32,25 @@ func TestConfig(t *testing.T) {
 		_, err := warden.NewServer(cfg)
 		assert.ErrorIs(t, err, container.ErrInvalid, "%+v", cfg)
 	}
+}
+
+// TestListenIsNeverOpenToMore watches the socket come up: its permissions are not corrected afterwards.
+func TestListenIsNeverOpenToMore(t *testing.T) {
+	dir := socketDir(t)
+	defer syscall.Umask(syscall.Umask(0))
+	watch, err := syscall.InotifyInit1(syscall.IN_NONBLOCK | syscall.IN_CLOEXEC)
+	require.NoError(t, err)
+	defer syscall.Close(watch)
+	_, err = syscall.InotifyAddWatch(watch, dir, syscall.IN_ATTRIB)
+	require.NoError(t, err)
+	l, err := warden.Listen(filepath.Join(dir, "sock"), 0o600)
+	require.NoError(t, err)
+	defer l.Close()
+	info, err := os.Stat(filepath.Join(dir, "sock"))
+	require.NoError(t, err)
+	assert.EqualValues(t, 0o600, info.Mode().Perm())
+	_, err = syscall.Read(watch, make([]byte, 4096))
+	assert.ErrorIs(t, err, syscall.EAGAIN)
 }
 
 func TestListen(t *testing.T) {
