@@ -172,7 +172,7 @@ func TestNetOut(t *testing.T) {
 	s := &script{}
 	c, err := connect(t, s, garden.Options{}).Lookup(t.Context(), "h")
 	require.NoError(t, err)
-	eight, zero, any := 8, 0, -1
+	eight, zero, any, large := 8, 0, -1, 264
 	for want, rule := range map[string]container.EgressRule{
 		`{}`: {Protocol: container.AllProtocols},
 		`{"protocol":1,"networks":[{"start":"10.0.0.0","end":"10.0.0.255"}],"ports":[{"start":443,"end":443}]}`: {
@@ -193,6 +193,8 @@ func TestNetOut(t *testing.T) {
 	for _, rule := range []container.EgressRule{
 		{}, {Protocol: container.TCP, Network: "x"}, {Protocol: container.TCP, Network: "10.0.0.2-10.0.0.1"}, {Protocol: container.TCP, Network: "10.0.0.1-"},
 		{Protocol: container.TCP, Ports: "9:8"}, {Protocol: container.TCP, Ports: "80:"}, {Protocol: container.TCP, Ports: "70000"},
+		{Protocol: container.ICMP, ICMPType: &large}, {Protocol: container.ICMP, ICMPType: &eight, ICMPCode: &large},
+		{Protocol: container.TCP, Network: "10.0.0.1-2001:db8::1"},
 	} {
 		assert.ErrorIs(t, c.NetOut(t.Context(), rule), container.ErrInvalid, "%+v", rule)
 	}

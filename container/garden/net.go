@@ -3,6 +3,7 @@ package garden
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -56,6 +57,11 @@ func translate(rule container.EgressRule) (*netOutRule, error) {
 		}
 		r.Ports = []portRange{ports}
 	}
+	for _, n := range []*int{rule.ICMPType, rule.ICMPCode} {
+		if n != nil && (*n < -1 || *n > math.MaxUint8) {
+			return nil, fmt.Errorf("ICMP type or code %d is not between -1 and %d: %w", *n, math.MaxUint8, container.ErrInvalid)
+		}
+	}
 	if rule.Protocol == container.ICMP && rule.ICMPType != nil && *rule.ICMPType >= 0 { // -1 is any
 		r.ICMPs = &icmpControls{Type: uint8(*rule.ICMPType)}
 		if rule.ICMPCode != nil && *rule.ICMPCode >= 0 {
@@ -76,8 +82,8 @@ func parseNetwork(text string) (ipRange, error) {
 		return ipRange{first, first}, err
 	}
 	end, err := netip.ParseAddr(last)
-	if err == nil && end.Less(start) {
-		err = fmt.Errorf("%s lies before %s", end, start)
+	if err == nil && (end.Less(start) || end.BitLen() != start.BitLen()) {
+		err = fmt.Errorf("%s does not follow %s", end, start)
 	}
 	return ipRange{start.String(), end.String()}, err
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"unicode/utf8"
@@ -17,10 +15,10 @@ import (
 
 // A process is one of a container. Its name at the server is its number.
 type process struct {
-	c  *box
-	id uint32
+	c    *box
+	id   uint32
+	name string
 
-	conn        *processConn
 	out, errOut *containerkit.Fanout // nil where output is discarded
 
 	done   chan struct{} // closed when it has ended and its output is delivered
@@ -31,182 +29,68 @@ type process struct {
 	badText bool // input was not UTF-8
 }
 
-// Run starts a process. The program is looked up by the server.
-func (c *box) Run(ctx context.Context, spec container.ProcessSpec, pio container.IO) (container.Process, error) {
-	p, err := c.run(ctx, spec, pio)
-	if err != nil {
-		return nil, c.fail(fmt.Sprintf("run %q in", spec.Path), err)
-	}
-	return p, nil
-}
-
-func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container.IO) (p *process, err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if err := containerkit.CheckProcess(spec); err != nil {
-		return nil, err
-	}
-	if !utf8.ValidString(strings.Join(spec.Args, "") + strings.Join(spec.Env, "") + spec.Path + spec.Dir) {
-		return nil, fmt.Errorf("program, arguments, environment or directory: %w", ErrNotText)
-	}
-	err = c.whileActive(ctx, func() error {
-		id, err := c.nextID(ctx)
-		if err != nil {
-			return err
-		}
-		r := spec.Rlimits
-		p, err = c.launch(ctx, &processSpec{
-			ID: strconv.FormatUint(uint64(id), 10), Path: spec.Path, Args: spec.Args, Env: mergeEnv(spec.Env), Dir: spec.Dir,
-			User: userOr(spec.User),
-			Rlimits: resourceLimits{
-				AS: r.AS, Core: r.Core, CPU: r.CPU, FSize: r.FSize, NoFile: r.NoFile, NProc: r.NProc, Stack: r.Stack,
-			},
-		}, pio)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.procs[p.id] = p
-	return p, nil
-}
-
-// nextID draws the number of a process, and has it remembered before it is used.
-func (c *box) nextID(ctx context.Context) (uint32, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.lastID == 0 {
-		r, err := c.b.info(ctx, c.handle)
-		if err != nil {
-			return 0, err
-		}
-		if text, ok := r.Properties[lastProperty]; ok {
-			last, err := strconv.ParseUint(text, 10, 32)
-			if err != nil {
-				return 0, fmt.Errorf("property %s: %w", lastProperty, err)
-			}
-			c.lastID = uint32(last)
-		}
-	}
-	id := c.lastID + 1
-	if err := c.setProperty(ctx, lastProperty, strconv.FormatUint(uint64(id), 10)); err != nil {
-		return 0, err
-	}
-	c.lastID = id
-	return id, nil
-}
-
-// launch starts a process and connects its streams.
-func (c *box) launch(ctx context.Context, spec *processSpec, pio container.IO) (*process, error) {
-	conn, err := c.post(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	p := &process{c: c, conn: conn, done: make(chan struct{})}
-	if id, err := strconv.ParseUint(spec.ID, 10, 32); err == nil {
-		p.id = uint32(id)
-	}
-	return p, p.follow(pio)
-}
-
-// post starts a process. When ctx ends before the server has answered, the process is killed as soon as it does.
-func (c *box) post(ctx context.Context, spec *processSpec) (*processConn, error) {
-	type answer struct {
-		conn *processConn
-		err  error
-	}
-	answers := make(chan answer)
-	err := c.b.start(func() {
-		conn, err := c.b.client.openProcess(c.b.ctx, "POST", c.route("processes"), spec)
-		select {
-		case answers <- answer{conn, err}:
-			return
-		case <-ctx.Done():
-		}
-		if err == nil {
-			defer conn.close()
-			if err := conn.sendSignal(signalKill); err != nil {
-				c.b.log.Warn("garden.run.left-behind", "handle", c.handle, "process", spec.ID, "error", err)
-			}
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case a := <-answers:
-		return a.conn, a.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// follow opens the streams of the process and waits for its end in the background.
-func (p *process) follow(pio container.IO) error {
+// follow opens the streams of the process, which ctx bounds, and waits for its end in the background. When it fails, conn is
+// open still.
+func (p *process) follow(ctx context.Context, conn *processConn, pio container.IO) error {
 	b := p.c.b
 	out, errs := pio.Stdout, pio.Stderr
 	if containerkit.SameWriter(out, errs) { // they come apart, in no order
 		shared := &containerkit.LockedWriter{W: out}
 		out, errs = shared, shared
 	}
-	var streams []*containerkit.Fanout
-	for _, s := range []struct {
-		name string
-		to   io.Writer
-		at   **containerkit.Fanout
-	}{{"stdout", out, &p.out}, {"stderr", errs, &p.errOut}} {
-		if s.to == nil {
-			continue
-		}
-		route := p.c.route("processes", p.conn.processID, "attaches", p.conn.streamID, s.name)
-		raw, err := b.client.takeOver(b.ctx, "GET", route, nil)
-		if err != nil {
-			p.conn.close()
-			for _, s := range streams {
-				s.Close()
-			}
-			return err
-		}
-		f := containerkit.NewFanout(raw)
-		f.Attach(s.to)
-		*s.at = f
-		streams = append(streams, f)
+	var names []string
+	if out != nil {
+		names = append(names, "stdout")
 	}
-	err := b.start(func() { p.watch(streams) })
+	if errs != nil {
+		names = append(names, "stderr")
+	}
+	conns, err := p.c.openTaps(ctx, conn, names)
 	if err != nil {
-		p.conn.close()
-		for _, s := range streams {
-			s.Close()
+		return err
+	}
+	var taps []*tap
+	for i, raw := range conns {
+		t := newTap(names[i], raw)
+		f := containerkit.NewFanout(t)
+		taps = append(taps, t)
+		if t.name == "stdout" {
+			p.out = f
+			f.Attach(out)
+		} else {
+			p.errOut = f
+			f.Attach(errs)
+		}
+	}
+	if err := b.start(func() { p.watch(conn, taps) }); err != nil {
+		for _, t := range taps {
+			t.Close()
 		}
 		return err
 	}
-	if p.conn.ownsInput {
-		go p.feed(pio.Stdin)
+	if conn.ownsInput {
+		go p.feed(conn, pio.Stdin)
 	}
 	return nil
 }
 
 // watch waits for the end of the process and of its output.
-func (p *process) watch(streams []*containerkit.Fanout) {
+func (p *process) watch(conn *processConn, taps []*tap) {
 	defer close(p.done)
 	ctx := p.c.b.ctx
-	stop := context.AfterFunc(ctx, func() {
-		p.conn.close()
-		for _, s := range streams {
-			s.Close()
-		}
-	})
-	defer stop()
-	defer p.conn.close()
 	var pumps sync.WaitGroup
-	lost := make([]error, len(streams))
-	for i, s := range streams {
-		pumps.Go(func() { lost[i] = s.Pump() })
+	lost := make([]error, 2)
+	for i, f := range []*containerkit.Fanout{p.out, p.errOut} {
+		if f != nil {
+			pumps.Go(func() { lost[i] = f.Pump() })
+		}
 	}
-	p.status, p.err = p.conn.await()
+	stop := context.AfterFunc(ctx, func() { closeAll(taps) })
+	defer stop()
+	p.status, p.err = p.await(ctx, conn, taps)
+	for _, t := range taps {
+		t.finish()
+	}
 	pumps.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -220,9 +104,15 @@ func (p *process) watch(streams []*containerkit.Fanout) {
 	}
 }
 
+func closeAll(taps []*tap) {
+	for _, t := range taps {
+		_ = t.Close() // nothing more is wanted of it
+	}
+}
+
 // feed sends the input, or that there is none, and ends when the input does, or when it next has something after the
 // process has ended.
-func (p *process) feed(stdin io.Reader) {
+func (p *process) feed(conn *processConn, stdin io.Reader) {
 	if stdin != nil {
 		buf, held := make([]byte, 32<<10), 0
 		for {
@@ -238,7 +128,7 @@ func (p *process) feed(stdin io.Reader) {
 				p.mu.Unlock()
 				break
 			}
-			if whole > 0 && p.conn.sendInput(string(buf[:whole])) != nil {
+			if whole > 0 && conn.sendInput(string(buf[:whole])) != nil {
 				return // a process need not read its input
 			}
 			held = copy(buf, buf[whole:held])
@@ -247,7 +137,7 @@ func (p *process) feed(stdin io.Reader) {
 			}
 		}
 	}
-	_ = p.conn.endInput() // else the process has ended
+	_ = conn.endInput() // else the process has ended
 }
 
 // partial returns how many bytes at the end are the beginning of a character that is not complete.
@@ -266,8 +156,8 @@ func partial(b []byte) int {
 // ID numbers the process within its container.
 func (p *process) ID() uint32 { return p.id }
 
-// Wait waits for the end of the process. After the loss of the connection the error is container.ErrStatusUnknown: Attach
-// may find the process again.
+// Wait waits for the end of the process, also while the server cannot be reached: then a connection is made anew, until the
+// server says that it does not know the process, which is container.ErrStatusUnknown. Input ends with the connection.
 func (p *process) Wait(ctx context.Context) (container.ExitStatus, error) {
 	select {
 	case <-p.done:
@@ -301,12 +191,10 @@ func (p *process) signal(ctx context.Context, sig syscall.Signal) error {
 	if !ok {
 		return fmt.Errorf("Garden knows SIGTERM and SIGKILL only: %w", container.ErrUnsupported)
 	}
-	select {
-	case <-p.done:
+	if p.ended() {
 		return nil
-	default:
 	}
-	conn, err := p.c.b.client.openProcess(ctx, "GET", p.c.route("processes", p.conn.processID), nil)
+	conn, err := p.c.b.client.openProcess(ctx, "GET", p.c.route("processes", p.name), nil)
 	if errors.Is(err, container.ErrNotFound) { // it has ended
 		return nil
 	}
@@ -315,63 +203,4 @@ func (p *process) signal(ctx context.Context, sig syscall.Signal) error {
 	}
 	defer conn.close()
 	return conn.sendSignal(number)
-}
-
-// Attach finds a process that Run started.
-func (c *box) Attach(ctx context.Context, id uint32, pio container.IO) (container.Process, error) {
-	p, err := c.attach(ctx, id, pio)
-	if err != nil {
-		return nil, c.fail(fmt.Sprintf("attach to process %d of", id), err)
-	}
-	return p, nil
-}
-
-func (c *box) attach(ctx context.Context, id uint32, pio container.IO) (*process, error) {
-	if _, err := c.b.info(ctx, c.handle); err != nil {
-		return nil, err
-	}
-	if pio.Stdin != nil {
-		return nil, fmt.Errorf("with an input: %w", container.ErrUnsupported)
-	}
-	c.mu.Lock()
-	known := c.procs[id]
-	c.mu.Unlock()
-	if known != nil && known.holds(pio) {
-		return known, nil
-	}
-	conn, err := c.b.client.openProcess(ctx, "GET", c.route("processes", strconv.FormatUint(uint64(id), 10)), nil)
-	if err != nil {
-		return nil, err
-	}
-	p := &process{c: c, id: id, conn: conn, done: make(chan struct{})}
-	if err := p.follow(pio); err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if known == nil || errors.Is(known.err, ErrConnection) {
-		c.procs[id] = p
-	}
-	return p, nil
-}
-
-// holds attaches the writers to the streams that there are, and tells whether that was enough: the process has not ended
-// unseen, and no stream is wanted that was discarded.
-func (p *process) holds(pio container.IO) bool {
-	select {
-	case <-p.done:
-		return p.err == nil
-	default:
-	}
-	if pio.Stdout != nil && p.out == nil || pio.Stderr != nil && p.errOut == nil {
-		return false
-	}
-	out, errs := pio.Stdout, pio.Stderr
-	if containerkit.SameWriter(out, errs) {
-		shared := &containerkit.LockedWriter{W: out}
-		out, errs = shared, shared
-	}
-	p.out.Attach(out)
-	p.errOut.Attach(errs)
-	return true
 }

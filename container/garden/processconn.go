@@ -42,6 +42,9 @@ func (c *client) openProcess(ctx context.Context, method, route string, spec *pr
 	if !stop() {
 		err = ctx.Err()
 	}
+	if err == nil && first.ProcessID == "" {
+		err = fmt.Errorf("answer to %s %s names no process", method, route)
+	}
 	if err != nil {
 		raw.Close()
 		return nil, err

@@ -64,13 +64,12 @@ func (f *Files) WriteFile(p string, data []byte, perm fs.FileMode) error {
 // Append adds to the end of a file, which is made if need be, as by WriteFile with permissions 0644.
 func (f *Files) Append(p string, data []byte) error {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	if n := f.nodes[clean(p)]; n != nil && n.mode.IsRegular() {
-		defer f.mu.Unlock()
 		n.data, n.modTime = append(n.data, data...), time.Now()
 		return nil
 	}
-	f.mu.Unlock()
-	return f.WriteFile(p, data, 0o644)
+	return f.putLocked("write", p, &node{mode: 0o644, data: slices.Clone(data)})
 }
 
 // Mkdir makes a directory and those above it, as far as they are missing.
@@ -108,6 +107,10 @@ func (f *Files) under(p string) []string {
 func (f *Files) put(op, p string, n *node) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.putLocked(op, p, n)
+}
+
+func (f *Files) putLocked(op, p string, n *node) error {
 	name := clean(p)
 	if old := f.nodes[name]; old != nil && old.mode.IsDir() {
 		if n.mode.IsDir() {

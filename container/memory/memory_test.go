@@ -5,8 +5,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"os/exec"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -19,6 +23,8 @@ import (
 	"github.com/deakit/deakit/container/memory"
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/droplet/instance"
+	"github.com/deakit/deakit/internal/needs"
+	"github.com/deakit/deakit/internal/tarball"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -232,6 +238,39 @@ func TestFiles(t *testing.T) {
 	}
 	assert.Equal(t, []string{"5d/", "0d/a", "1d/bd/a"}, headers)
 	require.NoError(t, b.Close(t.Context()))
+}
+
+// A sparse file has few bytes in the stream, and many when it is unpacked.
+func TestSparseFile(t *testing.T) {
+	needs.Tool(t, "tar", "tar")
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(dir+"/large", nil, 0o600))
+	require.NoError(t, os.Truncate(dir+"/large", 1<<30+1))
+	archive, err := exec.Command("tar", "-C", dir, "--sparse", "-cf", "-", "large").Output()
+	require.NoError(t, err)
+	require.Less(t, len(archive), 1<<20)
+	c, err := memory.New(memory.Options{}).Create(t.Context(), container.Spec{})
+	require.NoError(t, err)
+	require.ErrorIs(t, c.StreamIn(t.Context(), "/d", "", bytes.NewReader(archive)), tarball.ErrLimit)
+}
+
+// Of several who append to a file that is not there yet, each has its part in it.
+func TestAppendAtOnce(t *testing.T) {
+	b := memory.New(memory.Options{})
+	c, err := b.Create(t.Context(), container.Spec{})
+	require.NoError(t, err)
+	files := b.Container(c.Handle()).Files()
+	for n := range 500 {
+		name := fmt.Sprintf("/tmp/%d", n)
+		var writers sync.WaitGroup
+		for range 4 {
+			writers.Go(func() { assert.NoError(t, files.Append(name, []byte("x"))) })
+		}
+		writers.Wait()
+		data, err := files.ReadFile(name)
+		require.NoError(t, err)
+		require.Equal(t, "xxxx", string(data))
+	}
 }
 
 // What takes an instance minutes takes no time in a bubble, and is exact.

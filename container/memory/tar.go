@@ -15,7 +15,7 @@ import (
 	"github.com/deakit/deakit/internal/tarball"
 )
 
-// maxStream bounds what one StreamIn may bring, in bytes.
+// maxStream bounds what one StreamIn may bring, in bytes of the stream, and of its sparse files.
 const maxStream = 1 << 30
 
 // StreamIn implements container.Container, for archives of at most 1 GiB. A member that has no place below dir ends it with
@@ -25,7 +25,7 @@ func (c *Container) StreamIn(ctx context.Context, dir, _ string, stream io.Reade
 		return err
 	}
 	in := tarball.Bound(ctx, stream, tarball.Limits{MaxBytes: maxStream})
-	archive := tar.NewReader(in)
+	archive, room := tar.NewReader(in), int64(maxStream)
 	for {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -33,6 +33,11 @@ func (c *Container) StreamIn(ctx context.Context, dir, _ string, stream io.Reade
 			return c.wrap(StreamIn, err)
 		}
 		var data []byte
+		if err == nil && sparse(header) {
+			if room -= header.Size; room < 0 {
+				err = &tarball.MemberError{Name: header.Name, Reason: tarball.ErrLimit}
+			}
+		}
 		if err == nil {
 			data, err = io.ReadAll(archive)
 		}
@@ -43,6 +48,16 @@ func (c *Container) StreamIn(ctx context.Context, dir, _ string, stream io.Reade
 			return c.wrap(StreamIn, err)
 		}
 	}
+}
+
+// sparse tells whether a file is larger than what the stream holds of it.
+func sparse(h *tar.Header) bool {
+	for name := range h.PAXRecords {
+		if strings.HasPrefix(name, "GNU.sparse.") {
+			return true
+		}
+	}
+	return h.Typeflag == tar.TypeGNUSparse
 }
 
 // extract puts one member of an archive below dir.

@@ -14,7 +14,7 @@ import (
 // must not hold up all others.
 const slowMeasurement = 100 * time.Millisecond
 
-// SamplerConfig says how containers are measured. The zero value is usable.
+// SamplerConfig says how containers are measured. The zero value is usable; what is negative counts as zero.
 type SamplerConfig struct {
 	// Interval is the time between the beginnings of two passes over all containers; default 10 s.
 	Interval time.Duration
@@ -41,9 +41,9 @@ type Sampler struct {
 
 // NewSampler returns a sampler, which begins with Run.
 func NewSampler(cfg SamplerConfig) *Sampler {
-	cfg.Interval = cmp.Or(cfg.Interval, 10*time.Second)
-	cfg.Timeout = cmp.Or(cfg.Timeout, cfg.Interval)
-	cfg.AtOnce = cmp.Or(cfg.AtOnce, max(runtime.GOMAXPROCS(0)/4, 1))
+	cfg.Interval = cmp.Or(max(cfg.Interval, 0), 10*time.Second)
+	cfg.Timeout = cmp.Or(max(cfg.Timeout, 0), cfg.Interval)
+	cfg.AtOnce = cmp.Or(max(cfg.AtOnce, 0), max(runtime.GOMAXPROCS(0)/4, 1))
 	return &Sampler{
 		cfg: cfg, slots: make(chan struct{}, cfg.AtOnce), wake: make(chan struct{}, 1), watches: map[*Watch]bool{},
 	}

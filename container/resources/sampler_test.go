@@ -55,6 +55,16 @@ func (f *fleet) create() (container.Container, *memory.Process) {
 	return c, p.(*memory.Process)
 }
 
+func TestSamplerConfig(t *testing.T) {
+	inBubble(t, resources.SamplerConfig{Interval: -1, Timeout: -1, AtOnce: -1}, func(f *fleet) {
+		c, _ := f.create()
+		w := f.sampler.Watch(c, nil)
+		defer w.Stop()
+		time.Sleep(11 * time.Second)
+		assert.Equal(t, time.Now().Add(-time.Second), w.Latest().Usage.At)
+	})
+}
+
 func TestSampler(t *testing.T) {
 	inBubble(t, resources.SamplerConfig{}, func(f *fleet) {
 		time.Sleep(3 * time.Second) // in the middle of an interval

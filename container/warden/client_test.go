@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -151,6 +153,61 @@ func TestOptions(t *testing.T) {
 	shut(t, first)
 	shut(t, first)
 	connect(t, r, warden.Options{StateDir: dir})
+}
+
+func TestShortGraceTime(t *testing.T) {
+	state := t.TempDir()
+	r := serve(t, warden.Config{Backend: processes(t, process.Options{}), StateDir: state})
+	_, err := connect(t, r, warden.Options{GraceTime: time.Millisecond}).Create(t.Context(), container.Spec{Handle: "short"})
+	require.NoError(t, err)
+	text, err := os.ReadFile(filepath.Join(state, "short.warden.json"))
+	require.NoError(t, err)
+	assert.Contains(t, string(text), `"grace_time":1,`)
+}
+
+// TestConfusedServer meets a server that once answers something else than it is asked: its connection is used no more.
+func TestConfusedServer(t *testing.T) {
+	socket := filepath.Join(socketDir(t), "confused.sock")
+	l, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	var made, lists atomic.Int32
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			made.Add(1)
+			work.Go(func() {
+				defer conn.Close()
+				for in := protocol.NewReader(conn); ; {
+					m, err := in.Request()
+					if err != nil {
+						return
+					}
+					var answer proto.Message = &protocol.PingResponse{}
+					if _, ok := m.(*protocol.ListRequest); ok && lists.Add(1) != 2 {
+						answer = &protocol.ListResponse{}
+					}
+					if protocol.Write(conn, answer) != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	b, err := warden.New(t.Context(), warden.Options{StateDir: socketDir(t), Address: socket})
+	require.NoError(t, err)
+	before := made.Load()
+	_, err = b.List(t.Context())
+	require.ErrorIs(t, err, protocol.ErrFrame)
+	_, err = b.List(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, before+1, made.Load())
+	require.NoError(t, b.Close(t.Context()))
+	require.NoError(t, l.Close())
+	work.Wait()
 }
 
 // TestDeafServer meets a server that accepts and says nothing.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -22,6 +23,10 @@ type Config struct {
 	// RootFS is a directory: the root file system of containers for which the client names none. Empty leaves it to
 	// the back end.
 	RootFS string
+
+	// AllowNetworks are the networks that each container may reach from the beginning, over every protocol: CIDRs,
+	// addresses, or ranges such as 10.0.0.1-10.0.0.9. Where the back end does not enforce egress rules, all may be reached.
+	AllowNetworks []string
 
 	// GraceTime is how long a container lives without a connection that refers to it, when the client does not say.
 	// Default 5 minutes; negative: for ever. See Server.Run.
@@ -62,17 +67,31 @@ const (
 	defaultDrainTime = 30 * time.Second
 )
 
+// Check returns container.ErrInvalid for options that make no sense, as [NewServer] does. A Backend may be missing.
+func (c Config) Check() error {
+	if c.JobOutputLimit < 0 || c.JobOutputLimit > maxOutputLimit {
+		return fmt.Errorf("option JobOutputLimit is %d, not between 1 and %d: %w", c.JobOutputLimit, maxOutputLimit,
+			container.ErrInvalid)
+	}
+	if c.DrainTime < 0 {
+		return fmt.Errorf("option DrainTime is negative: %w", container.ErrInvalid)
+	}
+	for _, network := range c.AllowNetworks {
+		if !isNetwork(network) {
+			return fmt.Errorf("option AllowNetworks: %q is no address, no CIDR and no range: %w", network, container.ErrInvalid)
+		}
+	}
+	return nil
+}
+
 func (c Config) withDefaults() (Config, error) {
 	if c.Backend == nil {
 		return c, fmt.Errorf("option Backend is missing: %w", container.ErrInvalid)
 	}
-	if c.JobOutputLimit < 0 || c.JobOutputLimit > maxOutputLimit {
-		return c, fmt.Errorf("option JobOutputLimit is %d, not between 1 and %d: %w", c.JobOutputLimit, maxOutputLimit,
-			container.ErrInvalid)
+	if err := c.Check(); err != nil {
+		return c, err
 	}
-	if c.DrainTime < 0 {
-		return c, fmt.Errorf("option DrainTime is negative: %w", container.ErrInvalid)
-	}
+	c.AllowNetworks = slices.Clone(c.AllowNetworks)
 	c.GraceTime = cmp.Or(c.GraceTime, defaultGraceTime)
 	c.JobOutputLimit = cmp.Or(c.JobOutputLimit, defaultOutputLimit)
 	c.DrainTime = cmp.Or(c.DrainTime, defaultDrainTime)

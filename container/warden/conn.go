@@ -139,12 +139,14 @@ func call[R proto.Message](ctx context.Context, p *connections, request proto.Me
 		c.Close()
 		return none, err
 	}
-	p.put(c)
 	switch r := response.(type) {
 	case R:
+		p.put(c)
 		return r, nil
 	case *protocol.ErrorResponse:
+		p.put(c)
 		return none, newServerError(r.GetMessage())
 	}
+	c.Close() // it answers something else than what it is asked
 	return none, fmt.Errorf("answer of type %T to %T: %w", response, request, protocol.ErrFrame)
 }

@@ -21,9 +21,17 @@ import (
 // Both copies name things as rsync does: a source that ends in "/" stands for what is in it, any other for itself; one
 // file goes below a destination that is a directory or ends in "/", and otherwise takes its name.
 
+// named returns a path in which a last "." or ".." is told from a name: rsync takes both for what is in the directory.
+func named(p string) string {
+	if last := path.Base(p); !strings.HasSuffix(p, "/") && (last == "." || last == "..") {
+		return p + "/"
+	}
+	return p
+}
+
 // copyIn reads what stands at a path of this machine, as this process may, and gives it to the app user.
 func (c *session) copyIn(g *guest, r *protocol.CopyInRequest) (*protocol.CopyInResponse, error) {
-	src, dst := r.GetSrcPath(), r.GetDstPath()
+	src, dst := named(r.GetSrcPath()), named(r.GetDstPath())
 	if !path.IsAbs(src) || !path.IsAbs(dst) {
 		return nil, fmt.Errorf("copy %q to %q: both paths must be absolute: %w", src, dst, container.ErrInvalid)
 	}
@@ -84,7 +92,7 @@ func (g *guest) isDir(ctx context.Context, p string) bool {
 
 // copyOut writes what stands at a path of the container to a path of this machine, as this process may.
 func (c *session) copyOut(g *guest, r *protocol.CopyOutRequest) (*protocol.CopyOutResponse, error) {
-	src, dst := r.GetSrcPath(), r.GetDstPath()
+	src, dst := named(r.GetSrcPath()), named(r.GetDstPath())
 	if !path.IsAbs(src) || !path.IsAbs(dst) {
 		return nil, fmt.Errorf("copy %q to %q: both paths must be absolute: %w", src, dst, container.ErrInvalid)
 	}

@@ -58,7 +58,13 @@ func (c *session) create(r *protocol.CreateRequest) (*protocol.CreateResponse, e
 	if spec.BindMounts, err = bindMounts(r.GetBindMounts()); err != nil {
 		return nil, err
 	}
-	made, err := c.s.backend.Create(c.s.ctx, spec)
+	if !c.s.reserve(spec.Handle) {
+		return nil, &answerError{textExists(spec.Handle), container.ErrExists}
+	}
+	made, err := c.s.make(spec)
+	if err != nil {
+		c.s.unreserve(spec.Handle)
+	}
 	if errors.Is(err, container.ErrExists) {
 		return nil, &answerError{textExists(spec.Handle), container.ErrExists}
 	}
@@ -73,6 +79,18 @@ func (c *session) create(r *protocol.CreateRequest) (*protocol.CreateResponse, e
 	c.s.admit(g, c)
 	g.save()
 	return &protocol.CreateResponse{Handle: proto.String(g.handle)}, nil
+}
+
+// make makes a container, and leaves none when it fails.
+func (s *Server) make(spec container.Spec) (container.Container, error) {
+	made, err := s.backend.Create(s.ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.allow(made); err != nil {
+		return nil, errors.Join(err, made.Destroy(s.ctx))
+	}
+	return made, nil
 }
 
 func checkRootFS(dir string) error {

@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// minRetry is how long to wait, at least, before another try to destroy what nobody refers to.
+const minRetry = time.Second
+
 // Which connection refers to which container, and what happens when none does. All of it is guarded by Server.mu.
 
 // enter makes a session of a connection. It refers to all containers.
@@ -14,7 +17,9 @@ func (s *Server) enter(conn net.Conn) *session {
 	defer s.mu.Unlock()
 	s.sessions[c] = true
 	for _, g := range s.guests {
-		c.refer(g)
+		if g != nil {
+			c.refer(g)
+		}
 	}
 	return c
 }
@@ -51,12 +56,14 @@ func (c *session) refer(g *guest) {
 
 // arm starts the grace time of a container to which nobody refers. That connections end because the server does starts
 // none.
-func (s *Server) arm(g *guest) {
+func (s *Server) arm(g *guest) { s.armFor(g, g.graceTime) }
+
+func (s *Server) armFor(g *guest, wait time.Duration) {
 	if g.referrers > 0 || g.graceTime < 0 || g.removing || s.ending || s.draining.Err() != nil {
 		return
 	}
 	var timer *time.Timer
-	timer = time.AfterFunc(g.graceTime, func() {
+	timer = time.AfterFunc(wait, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if g.timer == timer && g.referrers == 0 {

@@ -1,7 +1,6 @@
 package warden
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -43,8 +42,8 @@ func (s *Server) newGuest(c container.Container, graceTime time.Duration) *guest
 func (c *session) guest(handle string) (*guest, error) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	g, ok := c.s.guests[handle]
-	if !ok {
+	g := c.s.guests[handle]
+	if g == nil {
 		return nil, &answerError{textUnknownHandle, container.ErrNotFound}
 	}
 	c.refer(g)
@@ -55,7 +54,33 @@ func (c *session) guest(handle string) (*guest, error) {
 func (s *Server) list() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.guests))
+	var handles []string
+	for handle, g := range s.guests {
+		if g != nil {
+			handles = append(handles, handle)
+		}
+	}
+	slices.Sort(handles)
+	return handles
+}
+
+// reserve takes a handle for a container that is to be made. It is taken until all of the last one of that name is gone:
+// what is done for the old one must not meet the new one.
+func (s *Server) reserve(handle string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, taken := s.guests[handle]; taken {
+		return false
+	}
+	s.guests[handle] = nil
+	return true
+}
+
+// unreserve gives up a handle that no container got.
+func (s *Server) unreserve(handle string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.guests, handle)
 }
 
 // admit makes a container known. The session refers to it; nil stands for nobody.

@@ -2,6 +2,7 @@ package warden_test
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -206,6 +207,10 @@ func TestRlimits(t *testing.T) {
 		Nofile: proto.Uint64(400), Memlock: proto.Uint64(32 << 10), Sigpending: proto.Uint64(77), Fsize: proto.Uint64(3 << 10),
 	}))
 	assert.Equal(t, before, limited(nil), "the next job has its own")
+	// The script for bash counts in larger units.
+	most := limited(&protocol.ResourceLimits{Memlock: proto.Uint64(math.MaxUint64 - 1), Sigpending: proto.Uint64(0)})
+	assert.NotEqual(t, "0", most[2])
+	assert.Equal(t, "0", most[3])
 }
 
 func TestLogTag(t *testing.T) {
@@ -232,6 +237,19 @@ func TestLogTag(t *testing.T) {
 	require.NoError(t, syslog.Close())
 	r = ask[*protocol.RunResponse](p, &protocol.RunRequest{Handle: handle, Script: proto.String("echo kept"), LogTag: proto.String("x")})
 	assert.Equal(t, "kept\n", r.GetStdout(), "without syslog")
+}
+
+// A syslog that takes nothing costs lines, not the time of the apps.
+func TestLogTagOfASyslogThatHangs(t *testing.T) {
+	socket := filepath.Join(socketDir(t), "log")
+	syslog, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	require.NoError(t, err)
+	defer syslog.Close()
+	p := start(t, warden.Config{SyslogSocket: socket})
+	r := ask[*protocol.RunResponse](p, &protocol.RunRequest{
+		Handle: p.create(), Script: proto.String("seq 100000"), LogTag: proto.String("app"), DiscardOutput: proto.Bool(true),
+	})
+	assert.Zero(t, r.GetExitStatus())
 }
 
 func TestManyAtOnce(t *testing.T) {

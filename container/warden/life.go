@@ -48,8 +48,8 @@ func (s *Server) destroy(g *guest) error {
 	if !s.beginRemoval(g) {
 		return container.ErrNotFound
 	}
-	last, err := g.snapshot(s.ctx)
-	if err == nil && last.info.State == container.StateActive {
+	last, _ := g.snapshot(s.ctx) // what cannot be measured the last answer to Link lacks
+	if last.info.State == container.StateActive {
 		if err := g.c.Stop(s.ctx, false); err != nil {
 			s.log.Info("warden.destroy.stop-failed", "handle", g.handle, "error", err)
 		}
@@ -58,16 +58,30 @@ func (s *Server) destroy(g *guest) error {
 	g.obituary = last
 	g.mu.Unlock()
 	if err := g.c.Destroy(s.ctx); err != nil && !errors.Is(err, container.ErrNotFound) {
-		s.mu.Lock()
-		g.removing = false // it can be tried again
-		s.mu.Unlock()
+		s.endRemoval(g)
 		return err
 	}
-	s.mu.Lock()
-	delete(s.guests, g.handle)
-	s.mu.Unlock()
 	g.bury()
+	s.dismiss(g)
 	return nil
+}
+
+// endRemoval is what comes after a Destroy that failed: it can be tried again, and is where nobody refers to the container.
+func (s *Server) endRemoval(g *guest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.removing = false
+	s.armFor(g, max(g.graceTime, minRetry))
+}
+
+// dismiss forgets a container that is destroyed. A connection can live for long: it must not keep what it referred to.
+func (s *Server) dismiss(g *guest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.guests, g.handle)
+	for c := range s.sessions {
+		delete(c.refers, g)
+	}
 }
 
 func (s *Server) beginRemoval(g *guest) bool {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -115,7 +116,7 @@ func (c *box) make(ctx context.Context, spec container.Spec) error {
 		request.Rootfs = &spec.RootFS
 	}
 	if c.b.opts.GraceTime > 0 {
-		request.GraceTime = proto.Uint32(uint32((c.b.opts.GraceTime.Seconds())))
+		request.GraceTime = proto.Uint32(uint32(math.Ceil(c.b.opts.GraceTime.Seconds()))) // 0 is not at all
 	}
 	exchange := container.BindMount{Src: filepath.Join(c.dir(), exchangeName), Dst: ExchangeDir}
 	for _, m := range append(slices.Clone(spec.BindMounts), exchange) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -56,6 +57,30 @@ func (c *session) netOut(g *guest, r *protocol.NetOutRequest) (*protocol.NetOutR
 		return nil, err
 	}
 	return &protocol.NetOutResponse{}, nil
+}
+
+// allow lets a new container reach what all may reach.
+func (s *Server) allow(c container.Container) error {
+	for _, network := range s.cfg.AllowNetworks {
+		if err := c.NetOut(s.ctx, container.EgressRule{Protocol: container.AllProtocols, Network: network}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isNetwork tells whether text is one for an egress rule.
+func isNetwork(text string) bool {
+	if _, err := netip.ParsePrefix(text); err == nil {
+		return true
+	}
+	first, last, isRange := strings.Cut(text, "-")
+	low, err := netip.ParseAddr(first)
+	if err != nil || !isRange {
+		return err == nil
+	}
+	high, err := netip.ParseAddr(last)
+	return err == nil && low.BitLen() == high.BitLen() && !high.Less(low)
 }
 
 // checkPortRange refuses equal bounds too, as the original does.

@@ -23,7 +23,7 @@ type Options struct {
 	// belongs to one Backend at a time.
 	StateDir string
 
-	// GraceTime is how long containers live while no Backend is connected, in whole seconds. Zero leaves it to the
+	// GraceTime is how long containers live while no Backend is connected, rounded up to seconds. Zero leaves it to the
 	// server: Warden's default is 5 minutes.
 	GraceTime time.Duration
 
@@ -47,7 +47,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.StateDir == "" {
 		return o, fmt.Errorf("option StateDir is missing: %w", container.ErrInvalid)
 	}
-	if o.GraceTime < 0 || o.Timeout < 0 || o.GraceTime.Seconds() > math.MaxUint32 {
+	if o.GraceTime < 0 || o.Timeout < 0 || o.GraceTime.Seconds() > math.MaxUint32-1 {
 		return o, fmt.Errorf("option GraceTime or Timeout is negative or too long: %w", container.ErrInvalid)
 	}
 	dir, err := filepath.Abs(o.StateDir)

@@ -31,8 +31,12 @@ func (s *Server) rlimits(asked *protocol.ResourceLimits) (container.Rlimits, str
 			continue
 		}
 		value := "unlimited"
-		if *l.value != math.MaxUint64 {
-			value = fmt.Sprint((*l.value + l.unit - 1) / l.unit)
+		switch *l.value {
+		case math.MaxUint64:
+		case 0:
+			value = "0"
+		default:
+			value = fmt.Sprint((*l.value-1)/l.unit + 1)
 		}
 		fmt.Fprintf(&rest, "ulimit -%[1]s %[2]s 2>/dev/null || ulimit -S -%[1]s $(ulimit -H -%[1]s)\n", l.option, value)
 	}

@@ -28,7 +28,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	sessions map[*session]bool
-	guests   map[string]*guest
+	guests   map[string]*guest // nil while one of that handle is being made
 	lastJob  uint32
 	ending   bool // no more tasks are begun
 }
@@ -138,6 +138,8 @@ func (s *Server) end() {
 	defer s.mu.Unlock()
 	s.ending = true
 	for _, g := range s.guests {
-		g.disarm()
+		if g != nil {
+			g.disarm()
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -25,10 +26,31 @@ func TestConfig(t *testing.T) {
 		{Backend: b, JobOutputLimit: -1},
 		{Backend: b, JobOutputLimit: protocol.MaxPayload},
 		{Backend: b, DrainTime: -1},
+		{Backend: b, AllowNetworks: []string{"10.0.0.0/8", "example.org"}},
+		{Backend: b, AllowNetworks: []string{"10.0.0.9-10.0.0.1"}},
 	} {
 		_, err := warden.NewServer(cfg)
 		assert.ErrorIs(t, err, container.ErrInvalid, "%+v", cfg)
 	}
+}
+
+// TestListenIsNeverOpenToMore watches the socket come up: its permissions are not corrected afterwards.
+func TestListenIsNeverOpenToMore(t *testing.T) {
+	dir := socketDir(t)
+	defer syscall.Umask(syscall.Umask(0))
+	watch, err := syscall.InotifyInit1(syscall.IN_NONBLOCK | syscall.IN_CLOEXEC)
+	require.NoError(t, err)
+	defer syscall.Close(watch)
+	_, err = syscall.InotifyAddWatch(watch, dir, syscall.IN_ATTRIB)
+	require.NoError(t, err)
+	l, err := warden.Listen(filepath.Join(dir, "sock"), 0o600)
+	require.NoError(t, err)
+	defer l.Close()
+	info, err := os.Stat(filepath.Join(dir, "sock"))
+	require.NoError(t, err)
+	assert.EqualValues(t, 0o600, info.Mode().Perm())
+	_, err = syscall.Read(watch, make([]byte, 4096))
+	assert.ErrorIs(t, err, syscall.EAGAIN)
 }
 
 func TestListen(t *testing.T) {
@@ -45,6 +67,12 @@ func TestListen(t *testing.T) {
 	require.NoError(t, l.Close())
 	require.FileExists(t, socket)
 	l, err = warden.Listen(socket, 0o600)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+
+	_, err = warden.Listen(socket+strings.Repeat("x", 108-len(socket)), 0o600)
+	require.ErrorContains(t, err, "at most 107")
+	l, err = warden.Listen(socket+strings.Repeat("x", 107-len(socket)), 0o600)
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 

@@ -31,11 +31,15 @@ type arrival struct {
 	err     *protocol.MessageError
 }
 
+// maxAhead is how many requests of a connection are read before their turn. It is more than one so that the end of a
+// connection is noticed while one waits for a job and others wait for that.
+const maxAhead = 16
+
 // run answers requests until the connection ends, or draining does. Who waits for a job is interrupted by both.
 func (c *session) run(draining context.Context) {
 	defer c.s.leave(c)
 	ctx, end := context.WithCancel(draining)
-	arrivals := make(chan arrival)
+	arrivals := make(chan arrival, maxAhead)
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -49,9 +53,12 @@ func (c *session) run(draining context.Context) {
 	}()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-draining.Done():
 			return
-		case a := <-arrivals:
+		case a, more := <-arrivals:
+			if !more {
+				return
+			}
 			if err := c.reply(ctx, a); err != nil {
 				if !errors.Is(err, errGone) && ctx.Err() == nil {
 					c.s.log.Debug("warden.session.failed", "error", err)
@@ -62,8 +69,9 @@ func (c *session) run(draining context.Context) {
 	}
 }
 
-// read hands requests over, one at a time and one ahead, until the stream ends.
+// read hands requests over until the stream ends, and closes arrivals then.
 func (c *session) read(ctx context.Context, arrivals chan<- arrival) {
+	defer close(arrivals)
 	in := protocol.NewReader(c.conn)
 	for {
 		var a arrival

@@ -2,9 +2,11 @@ package warden
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -16,8 +18,10 @@ var priorities = [2]int{stdout: 8 + 6, stderr: 8 + 3}
 const (
 	// maxLogLine bounds one message; longer lines are cut up.
 	maxLogLine = 4096
-	// logPatience is how long one message may wait for syslog.
+	// logPatience is how long one message may wait for syslog. After one that waited in vain, none is sent for logPause:
+	// else every line would wait that long, and with it all jobs.
 	logPatience = 100 * time.Millisecond
+	logPause    = 5 * time.Second
 )
 
 // A tagLog sends the output of jobs that have a log_tag to syslog, line by line, under the tag "warden.<log_tag>". A line
@@ -29,6 +33,7 @@ type tagLog struct {
 	mu     sync.Mutex
 	conn   net.Conn // nil until it is needed, and after a failure
 	failed bool     // and that was told
+	resume time.Time
 }
 
 func newTagLog(socket string, log *slog.Logger) *tagLog { return &tagLog{socket: socket, log: log} }
@@ -84,7 +89,13 @@ func (t *tagLog) send(prefix string, line []byte) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if time.Now().Before(t.resume) {
+		return
+	}
 	err := t.deliver(append([]byte(prefix), line...))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.resume = time.Now().Add(logPause)
+	}
 	if err != nil && !t.failed {
 		t.log.Warn("warden.syslog.failed", "socket", t.socket, "error", err)
 	}

@@ -1,6 +1,7 @@
 package warden_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/memory"
 	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/container/warden"
 	"github.com/deakit/deakit/container/warden/protocol"
@@ -37,17 +40,25 @@ func TestCopyIn(t *testing.T) {
 	copyIn(src+"/", "/home/vcap/content")
 	copyIn(dir+"/alias/", "/home/vcap/through")
 	copyIn(dir+"/alias", "/home/vcap/as-link")
+	copyIn(src+"/bin/.", "/home/vcap/dot")
+	copyIn(src+"/bin/..", "/home/vcap/dots")
 	copyIn(src+"/bin/run", "/home/vcap/renamed")
 	copyIn(src+"/bin/run", "/home/vcap/new/")
 	p.run(handle, "mkdir there; ln -s there linked")
 	copyIn(src+"/bin/run", "/home/vcap/there")
 	copyIn(src+"/link", "/home/vcap/linked")
-	r := p.run(handle, "find whole content through as-link renamed new there -printf '%p %y %m %l\n' | sort")
+	r := p.run(handle, "find whole content dot dots through as-link renamed new there -printf '%p %y %m %l\n' | sort")
 	assert.Equal(t, `as-link l 777 src
 content d 755 
 content/bin d 755 
 content/bin/run f 751 
 content/link l 777 bin/run
+dot d 755 
+dot/run f 751 
+dots d 755 
+dots/bin d 755 
+dots/bin/run f 751 
+dots/link l 777 bin/run
 new d 755 
 new/run f 751 
 renamed f 751 
@@ -81,10 +92,11 @@ func TestCopyOut(t *testing.T) {
 	}
 	copyOut("/home/vcap/src", "whole")
 	copyOut("/home/vcap/src/", "content")
+	copyOut("/home/vcap/src/bin/.", "dot")
 	copyOut("/home/vcap/file", "renamed")
 	copyOut("/home/vcap/file", "made/")
 	copyOut("/home/vcap/file", "made")
-	for _, name := range []string{"whole/src/bin/run", "content/bin/run", "renamed", "made/file"} {
+	for _, name := range []string{"whole/src/bin/run", "content/bin/run", "dot/run", "renamed", "made/file"} {
 		assert.FileExists(t, filepath.Join(dir, name))
 	}
 	target, err := os.Readlink(filepath.Join(dir, "content/link"))
@@ -93,7 +105,7 @@ func TestCopyOut(t *testing.T) {
 	info, err := os.Stat(filepath.Join(dir, "renamed"))
 	require.NoError(t, err)
 	assert.EqualValues(t, 0o640, info.Mode().Perm())
-	assert.Len(t, readDir(t, dir), 4, "no temporary files are left")
+	assert.Len(t, readDir(t, dir), 5, "no temporary files are left")
 
 	for _, r := range []*protocol.CopyOutRequest{
 		{SrcPath: proto.String("/home/vcap/missing"), DstPath: &dir},
@@ -105,7 +117,7 @@ func TestCopyOut(t *testing.T) {
 		r.Handle = handle
 		p.refused(r)
 	}
-	assert.Len(t, readDir(t, dir), 4)
+	assert.Len(t, readDir(t, dir), 5)
 }
 
 // TestCopyOutIsConfined lets a container lead a copy out of it, and into where it should not write.
@@ -189,6 +201,19 @@ func TestNetOut(t *testing.T) {
 	for _, bad := range []string{"", "8", "8:", "a:b", "1:65536", "-1:5"} {
 		assert.Contains(t, p.refused(&protocol.NetOutRequest{Handle: handle, PortRange: &bad}), "invalid request")
 	}
+}
+
+func TestAllowNetworks(t *testing.T) {
+	b := memory.New(memory.Options{})
+	p := start(t, warden.Config{Backend: b, AllowNetworks: []string{"10.0.0.0/8", "192.0.2.1", "192.0.2.5-192.0.2.9"}})
+	rules := b.Container(*p.create()).Egress()
+	require.Len(t, rules, 3)
+	assert.Equal(t, container.EgressRule{Protocol: container.AllProtocols, Network: "10.0.0.0/8"}, rules[0])
+
+	b.Next(memory.NetOut, memory.Fail(errors.New("no rules left")))
+	assert.Contains(t, p.refused(&protocol.CreateRequest{Handle: proto.String("none")}), "no rules left")
+	assert.Nil(t, b.Container("none"))
+	ask[*protocol.CreateResponse](p, &protocol.CreateRequest{Handle: proto.String("none")})
 }
 
 func TestLimitMemory(t *testing.T) {

@@ -44,7 +44,7 @@ Exit codes:
 
 type cli struct {
 	Config  string `arg:"" optional:"" name:"CONFIG.yml" help:"Configuration file. The doctor needs none."`
-	Backend string `help:"What apps run in: ${enum}. auto takes the server at warden_socket, else the strongest that works here; warden is that server." enum:"${backends}" default:"auto"`
+	Backend string `help:"What apps run in: ${enum}. auto takes the server at warden_socket or deakit.garden_socket, else the strongest that works here; warden and garden are those servers." enum:"${backends}" default:"auto"`
 	Check   bool   `help:"Check the configuration, tell what is wrong or odd with it, and end."`
 	Doctor  bool   `help:"Tell what this machine has and lacks for each back end, and which would be taken, and end."`
 
@@ -57,7 +57,7 @@ func run(args []string) (code int) {
 	var c cli
 	code = -1
 	parser, err := kong.New(&c, kong.Name("dea"), kong.Description(description), kong.UsageOnError(),
-		kong.Exit(func(n int) { code = n }), kong.Vars{"backends": strings.Join(append(backends.Names(), backends.Warden), ",")})
+		kong.Exit(func(n int) { code = n }), kong.Vars{"backends": strings.Join(append(backends.Names(), backends.Warden, backends.Garden), ",")})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "dea:", err)
 		return exitFailed

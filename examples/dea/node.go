@@ -117,7 +117,8 @@ func containers(cfg *config.Config, file, host string, log *slog.Logger) backend
 		hide = append(hide, cfg.HM9000.KeyFile)
 	}
 	return backends.Config{
-		Depot: filepath.Join(cfg.BaseDir, "instances"), HostIP: host, Hide: hide, WardenSocket: cfg.WardenSocket, Logger: log,
+		Depot: filepath.Join(cfg.BaseDir, "instances"), HostIP: host, Hide: hide, WardenSocket: cfg.WardenSocket,
+		GardenSocket: cfg.Deakit.GardenSocket, Logger: log,
 	}
 }
 

@@ -23,6 +23,7 @@ func oddities(cfg *config.Config, warnings []config.Warning) []string {
 		}
 	}
 	say(cfg.WardenSocket != "" && !exists(cfg.WardenSocket), "warden_socket: %s is not there; --backend auto takes another back end", cfg.WardenSocket)
+	say(cfg.Deakit.GardenSocket != "" && !exists(cfg.Deakit.GardenSocket), "deakit.garden_socket: %s is not there", cfg.Deakit.GardenSocket)
 	say(cfg.Loggregator != nil, "loggregator: is not used: lines of apps leave by deakit.log_emitters")
 	say(cfg.SSL != nil && cfg.SSL.CAFile == "", "ssl.ca_file: is not given: whoever reaches the port can run programs here")
 	say(!filepath.IsAbs(cfg.BaseDir), "base_dir: is relative to the directory in which the DEA is started")

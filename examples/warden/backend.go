@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/deakit/deakit/container/process"
@@ -34,5 +35,8 @@ func openBackend(name string, cfg *config, log *slog.Logger) (*backends.Backend,
 		return nil, fmt.Errorf("back end %s: %w", choice.Name, err)
 	}
 	log.Info("warden.backend", "backend", choice.Name, "because", choice.Why)
+	if missing := b.Capabilities().Unenforced(); len(missing) > 0 {
+		log.Warn("warden.backend.capabilities", "backend", choice.Name, "not_enforced", strings.Join(missing, ", "))
+	}
 	return b, nil
 }

@@ -168,6 +168,7 @@ health_check_server: {port: %[2]d}
 	assert.DirExists(t, filepath.Join(dir, depot))
 	assert.NoDirExists(t, filepath.Join(dir, depot, "stays"))
 	assert.Contains(t, s.out.String(), "container_klass has no effect")
+	assert.Contains(t, s.out.String(), "not_enforced")
 }
 
 func TestWrongConfigurations(t *testing.T) {
@@ -183,6 +184,13 @@ func TestWrongConfigurations(t *testing.T) {
 		"deakit: {stop_grace_time: -1}":                   "stop_grace_time",
 		"deakit: {stop_grace_time: .nan}":                 "stop_grace_time",
 		"health_check_server: {port: 99999}":              "99999",
+		"logging: {level: loud}":                          "logging.level",
+		"deakit: {log_format: xml}":                       "deakit.log_format",
+		"server: 3":                                       "into main.serverConfig\n",
+
+		"network: {allow_networks: [0.0.0.0/0], deny_networks: [10.0.0.0/8]}": "deny_networks",
+		"server: {job_output_limit: 99999999999}":                             "server.job_output_limit",
+		"network: {allow_networks: [10.0.0.0/8, example.org]}":                "network.allow_networks: ",
 	} {
 		code, out := program(t, "--check", configFile(t, t.TempDir(), text))
 		assert.Equal(t, exitFailed, code, text)
@@ -232,6 +240,6 @@ func TestSample(t *testing.T) {
 
 	_, out = program(t, "--check", configFile(t, t.TempDir(), "server: {typo: 1}\nnetwork: {mtu: 1400}"))
 	assert.Contains(t, out, "typo")
-	assert.Contains(t, out, "network has no effect")
+	assert.Contains(t, out, "network.mtu has no effect")
 	assert.Equal(t, 2, strings.Count(out, "warning:"))
 }

@@ -46,11 +46,9 @@ func (c *cli) serve(cfg *config, warnings []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.closeBackend(b, err != nil)) }()
-	server, err := warden.NewServer(warden.Config{
-		Backend: b, RootFS: cfg.Server.RootFS, GraceTime: cfg.graceTime, Rlimits: cfg.rlimits, JobOutputLimit: cfg.Server.OutputLimit,
-		NoDiskQuota: cfg.Server.Quota.Enabled != nil && !*cfg.Server.Quota.Enabled, StateDir: cfg.Deakit.StateDir,
-		SyslogSocket: cfg.Server.SyslogSocket, Logger: log,
-	})
+	options := cfg.server()
+	options.Backend, options.Logger = b, log
+	server, err := warden.NewServer(options)
 	if err != nil {
 		return err
 	}

@@ -20,11 +20,13 @@ import (
 	"github.com/deakit/deakit/container/containertest"
 	"github.com/deakit/deakit/container/garden"
 	deakit "github.com/deakit/deakit/container/process"
+	"github.com/deakit/deakit/internal/testapp"
 )
 
 const stopGrace = 500 * time.Millisecond
 
 func TestMain(m *testing.M) {
+	testapp.Main()
 	containertest.Helper()
 	// The server has goroutines that never end, or a minute later.
 	goleak.VerifyTestMain(m,

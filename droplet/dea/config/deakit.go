@@ -5,6 +5,9 @@ type Deakit struct {
 	// Host is the IP address that the DEA gives for itself. Empty: that of the interface that leads outside.
 	Host string `yaml:"host" validate:"omitempty,ip"`
 
+	// GardenSocket is the unix socket of a Garden server. Empty: there is none.
+	GardenSocket string `yaml:"garden_socket"`
+
 	// HeartbeatTransport is "nats", "http" or "both"; the last two need hm9000. Empty: http where hm9000 is given, else nats.
 	HeartbeatTransport string `yaml:"heartbeat_transport" validate:"omitempty,oneof=nats http both"`
 

@@ -3,7 +3,11 @@ package backends_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/garden"
 	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/container/warden"
 	"github.com/deakit/deakit/examples/internal/backends"
@@ -191,6 +196,49 @@ func TestWarden(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, backends.Warden, choice.Name)
 	assert.Contains(t, choice.Why, "left 1 containers")
+}
+
+// A Garden server is taken where the configuration names one, also if it is away for now.
+func TestGarden(t *testing.T) {
+	cfg := config(t)
+	_, err := backends.Choose(t.Context(), backends.Garden, cfg)
+	assert.ErrorContains(t, err, "garden_socket")
+
+	dir, err := os.MkdirTemp("", "garden") // short enough for a socket
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
+	cfg.GardenSocket = filepath.Join(dir, "sock")
+	choice, err := backends.Choose(t.Context(), backends.Auto, cfg)
+	require.NoError(t, err)
+	assert.Equal(t, "garden, because the configuration has a Garden server at "+cfg.GardenSocket, choice.String())
+	_, err = backends.Open(t.Context(), choice, cfg)
+	require.ErrorIs(t, err, garden.ErrConnection)
+	var out bytes.Buffer
+	assert.ErrorIs(t, backends.Doctor(t.Context(), &out, backends.Auto, cfg), backends.ErrUnusable)
+	assert.Contains(t, out.String(), "correct deakit.garden_socket")
+
+	listener, err := net.Listen("unix", cfg.GardenSocket)
+	require.NoError(t, err)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := map[string]string{"/ping": "{}", "/containers": `{"Handles":["a"]}`}[r.URL.Path]
+		_, _ = io.WriteString(w, answer)
+	}))
+	server.Listener = listener
+	server.Start()
+	defer server.Close()
+	require.NoError(t, backends.Doctor(t.Context(), &out, backends.Auto, cfg))
+	b, err := backends.Open(t.Context(), choice, cfg)
+	require.NoError(t, err)
+	handles, err := b.List(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a"}, handles)
+	require.NoError(t, b.Close(t.Context()))
+
+	left := filepath.Join(cfg.Depot, "app")
+	require.NoError(t, os.MkdirAll(left, 0o700))
+	choice, err = backends.Choose(t.Context(), backends.Auto, cfg)
+	require.NoError(t, err)
+	assert.Equal(t, backends.Process, choice.Name, "where containers were left")
 }
 
 // Containers that share the files of the host do not see those of the node, whatever name they go by.

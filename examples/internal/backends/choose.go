@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/deakit/deakit/container/garden"
 	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/container/runc"
 	"github.com/deakit/deakit/container/warden"
@@ -23,6 +24,7 @@ const (
 	Process = "process"
 	Runc    = "runc"
 	Warden  = "warden" // a server; only where Config says where it is
+	Garden  = "garden" // another one; likewise
 )
 
 // trialTime bounds how long it may take to find out what works.
@@ -48,14 +50,19 @@ type Config struct {
 	Hide []string
 
 	WardenSocket string // where a Warden server listens; empty: there is none
+	GardenSocket string // where a Garden server does
 }
 
 // kinds are the back ends that may have left something, in the order in which Auto looks.
 func (c Config) kinds() []string {
+	all := []string{Process, Runc}
 	if c.WardenSocket != "" {
-		return []string{Process, Runc, Warden}
+		all = append(all, Warden)
 	}
-	return []string{Process, Runc}
+	if c.GardenSocket != "" {
+		all = append(all, Garden) // it leaves nothing but at its server
+	}
+	return all
 }
 
 func (c Config) depot(name string) string {
@@ -99,6 +106,10 @@ func (c Config) warden() warden.Options {
 	return warden.Options{Address: c.WardenSocket, StateDir: c.depot(Warden), HostIP: c.HostIP, Logger: c.Logger}
 }
 
+func (c Config) garden() garden.Options {
+	return garden.Options{Address: c.GardenSocket, HostIP: c.HostIP, Logger: c.Logger}
+}
+
 // A Choice is a back end and why it was taken.
 type Choice struct {
 	Name string
@@ -111,11 +122,14 @@ func (c Choice) String() string { return c.Name + ", because " + c.Why }
 // Choose finds the back end for a name. It opens nothing; Auto may make a container for trial.
 //
 // Auto goes on where an earlier run left containers. Else it takes the Warden server that the configuration names, if one
-// listens there, or the strongest of the others.
+// listens there; the Garden server that it names, also if it is away for now, as only that knows what was left; or the
+// strongest of the others.
 func Choose(ctx context.Context, name string, cfg Config) (Choice, error) {
 	switch {
 	case name == Warden && cfg.WardenSocket == "":
 		return Choice{}, errors.New("back end warden: the configuration has no warden_socket")
+	case name == Garden && cfg.GardenSocket == "":
+		return Choice{}, errors.New("back end garden: the configuration has no deakit.garden_socket")
 	case name != Auto && !slices.Contains(cfg.kinds(), name):
 		return Choice{}, fmt.Errorf("back end %q is not known: choose one of %s", name, strings.Join(Names(), ", "))
 	case name != Auto:
@@ -135,6 +149,9 @@ func Choose(ctx context.Context, name string, cfg Config) (Choice, error) {
 			return Choice{Warden, "a server listens at " + cfg.WardenSocket}, nil
 		}
 		why = fmt.Sprintf("no Warden server listens at %s, and ", cfg.WardenSocket)
+	}
+	if cfg.GardenSocket != "" {
+		return Choice{Garden, why + "the configuration has a Garden server at " + cfg.GardenSocket}, nil
 	}
 	choice := strongest(Examine(ctx, cfg))
 	choice.Why = why + choice.Why

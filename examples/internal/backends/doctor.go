@@ -35,12 +35,18 @@ func Doctor(ctx context.Context, out io.Writer, name string, cfg Config) error {
 	tell(out, plain)
 	server := runc.Finding{What: "a server", Required: true, Detail: "the configuration has no warden_socket"}
 	if cfg.WardenSocket != "" {
-		server = tryWarden(ctx, cfg)
+		server = trySocket(ctx, cfg.WardenSocket, "start one, examples/warden for example, or correct warden_socket")
 		fmt.Fprintln(out, "\nwarden: containers of a Warden server, which confines what it can")
 		tell(out, server)
 	}
+	gardener := runc.Finding{Required: true} // Choose takes it only where it is told of
+	if cfg.GardenSocket != "" {
+		gardener = trySocket(ctx, cfg.GardenSocket, "start one, Guardian for example, or correct deakit.garden_socket")
+		fmt.Fprintln(out, "\ngarden: containers of a Garden server")
+		tell(out, gardener)
+	}
 	fmt.Fprintf(out, "\n--backend %s takes %s\n", name, choice)
-	f, missing := obstacle(map[string][]runc.Finding{Runc: findings, Process: {plain}, Warden: {server}}[choice.Name])
+	f, missing := obstacle(map[string][]runc.Finding{Runc: findings, Process: {plain}, Warden: {server}, Garden: {gardener}}[choice.Name])
 	if missing {
 		return fmt.Errorf("%s: %s: %w", choice.Name, cmp.Or(f.Detail, f.What), ErrUnusable)
 	}
@@ -62,11 +68,11 @@ func tell(out io.Writer, f runc.Finding) {
 	}
 }
 
-// tryWarden looks for the server.
-func tryWarden(ctx context.Context, cfg Config) runc.Finding {
-	f := runc.Finding{What: "a server at " + cfg.WardenSocket, Required: true}
-	if err := listens(ctx, cfg.WardenSocket); err != nil {
-		f.Detail, f.Remedy = err.Error(), "start one, examples/warden for example, or correct warden_socket"
+// trySocket looks for a server.
+func trySocket(ctx context.Context, socket, remedy string) runc.Finding {
+	f := runc.Finding{What: "a server at " + socket, Required: true}
+	if err := listens(ctx, socket); err != nil {
+		f.Detail, f.Remedy = err.Error(), remedy
 		return f
 	}
 	f.OK = true

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/container/garden"
 	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/container/runc"
 	"github.com/deakit/deakit/container/warden"
@@ -20,7 +21,7 @@ type Backend struct {
 	close, leave func(context.Context) error
 }
 
-// Close ends all containers and gives the back end up. When it fails it may be called again. Those of a Warden server
+// Close ends all containers and gives the back end up. When it fails it may be called again. Those of a server
 // may be of other clients too: they are left, and it is the server that ends what nobody comes back for.
 func (b *Backend) Close(ctx context.Context) error { return b.close(ctx) }
 
@@ -53,6 +54,12 @@ func Open(ctx context.Context, choice Choice, cfg Config) (*Backend, error) {
 			return nil, err
 		}
 		b.Backend, b.close, b.leave = w, w.Close, w.Close
+	case Garden:
+		g, err := garden.New(ctx, cfg.garden())
+		if err != nil {
+			return nil, err
+		}
+		b.Backend, b.close, b.leave = g, g.Close, g.Close
 	default:
 		return nil, fmt.Errorf("back end %q is not known: %w", choice.Name, fs.ErrInvalid)
 	}
