@@ -29,7 +29,7 @@ func helper() {
 		return
 	}
 	name, arg, _ := strings.Cut(command, " ")
-	err := map[string]func(string) error{"dial": dial, "serve": serve, "fill": fill}[name](arg)
+	err := map[string]func(string) error{"dial": dial, "serve": serve, "fill": fill, "freeze": freeze}[name](arg)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -186,4 +186,12 @@ func outside(t testing.TB, address string) (pid int) {
 	_, err = stdout.Read(make([]byte, 1))
 	require.NoError(t, err)
 	return cmd.Process.Pid
+}
+
+// freeze stops all processes of its user, again and again.
+func freeze(string) error {
+	fmt.Println("ready")
+	for {
+		_ = syscall.Kill(-1, syscall.SIGSTOP) // there may be none but this one
+	}
 }

@@ -337,3 +337,36 @@ func TestStreamInAsUser(t *testing.T) {
 	require.NoError(t, c.StreamIn(t.Context(), "/opt/new", "root", strings.NewReader("")))
 	assert.Equal(t, "root\nvcap\nvcap\n", output(t, c, shell("stat -c %U /opt/new /home/vcap/a/b /tmp/staged")))
 }
+
+// TestHeldUpStarts lets an app stop processes of its user before they have become their program: whoever starts them
+// waits, and who ends the container does not.
+func TestHeldUpStarts(t *testing.T) {
+	for name, end := range map[string]func(context.Context, container.Container) error{
+		"Stop":    func(ctx context.Context, c container.Container) error { return c.Stop(ctx, true) },
+		"Destroy": func(ctx context.Context, c container.Container) error { return c.Destroy(ctx) },
+	} {
+		b := open(t, runc.Options{})
+		c := create(t, b, withHelper(t))
+		ready := make(chan struct{}, 100)
+		_, err := c.Run(t.Context(), helperSpec("freeze"), container.IO{Stdout: signalWriter(ready)})
+		require.NoError(t, err)
+		<-ready
+		const starts = 40
+		var started sync.WaitGroup
+		for range starts {
+			started.Go(func() {
+				if _, err := c.Run(context.Background(), shell("sleep 1000"), container.IO{}); err != nil {
+					assert.ErrorIs(t, err, container.ErrStopped)
+				}
+			})
+		}
+		require.Eventually(t, func() bool {
+			u, err := c.Usage(t.Context())
+			return err == nil && u.Processes > starts
+		}, 20*time.Second, 5*time.Millisecond, "all are there, most of them stopped")
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		require.NoError(t, end(ctx, c), name)
+		started.Wait()
+	}
+}

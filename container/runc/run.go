@@ -41,6 +41,8 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	if err != nil {
 		return nil, err
 	}
+	ctx, done := within(ctx, c.starts)
+	defer done()
 	theirs, err := p.connect(pio)
 	if err == nil {
 		err = c.client.Start(ctx, p.id, start, theirs)
@@ -52,7 +54,11 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	}
 	if err != nil {
 		p.abandon()
-		return nil, c.startError(err, errors.Join(err, c.status.Fail(p.id)))
+		err = c.startError(err, errors.Join(err, c.status.Fail(p.id)))
+		if refused := context.Cause(c.starts); refused != nil && ctx.Err() != nil {
+			err = refused
+		}
+		return nil, err
 	}
 	c.mu.Lock()
 	c.procs[p.id] = p

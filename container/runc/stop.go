@@ -53,6 +53,7 @@ func (c *box) Stop(ctx context.Context, kill bool) error {
 // end stops the container if it is not yet, and returns the work that ends its processes: with kill, at once. A container
 // that was active is given the event, if there is one.
 func (c *box) end(kill bool, event string) *ending {
+	c.refuse(container.ErrStopped)
 	c.gate.Lock()
 	defer c.gate.Unlock()
 	c.mu.Lock()
@@ -174,6 +175,7 @@ func (c *box) settle() {
 func (c *box) letGo() {
 	close(c.left)
 	c.cancel(ErrClosed)
+	c.refuse(ErrClosed)
 	c.unwatch()
 	c.init.close()
 	c.mu.Lock()
