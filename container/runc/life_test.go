@@ -370,3 +370,13 @@ func TestHeldUpStarts(t *testing.T) {
 		started.Wait()
 	}
 }
+
+// TestHandlesLikeOptions takes handles that a program could take for something else.
+func TestHandlesLikeOptions(t *testing.T) {
+	b := open(t, runc.Options{})
+	for _, handle := range []string{"-x", "--help", "--", "-", "_"} {
+		c := create(t, b, container.Spec{Handle: handle})
+		assert.Equal(t, handle+"\n", output(t, c, shell("cat /etc/hostname")))
+		require.NoError(t, c.Destroy(t.Context()))
+	}
+}
