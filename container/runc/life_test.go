@@ -380,3 +380,20 @@ func TestHandlesLikeOptions(t *testing.T) {
 		require.NoError(t, c.Destroy(t.Context()))
 	}
 }
+
+// TestStreamsByName opens the streams of a process by their names, as programs do that log to files only.
+func TestStreamsByName(t *testing.T) {
+	b := open(t, runc.Options{})
+	c := create(t, b, container.Spec{})
+	for _, user := range []string{container.AppUser, "root"} {
+		spec := shell("cat /dev/stdin >/dev/stdout; echo err >/dev/stderr")
+		spec.User = user
+		var stdout, stderr syncBuffer
+		p, err := c.Run(t.Context(), spec, container.IO{Stdin: strings.NewReader("in\n"), Stdout: &stdout, Stderr: &stderr})
+		require.NoError(t, err)
+		status, err := p.Wait(t.Context())
+		require.NoError(t, err)
+		assert.Zero(t, status, user)
+		assert.Equal(t, "in\nerr\n", stdout.String()+stderr.String(), user)
+	}
+}

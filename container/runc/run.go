@@ -45,6 +45,9 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	defer done()
 	theirs, err := p.connect(pio)
 	if err == nil {
+		err = giveAway(theirs, start)
+	}
+	if err == nil {
 		err = c.client.Start(ctx, p.id, start, theirs)
 	}
 	for n, f := range theirs {
@@ -172,6 +175,19 @@ func (p *process) connect(pio container.IO) (theirs [3]*os.File, err error) {
 		p.errOut, theirs[2], err = makeStream(p.box.streamPath(p.id, "err"), pio.Stderr)
 	}
 	return theirs, err
+}
+
+// giveAway makes the streams the user's, who may then open them by a name: /dev/stdout, for example.
+func giveAway(streams [3]*os.File, to supervisor.Process) error {
+	for _, f := range streams {
+		if f == nil {
+			continue
+		}
+		if err := f.Chown(to.UID, to.GID); err != nil {
+			return fmt.Errorf("give the streams to the user: %w", err)
+		}
+	}
+	return nil
 }
 
 func setBlocking(f *os.File) error {
