@@ -3,6 +3,7 @@ package runc_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
 )
@@ -29,7 +31,7 @@ func helper() {
 		return
 	}
 	name, arg, _ := strings.Cut(command, " ")
-	err := map[string]func(string) error{"dial": dial, "serve": serve, "fill": fill, "freeze": freeze}[name](arg)
+	err := map[string]func(string) error{"dial": dial, "serve": serve, "fill": fill, "freeze": freeze, "send-out": sendOut}[name](arg)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -194,4 +196,19 @@ func freeze(string) error {
 	for {
 		_ = syscall.Kill(-1, syscall.SIGSTOP) // there may be none but this one
 	}
+}
+
+// sendOut sends a datagram by way of the interface to the outside, whatever the address.
+func sendOut(address string) error {
+	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		return errors.Join(raw.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), "eth0") }), err)
+	}}
+	conn, err := d.Dial("udp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Write([]byte("a datagram"))
+	return err
 }

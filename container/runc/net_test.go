@@ -192,6 +192,45 @@ func TestEgress(t *testing.T) {
 	output(t, create(t, allow, withHelper(t)), helperSpec("dial "+ip+":7000"))
 }
 
+// TestHostIsNameServer lets containers ask a name server that is an address of the host, and nothing else there.
+func TestHostIsNameServer(t *testing.T) {
+	external := externalAddress(t)
+	b := open(t, runc.Options{Network: runc.NetworkOptions{DNS: []string{external}}})
+	c := create(t, b, withHelper(t))
+	assert.Equal(t, "the host", output(t, c, helperSpec("dial "+hostServer(t, external+":53"))))
+	refused(t, c, hostServer(t, external+":0"), "another port")
+}
+
+// TestHostLoopback sends to the loopback of the host by way of the interface to it, which takes no privilege.
+func TestHostLoopback(t *testing.T) {
+	b := open(t, runc.Options{Network: runc.NetworkOptions{AllowHost: true}})
+	c := create(t, b, withHelper(t))
+	theirs, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer theirs.Close()
+	ours, err := net.ListenPacket("udp4", "0.0.0.0:0")
+	require.NoError(t, err)
+	defer ours.Close()
+	info, err := c.Info(t.Context())
+	require.NoError(t, err)
+	host := netip.MustParseAddr(info.ContainerIP).Prev()
+	output(t, c, helperSpec("send-out "+theirs.LocalAddr().String()))
+	_, port, err := net.SplitHostPort(ours.LocalAddr().String())
+	require.NoError(t, err)
+	output(t, c, helperSpec("send-out "+net.JoinHostPort(host.String(), port)))
+	buf := make([]byte, 100)
+	require.NoError(t, ours.SetReadDeadline(time.Now().Add(20*time.Second)))
+	n, _, err := ours.ReadFrom(buf)
+	require.NoError(t, err, "to other addresses it may")
+	assert.Equal(t, "a datagram", string(buf[:n]))
+	// They took the same way, so that to the loopback would be there before the next one.
+	_, err = ours.WriteTo([]byte("of the host"), theirs.LocalAddr())
+	require.NoError(t, err)
+	n, _, err = theirs.ReadFrom(buf)
+	require.NoError(t, err)
+	assert.Equal(t, "of the host", string(buf[:n]))
+}
+
 func TestAllowHost(t *testing.T) {
 	external := externalAddress(t)
 	b := open(t, runc.Options{Network: runc.NetworkOptions{AllowHost: true}})

@@ -117,6 +117,15 @@ func (n *Network) filter(conn *nftables.Conn) {
 	rule(forward, n.to(), refuse())
 
 	rule(input, n.from(), established(), accept())
+	// A socket that is bound to its interface sends to the loopback of the host, too, without any privilege.
+	first, last := bounds(loopback)
+	rule(input, n.from(), destination(first, last), refuse())
+	for _, server := range n.cfg.DNS { // which may be an address of the host
+		for _, number := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
+			rule(input, n.from(), protocol(number), destination(server, server),
+				field(expr.PayloadBaseTransportHeader, 2, 2), []expr.Any{is(port(53))}, accept())
+		}
+	}
 	if n.cfg.HostDNS {
 		for _, number := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
 			rule(input, n.from(), protocol(number), field(expr.PayloadBaseTransportHeader, 2, 2), []expr.Any{is(port(53))}, accept())
@@ -126,6 +135,8 @@ func (n *Network) filter(conn *nftables.Conn) {
 		rule(input, n.from(), refuse())
 	}
 }
+
+var loopback = netip.MustParsePrefix("127.0.0.0/8")
 
 // translate makes the chains that translate addresses.
 func (n *Network) translate(conn *nftables.Conn) {
@@ -159,7 +170,6 @@ func (n *Network) translate(conn *nftables.Conn) {
 	}
 	post := chain("postrouting", nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
 	masquerade := []expr.Any{&expr.Masq{}}
-	loopback := netip.MustParsePrefix("127.0.0.0/8")
 	for _, match := range [][]expr.Any{
 		slices.Concat(source(n.cfg.Pool), n.notTo()),
 		slices.Concat(source(loopback), n.to()), // else the answer would stay in the container
