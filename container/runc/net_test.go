@@ -121,7 +121,7 @@ func TestNothingIsReached(t *testing.T) {
 // beyond connects this machine to another one, whose address it returns, by a network that is not the containers'.
 func beyond(t testing.TB, port string) string {
 	t.Helper()
-	const here, there, name = "198.51.100.1/30", "198.51.100.2/30", "runctest-out"
+	const name = "runctest-out"
 	ns, err := netns.GetFromPid(outside(t, ":"+port))
 	require.NoError(t, err)
 	defer ns.Close()
@@ -134,15 +134,17 @@ func beyond(t testing.TB, port string) string {
 	pair.PeerName, pair.PeerNamespace = "out0", netlink.NsFd(ns)
 	require.NoError(t, netlink.LinkAdd(pair))
 	t.Cleanup(func() { _ = netlink.LinkDel(pair) }) // it may be gone with the namespace
-	addr, err := netlink.ParseAddr(here)
-	require.NoError(t, err)
-	require.NoError(t, netlink.AddrAdd(pair, addr))
-	require.NoError(t, netlink.LinkSetUp(pair))
 	peer, err := handle.LinkByName("out0")
 	require.NoError(t, err)
-	addr, err = netlink.ParseAddr(there)
-	require.NoError(t, err)
-	require.NoError(t, handle.AddrAdd(peer, addr))
+	for here, there := range map[string]string{"198.51.100.1/30": "198.51.100.2/30", "169.254.77.1/30": "169.254.77.2/30"} {
+		addr, err := netlink.ParseAddr(here)
+		require.NoError(t, err)
+		require.NoError(t, netlink.AddrAdd(pair, addr))
+		addr, err = netlink.ParseAddr(there)
+		require.NoError(t, err)
+		require.NoError(t, handle.AddrAdd(peer, addr))
+	}
+	require.NoError(t, netlink.LinkSetUp(pair))
 	require.NoError(t, handle.LinkSetUp(peer))
 	return "198.51.100.2"
 }
@@ -190,6 +192,30 @@ func TestEgress(t *testing.T) {
 
 	allow := open(t, runc.Options{Network: runc.NetworkOptions{Allow: []string{"198.51.100.0/30"}}})
 	output(t, create(t, allow, withHelper(t)), helperSpec("dial "+ip+":7000"))
+}
+
+// TestLinkLocal keeps the neighbourhood of the machine from containers that may go everywhere, until a rule names it.
+func TestLinkLocal(t *testing.T) {
+	requirements(t)
+	ip := beyond(t, "7000")
+	const local = "169.254.77.2"
+	b := open(t, runc.Options{Network: runc.NetworkOptions{Allow: []string{"0.0.0.0/0"}}})
+	c := create(t, b, withHelper(t))
+	for _, everywhere := range []container.EgressRule{
+		{Protocol: container.TCP},
+		{Protocol: container.TCP, Network: "0.0.0.0/0", Ports: "7000"},
+		{Protocol: container.AllProtocols},
+		{Protocol: container.AllProtocols, Network: "169.0.0.0/8"},
+		{Protocol: container.AllProtocols, Network: "169.254.0.0-170.0.0.0"},
+	} {
+		require.NoError(t, c.NetOut(t.Context(), everywhere))
+		refused(t, c, local+":7000", "the neighbourhood")
+		output(t, c, helperSpec("dial "+ip+":7000"))
+	}
+	require.NoError(t, c.NetOut(t.Context(), container.EgressRule{Protocol: container.TCP, Network: local}))
+	output(t, c, helperSpec("dial "+local+":7000"))
+	named := open(t, runc.Options{Network: runc.NetworkOptions{Allow: []string{"169.254.77.0/30"}}})
+	output(t, create(t, named, withHelper(t)), helperSpec("dial "+local+":7000"))
 }
 
 // TestHostIsNameServer lets containers ask a name server that is an address of the host, and nothing else there.

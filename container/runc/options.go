@@ -95,7 +95,9 @@ type NetworkOptions struct {
 	// MTU of the containers' interfaces, in bytes. Default that of the host's default route.
 	MTU int
 
-	// Allow are IPv4 networks (CIDR) that every container may reach, without NetOut: all with "0.0.0.0/0". Default none.
+	// Allow are IPv4 networks (CIDR) that every container may reach, without NetOut: all with "0.0.0.0/0". Default none. As
+	// in rules of NetOut, link-local addresses (169.254.0.0/16), at which clouds keep the credentials of the machine, are
+	// in none but those that lie in that network.
 	Allow []string
 
 	// DNS are the name servers of containers, IPv4 addresses, which they may always ask. Default those of the host, as

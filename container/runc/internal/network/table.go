@@ -205,10 +205,10 @@ func (n *Network) Add(index int) error {
 func (n *Network) add(conn *nftables.Conn, index int) error {
 	chain := conn.AddChain(n.chain(index))
 	rule := func(exprs []expr.Any) { conn.AddRule(&nftables.Rule{Table: n.table(), Chain: chain, Exprs: exprs}) }
-	pass := []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}
 	for _, p := range n.cfg.Allow {
-		first, last := bounds(p)
-		rule(append(destination(first, last), pass...))
+		t := target{EgressRule: container.EgressRule{Protocol: container.AllProtocols}}
+		t.first, t.last = bounds(p)
+		rule(t.expressions(""))
 	}
 	for _, server := range n.cfg.DNS {
 		for _, p := range []container.Protocol{container.UDP, container.TCP} {
