@@ -12,8 +12,11 @@ import (
 	"net/netip"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/rootfs"
@@ -122,7 +125,9 @@ func (c *box) makeFiles(ctx context.Context, base string) (err error) {
 	}
 	layer.Hosts = fmt.Sprintf("127.0.0.1 localhost\n%s %s\n", own, c.hostname())
 	if base == "/" {
-		layer.Hidden = c.b.hidden()
+		if layer.Hidden, err = c.b.hidden(); err != nil {
+			return err
+		}
 	}
 	if err := layer.Fill(); err != nil {
 		return err
@@ -130,8 +135,23 @@ func (c *box) makeFiles(ctx context.Context, base string) (err error) {
 	return rootfs.Mount(base, c.dir)
 }
 
-// hidden are the paths of the host's root that containers do not see.
-func (b *Backend) hidden() []string {
+// hidden are the paths of the host's root that containers do not see, without links: those would be seen as what they lead
+// to. What is not there need not be hidden.
+func (b *Backend) hidden() ([]string, error) {
+	var paths []string
+	for _, p := range b.hide() {
+		real, err := filepath.EvalSymlinks(p)
+		switch {
+		case err == nil:
+			paths = append(paths, real)
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR):
+			return nil, fmt.Errorf("hide %s: %w", p, err)
+		}
+	}
+	return paths, nil
+}
+
+func (b *Backend) hide() []string {
 	return append([]string{
 		"/boot", "/lost+found", "/media", "/mnt", "/srv",
 		"/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/ssh", "/etc/ssl/private", "/etc/sudoers",

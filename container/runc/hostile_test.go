@@ -91,6 +91,24 @@ func TestReadsAndWritesOutside(t *testing.T) {
 	assert.Equal(t, "the secret\n", output(t, neighbour, shell("cat secret")), "the neighbour has what it had")
 }
 
+// TestHiddenByLink hides what is named by way of links, which lead the container there too.
+func TestHiddenByLink(t *testing.T) {
+	secret := secretFile(t)
+	links, err := os.MkdirTemp("/var/lib", "runc-test-")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(links) })
+	require.NoError(t, os.Chmod(links, 0o755))
+	require.NoError(t, os.Symlink(filepath.Dir(secret), filepath.Join(links, "dir")))
+	for _, hide := range []string{"dir", "dir/secret"} {
+		b := open(t, runc.Options{Hide: []string{filepath.Join(links, hide), "/does/not/exist", secret + "/below a file"}})
+		c := create(t, b, container.Spec{})
+		out, status := run(t, c, shell("cat "+secret+" "+filepath.Join(links, "dir/secret")))
+		assert.NotContains(t, out, "the secret", hide)
+		assert.NotZero(t, status)
+		shut(t, b)
+	}
+}
+
 // TestIdentity looks at what processes are.
 func TestIdentity(t *testing.T) {
 	b := open(t, runc.Options{})

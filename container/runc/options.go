@@ -49,7 +49,8 @@ type Options struct {
 	RootFS string
 
 	// Hide are paths that containers do not see of a base that is "/", besides those that hold secrets on an ordinary
-	// system: the homes, /etc/shadow, /etc/ssh, /run, /srv, /mnt, /media, the depot, and others. They must be absolute.
+	// system: the homes, /etc/shadow, /etc/ssh, /run, /srv, /mnt, /media, the depot, and others. They must be absolute;
+	// where they are links, or links are on the way, what they lead to is hidden.
 	Hide []string
 
 	// Disk is where the files stand that containers write. Default DiskLoop where it works, else DiskDirectory.
