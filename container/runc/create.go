@@ -3,8 +3,6 @@ package runc
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,14 +24,26 @@ import (
 // Create makes a container. Spec.RootFS is a directory or a tarball on the host. Bind mounts are what stands at their
 // source when the container is made, without what is mounted below it; their source must exist.
 func (b *Backend) Create(ctx context.Context, spec container.Spec) (container.Container, error) {
-	if spec.Handle == "" {
-		spec.Handle = newHandle()
+	drawn := spec.Handle == ""
+	for {
+		if drawn {
+			var err error
+			if spec.Handle, err = b.depot.handles.draw(); errors.Is(err, fs.ErrClosed) {
+				err = ErrClosed
+			}
+			if err != nil {
+				return nil, fmt.Errorf("create container: %w", err)
+			}
+		}
+		c, err := b.create(ctx, spec)
+		if drawn && errors.Is(err, container.ErrExists) {
+			continue // someone chose it
+		}
+		if err != nil {
+			return nil, fmt.Errorf("create container %q: %w", spec.Handle, err)
+		}
+		return c, nil
 	}
-	c, err := b.create(ctx, spec)
-	if err != nil {
-		return nil, fmt.Errorf("create container %q: %w", spec.Handle, err)
-	}
-	return c, nil
 }
 
 func (b *Backend) create(ctx context.Context, spec container.Spec) (*box, error) {
@@ -214,19 +224,6 @@ func (b *Backend) forget(c *box) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.boxes, c.handle)
-}
-
-// newHandle draws a handle of the form that Warden gives: 11 characters 0-9 and a-v.
-func newHandle() string {
-	random := make([]byte, 8)
-	_, _ = rand.Read(random) // never fails
-	return strings.ToLower(base32.HexEncoding.EncodeToString(random))[:11]
-}
-
-func validHandle(handle string) bool {
-	return handle != "" && len(handle) <= 64 && !strings.ContainsFunc(handle, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	})
 }
 
 // checkMounts returns the bind mounts with their destinations filled in and cleaned.

@@ -27,6 +27,8 @@ type depot struct {
 	mark string // eight hexadecimal digits that stand for it on this machine
 	root *os.Root
 	lock *os.File
+
+	handles handles // in the lock, whose content nothing else needs
 }
 
 // openDepot opens and locks a depot, and makes it if need be.
@@ -62,6 +64,10 @@ func openDepot(dir string) (_ *depot, err error) {
 		return nil, ErrDepotInUse
 	}
 	if err != nil {
+		return nil, err
+	}
+	d.handles.file = d.lock
+	if err := d.handles.read(); err != nil {
 		return nil, err
 	}
 	if d.mark, err = markOf(d.dir); err != nil {
