@@ -41,6 +41,8 @@ type box struct {
 	ended  chan struct{} // closed when no process is left, nor will be
 	left   chan struct{} // closed when we let go of it
 
+	leaving sync.Once
+
 	// gate is held for reading while a process is started, and for writing to stop the container: so what ends the
 	// processes misses none. It is taken before mu. A start that lasts is ended by refuse first: processes of the container
 	// can hold up others of their user, by stopping them before they have become their program.

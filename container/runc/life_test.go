@@ -397,3 +397,31 @@ func TestStreamsByName(t *testing.T) {
 		assert.Equal(t, "in\nerr\n", stdout.String()+stderr.String(), user)
 	}
 }
+
+// heldWriter takes what is written once it is closed.
+type heldWriter chan struct{}
+
+func (w heldWriter) Write(p []byte) (int, error) {
+	<-w
+	return len(p), nil
+}
+
+// TestLeaveAgain leaves once more when the first time a writer held it up.
+func TestLeaveAgain(t *testing.T) {
+	depot := depotDir(t)
+	b := open(t, runc.Options{Depot: depot})
+	c := create(t, b, container.Spec{})
+	out := make(heldWriter)
+	p, err := c.Run(t.Context(), shell("echo x"), container.IO{Stdout: out})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err = p.Wait(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, b.Leave(ctx), context.DeadlineExceeded)
+	close(out)
+	require.NoError(t, b.Leave(t.Context()))
+	open(t, runc.Options{Depot: depot}) // which ends the container
+}

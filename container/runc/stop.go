@@ -171,8 +171,10 @@ func (c *box) settle() {
 	}
 }
 
-// letGo ends all that goes on here about the container, which lives on.
-func (c *box) letGo() {
+// letGo ends all that goes on here about the container, which lives on. Only the first call does anything.
+func (c *box) letGo() { c.leaving.Do(c.letGoOnce) }
+
+func (c *box) letGoOnce() {
 	close(c.left)
 	c.cancel(ErrClosed)
 	c.refuse(ErrClosed)
