@@ -2,6 +2,7 @@ package runc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/deakit/deakit/container"
@@ -57,7 +58,7 @@ func (c *box) netIn(ctx context.Context, hostPort, containerPort uint16) (none c
 	if err != nil {
 		c.ports = c.ports[:len(c.ports)-1]
 		port.Release()
-		return none, err
+		return none, errors.Join(err, c.save())
 	}
 	return port.mapping(), nil
 }
@@ -90,6 +91,7 @@ func (c *box) netOut(ctx context.Context, rule container.EgressRule) error {
 	}
 	if err != nil {
 		c.egress = c.egress[:len(c.egress)-1]
+		err = errors.Join(err, c.save()) // a successor must not allow it either
 	}
 	return err
 }

@@ -4,7 +4,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -345,4 +347,33 @@ func TestOwnRulesOnly(t *testing.T) {
 	out, err := exec.Command(nft, "list", "tables").Output()
 	require.NoError(t, err)
 	assert.Equal(t, "table inet "+foreign+"\n", string(out))
+}
+
+// TestRulesTakenAway lets somebody remove the table: what fails then is not done later either, and Destroy and Create go
+// on working.
+func TestRulesTakenAway(t *testing.T) {
+	requirements(t)
+	nft := needs.Tool(t, "nft", "nftables")
+	depot := depotDir(t)
+	b := open(t, runc.Options{Depot: depot})
+	c := create(t, b, container.Spec{Handle: "poor"})
+	mark, err := runc.MarkOf(depot)
+	require.NoError(t, err)
+	require.NoError(t, exec.Command(nft, "delete", "table", "inet", "deakit_"+mark).Run())
+	_, err = c.NetIn(t.Context(), 0, 8080)
+	require.Error(t, err)
+	require.Error(t, c.NetOut(t.Context(), container.EgressRule{Protocol: container.AllProtocols}))
+	info, err := c.Info(t.Context())
+	require.NoError(t, err)
+	record, err := os.ReadFile(filepath.Join(info.Path, "container.json"))
+	require.NoError(t, err)
+	assert.NotContains(t, string(record), `"ports"`)
+	assert.NotContains(t, string(record), `"egress"`)
+
+	require.NoError(t, b.Leave(t.Context()))
+	b = open(t, runc.Options{Depot: depot})
+	c, err = b.Lookup(t.Context(), "poor")
+	require.NoError(t, err)
+	_, err = c.NetIn(t.Context(), 0, 8080)
+	require.NoError(t, err)
 }

@@ -204,6 +204,7 @@ func (n *Network) Add(index int) error {
 
 func (n *Network) add(conn *nftables.Conn, index int) error {
 	chain := conn.AddChain(n.chain(index))
+	conn.FlushChain(chain) // whatever was left of another container
 	rule := func(exprs []expr.Any) { conn.AddRule(&nftables.Rule{Table: n.table(), Chain: chain, Exprs: exprs}) }
 	for _, p := range n.cfg.Allow {
 		t := target{EgressRule: container.EgressRule{Protocol: container.AllProtocols}}
@@ -280,6 +281,9 @@ func (n *Network) allow(conn *nftables.Conn, index int, rule container.EgressRul
 func (n *Network) MapPort(index int, m container.PortMapping) error {
 	err := n.change(func(conn *nftables.Conn) error { return n.mapPort(conn, index, m) })
 	if err != nil {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.ports, m.HostPort) // else Remove would look for it
 		return fmt.Errorf("map port %d: %w", m.HostPort, err)
 	}
 	return nil
