@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -56,7 +57,7 @@ func (c *box) openRoot(p string) (*os.File, string, error) {
 		}
 		root.Close()
 	}
-	for _, m := range c.mounts {
+	for _, m := range slices.Backward(c.mounts) { // later ones cover earlier ones
 		if p != m.Dst && !strings.HasPrefix(p, m.Dst+"/") {
 			continue
 		}

@@ -1,10 +1,12 @@
 package runc_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -424,4 +426,28 @@ func TestLeaveAgain(t *testing.T) {
 	close(out)
 	require.NoError(t, b.Leave(t.Context()))
 	open(t, runc.Options{Depot: depot}) // which ends the container
+}
+
+// TestNestedMounts finds the same files in mounts below mounts while processes are there and when they are gone.
+func TestNestedMounts(t *testing.T) {
+	outer, inner := t.TempDir(), t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(outer, "in"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(outer, "in/file"), []byte("outer"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(inner, "file"), []byte("inner"), 0o644))
+	b := open(t, runc.Options{})
+	c := create(t, b, container.Spec{BindMounts: []container.BindMount{{Src: outer, Dst: "/m"}, {Src: inner, Dst: "/m/in"}}})
+	read := func() string {
+		stream, err := c.StreamOut(t.Context(), "/m/in/file")
+		require.NoError(t, err)
+		defer stream.Close()
+		archive := tar.NewReader(stream)
+		_, err = archive.Next()
+		require.NoError(t, err)
+		content, err := io.ReadAll(archive)
+		require.NoError(t, err)
+		return string(content)
+	}
+	assert.Equal(t, "inner", read())
+	require.NoError(t, c.Stop(t.Context(), true))
+	assert.Equal(t, "inner", read())
 }
