@@ -31,7 +31,7 @@ func helper() {
 		return
 	}
 	name, arg, _ := strings.Cut(command, " ")
-	err := map[string]func(string) error{"dial": dial, "serve": serve, "fill": fill, "freeze": freeze, "send-out": sendOut}[name](arg)
+	err := map[string]func(string) error{"dial": dial, "serve": serve, "fill": fill, "freeze": freeze, "send-out": sendOut, "terminals": terminals}[name](arg)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -211,4 +211,14 @@ func sendOut(address string) error {
 	defer conn.Close()
 	_, err = conn.Write([]byte("a datagram"))
 	return err
+}
+
+// terminals opens pseudo terminals until there are no more, and prints how many that were, and why.
+func terminals(string) error {
+	for count := 0; ; count++ {
+		if _, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+			fmt.Print(count, " ", err)
+			return nil
+		}
+	}
 }

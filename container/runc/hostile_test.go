@@ -59,6 +59,7 @@ func TestReadsAndWritesOutside(t *testing.T) {
 		"the machine's switch":        "echo h >/proc/sysrq-trigger && echo the secret",
 		"a device of the host":        "mknod /tmp/d b 254 0 && head -c 1 /tmp/d && echo the secret",
 		"memory of the machine":       "head -c 1 /proc/kcore | grep -q . && echo the secret",
+		"names of neighbours":         "cat /sys/block/loop*/loop/backing_file | grep neighbour && echo the secret",
 		"control groups":              "mkdir -p /tmp/cg; mount -t cgroup -o memory none /tmp/cg && echo the secret",
 		"the host's name":             "hostname evil && echo the secret",
 		"a setuid program":            "cp /bin/sh /tmp/sh$$ && chmod 4755 /tmp/sh$$ && mount -t tmpfs none /mnt && echo the secret",
@@ -176,6 +177,10 @@ func TestExhaustion(t *testing.T) {
 	require.NoError(t, c.SetLimits(t.Context(), container.Limits{DiskBytes: 1 << 20}))
 	_, status = run(t, c, shell("echo x >little; head -c 100000 /dev/zero >more2"))
 	assert.NotZero(t, status)
+
+	c = create(t, b, withHelper(t))
+	assert.Equal(t, "256 no space left on device", output(t, c, helperSpec("terminals")))
+	fine("all its terminals")
 
 	c = create(t, b, container.Spec{Limits: container.Limits{MemoryBytes: 64 << 20}})
 	_, status = run(t, c, shell("head -c 1000000000 /dev/zero | tail | wc -c"))
