@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,7 +32,9 @@ func helper() {
 		return
 	}
 	name, arg, _ := strings.Cut(command, " ")
-	err := map[string]func(string) error{"dial": dial, "serve": serve, "fill": fill, "freeze": freeze, "send-out": sendOut, "terminals": terminals}[name](arg)
+	err := map[string]func(string) error{
+		"dial": dial, "serve": serve, "fill": fill, "freeze": freeze, "send-out": sendOut, "terminals": terminals, "buffers": buffers,
+	}[name](arg)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -221,4 +224,40 @@ func terminals(string) error {
 			return nil
 		}
 	}
+}
+
+// buffers fills the buffers of many connections, of which nobody reads, and prints how many bytes are in them.
+func buffers(string) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	held, data := 0, make([]byte, 64<<10)
+	var kept []net.Conn
+	for range 450 {
+		out, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			return err
+		}
+		in, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		kept = append(kept, in, out)
+		raw, err := out.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			return err
+		}
+		err = raw.Control(func(fd uintptr) {
+			for n := 0; n >= 0; held += max(n, 0) {
+				n, _ = syscall.Write(int(fd), data) // it does not block
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	fmt.Print(held)
+	runtime.KeepAlive(kept)
+	return nil
 }

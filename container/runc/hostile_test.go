@@ -182,6 +182,15 @@ func TestExhaustion(t *testing.T) {
 	assert.Equal(t, "256 no space left on device", output(t, c, helperSpec("terminals")))
 	fine("all its terminals")
 
+	spec := withHelper(t)
+	spec.Limits.MemoryBytes = 64 << 20
+	c = create(t, b, spec)
+	var held int64
+	_, err = fmt.Sscan(output(t, c, helperSpec("buffers")), &held)
+	require.NoError(t, err)
+	assert.Less(t, held, int64(96<<20), "memory for sockets is counted too")
+	fine("full buffers of sockets")
+
 	c = create(t, b, container.Spec{Limits: container.Limits{MemoryBytes: 64 << 20}})
 	_, status = run(t, c, shell("head -c 1000000000 /dev/zero | tail | wc -c"))
 	assert.Eventually(t, func() bool {
@@ -191,11 +200,11 @@ func TestExhaustion(t *testing.T) {
 	fine("a full memory")
 
 	c = create(t, b, container.Spec{})
-	spec := shell("i=0; while [ $i -lt 100 ]; do sleep 1000 >/dev/null 2>&1 & i=$((i+1)); done; wait")
+	many := shell("i=0; while [ $i -lt 100 ]; do sleep 1000 >/dev/null 2>&1 & i=$((i+1)); done; wait")
 	n := uint64(60)
-	spec.Rlimits.NProc = &n
+	many.Rlimits.NProc = &n
 	var text strings.Builder
-	p, err := c.Run(t.Context(), spec, container.IO{Stdout: &text, Stderr: &text})
+	p, err := c.Run(t.Context(), many, container.IO{Stdout: &text, Stderr: &text})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
