@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deakit/deakit/container"
 )
 
 // Names in a depot that are not of containers, whose handles begin with no dot.
@@ -41,6 +43,9 @@ func openDepot(dir string) (_ *depot, err error) {
 		return nil, err
 	}
 	if d.dir, err = filepath.EvalSymlinks(d.dir); err != nil {
+		return nil, err
+	}
+	if err := checkOwner(d.dir); err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(d.dir)
@@ -75,6 +80,21 @@ func openDepot(dir string) (_ *depot, err error) {
 	}
 	d.root, err = os.OpenRoot(d.dir)
 	return d, err
+}
+
+// checkOwner refuses a directory that others can change: they could put links where we mount, or other containers' files.
+func checkOwner(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return err
+	}
+	switch {
+	case int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("it belongs to user %d, who could change it: chown it: %w", st.Uid, container.ErrInvalid)
+	case st.Mode&0o002 != 0, st.Mode&0o020 != 0 && int(st.Gid) != os.Getegid():
+		return fmt.Errorf("others may write to it (mode %#o): chmod go-w: %w", st.Mode&0o7777, container.ErrInvalid)
+	}
+	return nil
 }
 
 // markOf returns what stands for a directory. The name alone could mean one in another mount namespace, the inode alone

@@ -23,7 +23,8 @@ const (
 	// DiskLoop: each in a file system of its own, in a sparse file. Disk limits are enforced, those of inodes if they are
 	// given when the container is made. It needs loop devices and the program mkfs.ext4.
 	DiskLoop = rootfs.DiskLoop
-	// DiskMemory: in memory, which counts for the memory limit of the container. Disk limits are enforced.
+	// DiskMemory: in memory, which counts for the memory limit of the container, but for what StreamIn writes, which
+	// counts for this process. Disk limits are enforced.
 	DiskMemory = rootfs.DiskMemory
 )
 
@@ -34,7 +35,8 @@ type PortRange = hostport.Range
 type Options struct {
 	// Depot is the directory for the files of the containers, and for what is unpacked of tarballs. It is made if need be.
 	// It must be empty or have been a depot of this package before: what is in it is adopted or removed. It must stay at
-	// its path as long as there are containers, and programs must be allowed to run from it (no mount option noexec).
+	// its path as long as there are containers, and programs must be allowed to run from it (no mount option noexec). It
+	// must belong to this process's user, and nobody else may write to it.
 	Depot string
 
 	// Fresh ends and removes the containers that an earlier back end left in the depot, where New otherwise adopts

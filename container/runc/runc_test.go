@@ -2,6 +2,7 @@ package runc_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -114,6 +115,24 @@ func TestConformance(t *testing.T) {
 			return open(t, runc.Options{StopGrace: grace, Depot: dir})
 		},
 	})
+}
+
+// TestDepotOfOthers refuses directories in which others could do what they like.
+func TestDepotOfOthers(t *testing.T) {
+	requirements(t)
+	for name, spoil := range map[string]func(dir string) error{
+		"writable for all":            func(dir string) error { return os.Chmod(dir, 0o777|os.ModeSticky) },
+		"writable for a group":        func(dir string) error { return errors.Join(os.Chown(dir, -1, 4321), os.Chmod(dir, 0o775)) },
+		"of another user, as a whole": func(dir string) error { return os.Chown(dir, 4321, -1) },
+	} {
+		depot := depotDir(t)
+		require.NoError(t, spoil(depot))
+		_, err := runc.New(runc.Options{Depot: depot})
+		require.ErrorIs(t, err, container.ErrInvalid, name)
+		entries, err := os.ReadDir(depot)
+		require.NoError(t, err)
+		assert.Empty(t, entries, name)
+	}
 }
 
 // TestDrawnHandles draws handles that grow, so that none comes twice: after restarts, whatever the clock says, and though
