@@ -34,6 +34,7 @@ func helper() {
 	name, arg, _ := strings.Cut(command, " ")
 	err := map[string]func(string) error{
 		"dial": dial, "serve": serve, "fill": fill, "freeze": freeze, "send-out": sendOut, "terminals": terminals, "buffers": buffers,
+		"attempt": attempt,
 	}[name](arg)
 	if err != nil {
 		fmt.Println(err)
