@@ -2,7 +2,9 @@ package runc
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/moby/profiles/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -62,7 +64,7 @@ func (c *box) spec() *specs.Spec {
 			Capabilities: &specs.LinuxCapabilities{
 				Bounding: names, Effective: names, Permitted: names,
 			},
-			Rlimits: standardRlimits(),
+			Rlimits: standardRlimits(), OOMScoreAdj: oomScore("/proc/self/oom_score_adj"),
 		},
 		Mounts: standardMounts(),
 		Linux: &specs.Linux{
@@ -127,6 +129,18 @@ func standardRlimits() []specs.POSIXRlimit {
 		list = append(list, specs.POSIXRlimit{Type: "RLIMIT_NOFILE", Hard: files.Max, Soft: min(usual, files.Max)})
 	}
 	return list
+}
+
+// oomScore returns what processes get in place of what this process has, which is in a file: nothing if it is not negative.
+// A node that the kernel is to spare when memory is short must not hand that on, least of all that it is never ended (-1000):
+// a container could then not be ended either when it reaches its limit.
+func oomScore(file string) *int {
+	text, err := os.ReadFile(file)
+	if err != nil || !strings.HasPrefix(string(text), "-") {
+		return nil
+	}
+	usual := 0
+	return &usual
 }
 
 // hostname is the handle, as far as it fits.
