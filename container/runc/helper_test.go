@@ -34,7 +34,7 @@ func helper() {
 	name, arg, _ := strings.Cut(command, " ")
 	err := map[string]func(string) error{
 		"dial": dial, "serve": serve, "fill": fill, "freeze": freeze, "send-out": sendOut, "terminals": terminals, "buffers": buffers,
-		"attempt": attempt,
+		"attempt": attempt, "flood": flood,
 	}[name](arg)
 	if err != nil {
 		fmt.Println(err)
@@ -260,5 +260,22 @@ func buffers(string) error {
 	}
 	fmt.Print(held)
 	runtime.KeepAlive(kept)
+	return nil
+}
+
+// flood sends a datagram from each of many ports.
+func flood(address string) error {
+	for range 2000 {
+		conn, err := net.Dial("udp", address)
+		if err != nil {
+			return err
+		}
+		if _, err := conn.Write([]byte("x")); err != nil {
+			return err
+		}
+		if err := conn.Close(); err != nil {
+			return err
+		}
+	}
 	return nil
 }

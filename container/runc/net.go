@@ -64,7 +64,8 @@ func (c *box) netIn(ctx context.Context, hostPort, containerPort uint16) (none c
 }
 
 // NetOut allows traffic; to link-local addresses (169.254.0.0/16), by a rule for nothing else only. Where containers share
-// the host's network, rules are remembered only.
+// the host's network, rules are remembered only. What a rule logs are at most 10 connections in a second, after the first
+// 50, with the name of the interface in front.
 func (c *box) NetOut(ctx context.Context, rule container.EgressRule) error {
 	if err := c.netOut(ctx, rule); err != nil {
 		return fmt.Errorf("allow traffic out of container %s: %w", c.handle, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc"
@@ -376,4 +377,29 @@ func TestRulesTakenAway(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.NetIn(t.Context(), 0, 8080)
 	require.NoError(t, err)
+}
+
+// TestLoggedConnections lets a container make more connections than anybody wants to read about.
+func TestLoggedConnections(t *testing.T) {
+	requirements(t)
+	ip := beyond(t, "7000")
+	b := open(t, runc.Options{})
+	c := create(t, b, withHelper(t))
+	require.NoError(t, c.NetOut(t.Context(), container.EgressRule{Protocol: container.UDP, Network: ip, Log: true}))
+	before := loggedTo(t, ip)
+	output(t, c, helperSpec("flood "+ip+":9"))
+	logged := loggedTo(t, ip) - before
+	if logged == 0 {
+		needs.Skip(t, "this kernel does not log packets (nf_log_syslog)")
+	}
+	assert.Less(t, logged, 250)
+}
+
+// loggedTo counts the packets to an address in the kernel's log.
+func loggedTo(t testing.TB, ip string) int {
+	t.Helper()
+	buf := make([]byte, 1<<20)
+	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, buf)
+	require.NoError(t, err)
+	return strings.Count(string(buf[:n]), "DST="+ip+" ")
 }

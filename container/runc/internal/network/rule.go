@@ -113,7 +113,19 @@ func icmpNumber(n *int) (*int, error) {
 }
 
 // expressions returns what matches the packets that the rule allows, and lets them pass on to the next chain.
-func (t target) expressions(logPrefix string) []expr.Any {
+func (t target) expressions() []expr.Any {
+	return append(t.match(), &expr.Verdict{Kind: expr.VerdictReturn})
+}
+
+// log returns what writes new connections that the rule allows to the kernel's log, but not more in a second than that can
+// take: it is the container that makes them.
+func (t target) log(prefix string) []expr.Any {
+	return append(t.match(),
+		&expr.Limit{Type: expr.LimitTypePkts, Rate: 10, Unit: expr.LimitTimeSecond, Burst: 50},
+		&expr.Log{Key: 1 << unix.NFTA_LOG_PREFIX, Data: []byte(prefix)})
+}
+
+func (t target) match() []expr.Any {
 	var list []expr.Any
 	switch t.Protocol {
 	case container.TCP:
@@ -139,10 +151,7 @@ func (t target) expressions(logPrefix string) []expr.Any {
 			list = append(list, is([]byte{byte(*number)}))
 		}
 	}
-	if t.Log {
-		list = append(list, &expr.Log{Key: 1 << unix.NFTA_LOG_PREFIX, Data: []byte(logPrefix)})
-	}
-	return append(list, &expr.Verdict{Kind: expr.VerdictReturn})
+	return list
 }
 
 // linkLocal are addresses of machines that stand beside this one (RFC 3927), at which clouds keep what is meant for it

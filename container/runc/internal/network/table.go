@@ -209,12 +209,12 @@ func (n *Network) add(conn *nftables.Conn, index int) error {
 	for _, p := range n.cfg.Allow {
 		t := target{EgressRule: container.EgressRule{Protocol: container.AllProtocols}}
 		t.first, t.last = bounds(p)
-		rule(t.expressions(""))
+		rule(t.expressions())
 	}
 	for _, server := range n.cfg.DNS {
 		for _, p := range []container.Protocol{container.UDP, container.TCP} {
 			t := target{EgressRule: container.EgressRule{Protocol: p}, first: server, last: server, lowPort: 53, highPort: 53}
-			rule(t.expressions(""))
+			rule(t.expressions())
 		}
 	}
 	rule(refuse())
@@ -272,8 +272,13 @@ func (n *Network) allow(conn *nftables.Conn, index int, rule container.EgressRul
 	if err != nil {
 		return err
 	}
-	prefix := fmt.Sprintf("%s ", n.link(index))
-	conn.InsertRule(&nftables.Rule{Table: n.table(), Chain: n.chain(index), Exprs: t.expressions(prefix)})
+	insert := func(exprs []expr.Any) {
+		conn.InsertRule(&nftables.Rule{Table: n.table(), Chain: n.chain(index), Exprs: exprs})
+	}
+	insert(t.expressions())
+	if t.Log {
+		insert(t.log(n.link(index) + " "))
+	}
 	return nil
 }
 
