@@ -41,9 +41,14 @@ type box struct {
 	ended  chan struct{} // closed when no process is left, nor will be
 	left   chan struct{} // closed when we let go of it
 
+	leaving sync.Once
+
 	// gate is held for reading while a process is started, and for writing to stop the container: so what ends the
-	// processes misses none. It is taken before mu.
-	gate sync.RWMutex
+	// processes misses none. It is taken before mu. A start that lasts is ended by refuse first: processes of the container
+	// can hold up others of their user, by stopping them before they have become their program.
+	gate   sync.RWMutex
+	starts context.Context // ends when the container is being stopped
+	refuse context.CancelCauseFunc
 
 	mu      sync.Mutex
 	state   container.State
@@ -76,6 +81,7 @@ func (b *Backend) newBox(handle string) *box {
 	}
 	c.client = supervisor.NewClient(c.path(socketName))
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.starts, c.refuse = context.WithCancelCause(context.Background())
 	return c
 }
 

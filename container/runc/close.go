@@ -56,8 +56,8 @@ func (b *Backend) close(ctx context.Context) error {
 
 // Leave lets go of the containers, which live on, and gives the depot free: for a program that ends and will be started
 // again. Streams that were being copied end. It returns when all goroutines have ended, but for those that wait for a
-// caller's input. What is being stopped or destroyed at the moment, New goes on with. A further Leave or Close does
-// nothing.
+// caller's input; when ctx ends first, Leave may be called again. What is being stopped or destroyed at the moment, New goes
+// on with. Once it succeeded, a further Leave or Close does nothing.
 func (b *Backend) Leave(ctx context.Context) error {
 	b.closing.Lock()
 	defer b.closing.Unlock()

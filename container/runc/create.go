@@ -3,8 +3,6 @@ package runc
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,8 +10,11 @@ import (
 	"net/netip"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/rootfs"
@@ -23,14 +24,26 @@ import (
 // Create makes a container. Spec.RootFS is a directory or a tarball on the host. Bind mounts are what stands at their
 // source when the container is made, without what is mounted below it; their source must exist.
 func (b *Backend) Create(ctx context.Context, spec container.Spec) (container.Container, error) {
-	if spec.Handle == "" {
-		spec.Handle = newHandle()
+	drawn := spec.Handle == ""
+	for {
+		if drawn {
+			var err error
+			if spec.Handle, err = b.depot.handles.draw(); errors.Is(err, fs.ErrClosed) {
+				err = ErrClosed
+			}
+			if err != nil {
+				return nil, fmt.Errorf("create container: %w", err)
+			}
+		}
+		c, err := b.create(ctx, spec)
+		if drawn && errors.Is(err, container.ErrExists) {
+			continue // someone chose it
+		}
+		if err != nil {
+			return nil, fmt.Errorf("create container %q: %w", spec.Handle, err)
+		}
+		return c, nil
 	}
-	c, err := b.create(ctx, spec)
-	if err != nil {
-		return nil, fmt.Errorf("create container %q: %w", spec.Handle, err)
-	}
-	return c, nil
 }
 
 func (b *Backend) create(ctx context.Context, spec container.Spec) (*box, error) {
@@ -122,7 +135,9 @@ func (c *box) makeFiles(ctx context.Context, base string) (err error) {
 	}
 	layer.Hosts = fmt.Sprintf("127.0.0.1 localhost\n%s %s\n", own, c.hostname())
 	if base == "/" {
-		layer.Hidden = c.b.hidden()
+		if layer.Hidden, err = c.b.hidden(); err != nil {
+			return err
+		}
 	}
 	if err := layer.Fill(); err != nil {
 		return err
@@ -130,8 +145,23 @@ func (c *box) makeFiles(ctx context.Context, base string) (err error) {
 	return rootfs.Mount(base, c.dir)
 }
 
-// hidden are the paths of the host's root that containers do not see.
-func (b *Backend) hidden() []string {
+// hidden are the paths of the host's root that containers do not see, without links: those would be seen as what they lead
+// to. What is not there need not be hidden.
+func (b *Backend) hidden() ([]string, error) {
+	var paths []string
+	for _, p := range b.hide() {
+		real, err := filepath.EvalSymlinks(p)
+		switch {
+		case err == nil:
+			paths = append(paths, real)
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR):
+			return nil, fmt.Errorf("hide %s: %w", p, err)
+		}
+	}
+	return paths, nil
+}
+
+func (b *Backend) hide() []string {
 	return append([]string{
 		"/boot", "/lost+found", "/media", "/mnt", "/srv",
 		"/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/ssh", "/etc/ssl/private", "/etc/sudoers",
@@ -194,19 +224,6 @@ func (b *Backend) forget(c *box) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.boxes, c.handle)
-}
-
-// newHandle draws a handle of the form that Warden gives: 11 characters 0-9 and a-v.
-func newHandle() string {
-	random := make([]byte, 8)
-	_, _ = rand.Read(random) // never fails
-	return strings.ToLower(base32.HexEncoding.EncodeToString(random))[:11]
-}
-
-func validHandle(handle string) bool {
-	return handle != "" && len(handle) <= 64 && !strings.ContainsFunc(handle, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	})
 }
 
 // checkMounts returns the bind mounts with their destinations filled in and cleaned.

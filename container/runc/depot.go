@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deakit/deakit/container"
 )
 
 // Names in a depot that are not of containers, whose handles begin with no dot.
@@ -27,6 +29,8 @@ type depot struct {
 	mark string // eight hexadecimal digits that stand for it on this machine
 	root *os.Root
 	lock *os.File
+
+	handles handles // in the lock, whose content nothing else needs
 }
 
 // openDepot opens and locks a depot, and makes it if need be.
@@ -39,6 +43,9 @@ func openDepot(dir string) (_ *depot, err error) {
 		return nil, err
 	}
 	if d.dir, err = filepath.EvalSymlinks(d.dir); err != nil {
+		return nil, err
+	}
+	if err := checkOwner(d.dir); err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(d.dir)
@@ -64,11 +71,30 @@ func openDepot(dir string) (_ *depot, err error) {
 	if err != nil {
 		return nil, err
 	}
+	d.handles.file = d.lock
+	if err := d.handles.read(); err != nil {
+		return nil, err
+	}
 	if d.mark, err = markOf(d.dir); err != nil {
 		return nil, err
 	}
 	d.root, err = os.OpenRoot(d.dir)
 	return d, err
+}
+
+// checkOwner refuses a directory that others can change: they could put links where we mount, or other containers' files.
+func checkOwner(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return err
+	}
+	switch {
+	case int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("it belongs to user %d, who could change it: chown it: %w", st.Uid, container.ErrInvalid)
+	case st.Mode&0o002 != 0, st.Mode&0o020 != 0 && int(st.Gid) != os.Getegid():
+		return fmt.Errorf("others may write to it (mode %#o): chmod go-w: %w", st.Mode&0o7777, container.ErrInvalid)
+	}
+	return nil
 }
 
 // markOf returns what stands for a directory. The name alone could mean one in another mount namespace, the inode alone

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -56,7 +57,7 @@ func (c *box) openRoot(p string) (*os.File, string, error) {
 		}
 		root.Close()
 	}
-	for _, m := range c.mounts {
+	for _, m := range slices.Backward(c.mounts) { // later ones cover earlier ones
 		if p != m.Dst && !strings.HasPrefix(p, m.Dst+"/") {
 			continue
 		}
@@ -272,8 +273,13 @@ func (s *outStream) Close() error {
 
 // bound returns a context that ends with ctx and with the container. The caller calls done.
 func (c *box) bound(ctx context.Context) (bounded context.Context, done func()) {
+	return within(ctx, c.ctx)
+}
+
+// within returns a context that ends with ctx and with outer. The caller calls done.
+func within(ctx, outer context.Context) (bounded context.Context, done func()) {
 	bounded, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.ctx, func() { cancel(context.Cause(c.ctx)) })
+	stop := context.AfterFunc(outer, func() { cancel(context.Cause(outer)) })
 	return bounded, func() {
 		stop()
 		cancel(nil)

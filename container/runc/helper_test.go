@@ -3,16 +3,19 @@ package runc_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
 )
@@ -29,7 +32,10 @@ func helper() {
 		return
 	}
 	name, arg, _ := strings.Cut(command, " ")
-	err := map[string]func(string) error{"dial": dial, "serve": serve, "fill": fill}[name](arg)
+	err := map[string]func(string) error{
+		"dial": dial, "serve": serve, "fill": fill, "freeze": freeze, "send-out": sendOut, "terminals": terminals, "buffers": buffers,
+		"attempt": attempt, "flood": flood,
+	}[name](arg)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -186,4 +192,90 @@ func outside(t testing.TB, address string) (pid int) {
 	_, err = stdout.Read(make([]byte, 1))
 	require.NoError(t, err)
 	return cmd.Process.Pid
+}
+
+// freeze stops all processes of its user, again and again.
+func freeze(string) error {
+	fmt.Println("ready")
+	for {
+		_ = syscall.Kill(-1, syscall.SIGSTOP) // there may be none but this one
+	}
+}
+
+// sendOut sends a datagram by way of the interface to the outside, whatever the address.
+func sendOut(address string) error {
+	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		return errors.Join(raw.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), "eth0") }), err)
+	}}
+	conn, err := d.Dial("udp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Write([]byte("a datagram"))
+	return err
+}
+
+// terminals opens pseudo terminals until there are no more, and prints how many that were, and why.
+func terminals(string) error {
+	for count := 0; ; count++ {
+		if _, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+			fmt.Print(count, " ", err)
+			return nil
+		}
+	}
+}
+
+// buffers fills the buffers of many connections, of which nobody reads, and prints how many bytes are in them.
+func buffers(string) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	held, data := 0, make([]byte, 64<<10)
+	var kept []net.Conn
+	for range 450 {
+		out, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			return err
+		}
+		in, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		kept = append(kept, in, out)
+		raw, err := out.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			return err
+		}
+		err = raw.Control(func(fd uintptr) {
+			for n := 0; n >= 0; held += max(n, 0) {
+				n, _ = syscall.Write(int(fd), data) // it does not block
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	fmt.Print(held)
+	runtime.KeepAlive(kept)
+	return nil
+}
+
+// flood sends a datagram from each of many ports.
+func flood(address string) error {
+	for range 2000 {
+		conn, err := net.Dial("udp", address)
+		if err != nil {
+			return err
+		}
+		if _, err := conn.Write([]byte("x")); err != nil {
+			return err
+		}
+		if err := conn.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -59,6 +59,7 @@ func TestReadsAndWritesOutside(t *testing.T) {
 		"the machine's switch":        "echo h >/proc/sysrq-trigger && echo the secret",
 		"a device of the host":        "mknod /tmp/d b 254 0 && head -c 1 /tmp/d && echo the secret",
 		"memory of the machine":       "head -c 1 /proc/kcore | grep -q . && echo the secret",
+		"names of neighbours":         "cat /sys/block/loop*/loop/backing_file | grep neighbour && echo the secret",
 		"control groups":              "mkdir -p /tmp/cg; mount -t cgroup -o memory none /tmp/cg && echo the secret",
 		"the host's name":             "hostname evil && echo the secret",
 		"a setuid program":            "cp /bin/sh /tmp/sh$$ && chmod 4755 /tmp/sh$$ && mount -t tmpfs none /mnt && echo the secret",
@@ -89,6 +90,24 @@ func TestReadsAndWritesOutside(t *testing.T) {
 	assert.NotContains(t, string(passwd), "spoilt")
 	assert.FileExists(t, "/bin/true")
 	assert.Equal(t, "the secret\n", output(t, neighbour, shell("cat secret")), "the neighbour has what it had")
+}
+
+// TestHiddenByLink hides what is named by way of links, which lead the container there too.
+func TestHiddenByLink(t *testing.T) {
+	secret := secretFile(t)
+	links, err := os.MkdirTemp("/var/lib", "runc-test-")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(links) })
+	require.NoError(t, os.Chmod(links, 0o755))
+	require.NoError(t, os.Symlink(filepath.Dir(secret), filepath.Join(links, "dir")))
+	for _, hide := range []string{"dir", "dir/secret"} {
+		b := open(t, runc.Options{Hide: []string{filepath.Join(links, hide), "/does/not/exist", secret + "/below a file"}})
+		c := create(t, b, container.Spec{})
+		out, status := run(t, c, shell("cat "+secret+" "+filepath.Join(links, "dir/secret")))
+		assert.NotContains(t, out, "the secret", hide)
+		assert.NotZero(t, status)
+		shut(t, b)
+	}
 }
 
 // TestIdentity looks at what processes are.
@@ -159,6 +178,19 @@ func TestExhaustion(t *testing.T) {
 	_, status = run(t, c, shell("echo x >little; head -c 100000 /dev/zero >more2"))
 	assert.NotZero(t, status)
 
+	c = create(t, b, withHelper(t))
+	assert.Equal(t, "256 no space left on device", output(t, c, helperSpec("terminals")))
+	fine("all its terminals")
+
+	spec := withHelper(t)
+	spec.Limits.MemoryBytes = 64 << 20
+	c = create(t, b, spec)
+	var held int64
+	_, err = fmt.Sscan(output(t, c, helperSpec("buffers")), &held)
+	require.NoError(t, err)
+	assert.Less(t, held, int64(96<<20), "memory for sockets is counted too")
+	fine("full buffers of sockets")
+
 	c = create(t, b, container.Spec{Limits: container.Limits{MemoryBytes: 64 << 20}})
 	_, status = run(t, c, shell("head -c 1000000000 /dev/zero | tail | wc -c"))
 	assert.Eventually(t, func() bool {
@@ -168,11 +200,11 @@ func TestExhaustion(t *testing.T) {
 	fine("a full memory")
 
 	c = create(t, b, container.Spec{})
-	spec := shell("i=0; while [ $i -lt 100 ]; do sleep 1000 >/dev/null 2>&1 & i=$((i+1)); done; wait")
+	many := shell("i=0; while [ $i -lt 100 ]; do sleep 1000 >/dev/null 2>&1 & i=$((i+1)); done; wait")
 	n := uint64(60)
-	spec.Rlimits.NProc = &n
+	many.Rlimits.NProc = &n
 	var text strings.Builder
-	p, err := c.Run(t.Context(), spec, container.IO{Stdout: &text, Stderr: &text})
+	p, err := c.Run(t.Context(), many, container.IO{Stdout: &text, Stderr: &text})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

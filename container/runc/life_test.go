@@ -1,10 +1,12 @@
 package runc_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -336,4 +338,116 @@ func TestStreamInAsUser(t *testing.T) {
 	}
 	require.NoError(t, c.StreamIn(t.Context(), "/opt/new", "root", strings.NewReader("")))
 	assert.Equal(t, "root\nvcap\nvcap\n", output(t, c, shell("stat -c %U /opt/new /home/vcap/a/b /tmp/staged")))
+}
+
+// TestHeldUpStarts lets an app stop processes of its user before they have become their program: whoever starts them
+// waits, and who ends the container does not.
+func TestHeldUpStarts(t *testing.T) {
+	for name, end := range map[string]func(context.Context, container.Container) error{
+		"Stop":    func(ctx context.Context, c container.Container) error { return c.Stop(ctx, true) },
+		"Destroy": func(ctx context.Context, c container.Container) error { return c.Destroy(ctx) },
+	} {
+		b := open(t, runc.Options{})
+		c := create(t, b, withHelper(t))
+		ready := make(chan struct{}, 100)
+		_, err := c.Run(t.Context(), helperSpec("freeze"), container.IO{Stdout: signalWriter(ready)})
+		require.NoError(t, err)
+		<-ready
+		const starts = 40
+		var started sync.WaitGroup
+		for range starts {
+			started.Go(func() {
+				if _, err := c.Run(context.Background(), shell("sleep 1000"), container.IO{}); err != nil {
+					assert.ErrorIs(t, err, container.ErrStopped)
+				}
+			})
+		}
+		require.Eventually(t, func() bool {
+			u, err := c.Usage(t.Context())
+			return err == nil && u.Processes > starts
+		}, 20*time.Second, 5*time.Millisecond, "all are there, most of them stopped")
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		require.NoError(t, end(ctx, c), name)
+		started.Wait()
+	}
+}
+
+// TestHandlesLikeOptions takes handles that a program could take for something else.
+func TestHandlesLikeOptions(t *testing.T) {
+	b := open(t, runc.Options{})
+	for _, handle := range []string{"-x", "--help", "--", "-", "_"} {
+		c := create(t, b, container.Spec{Handle: handle})
+		assert.Equal(t, handle+"\n", output(t, c, shell("cat /etc/hostname")))
+		require.NoError(t, c.Destroy(t.Context()))
+	}
+}
+
+// TestStreamsByName opens the streams of a process by their names, as programs do that log to files only.
+func TestStreamsByName(t *testing.T) {
+	b := open(t, runc.Options{})
+	c := create(t, b, container.Spec{})
+	for _, user := range []string{container.AppUser, "root"} {
+		spec := shell("cat /dev/stdin >/dev/stdout; echo err >/dev/stderr")
+		spec.User = user
+		var stdout, stderr syncBuffer
+		p, err := c.Run(t.Context(), spec, container.IO{Stdin: strings.NewReader("in\n"), Stdout: &stdout, Stderr: &stderr})
+		require.NoError(t, err)
+		status, err := p.Wait(t.Context())
+		require.NoError(t, err)
+		assert.Zero(t, status, user)
+		assert.Equal(t, "in\nerr\n", stdout.String()+stderr.String(), user)
+	}
+}
+
+// heldWriter takes what is written once it is closed.
+type heldWriter chan struct{}
+
+func (w heldWriter) Write(p []byte) (int, error) {
+	<-w
+	return len(p), nil
+}
+
+// TestLeaveAgain leaves once more when the first time a writer held it up.
+func TestLeaveAgain(t *testing.T) {
+	depot := depotDir(t)
+	b := open(t, runc.Options{Depot: depot})
+	c := create(t, b, container.Spec{})
+	out := make(heldWriter)
+	p, err := c.Run(t.Context(), shell("echo x"), container.IO{Stdout: out})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err = p.Wait(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, b.Leave(ctx), context.DeadlineExceeded)
+	close(out)
+	require.NoError(t, b.Leave(t.Context()))
+	open(t, runc.Options{Depot: depot}) // which ends the container
+}
+
+// TestNestedMounts finds the same files in mounts below mounts while processes are there and when they are gone.
+func TestNestedMounts(t *testing.T) {
+	outer, inner := t.TempDir(), t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(outer, "in"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(outer, "in/file"), []byte("outer"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(inner, "file"), []byte("inner"), 0o644))
+	b := open(t, runc.Options{})
+	c := create(t, b, container.Spec{BindMounts: []container.BindMount{{Src: outer, Dst: "/m"}, {Src: inner, Dst: "/m/in"}}})
+	read := func() string {
+		stream, err := c.StreamOut(t.Context(), "/m/in/file")
+		require.NoError(t, err)
+		defer stream.Close()
+		archive := tar.NewReader(stream)
+		_, err = archive.Next()
+		require.NoError(t, err)
+		content, err := io.ReadAll(archive)
+		require.NoError(t, err)
+		return string(content)
+	}
+	assert.Equal(t, "inner", read())
+	require.NoError(t, c.Stop(t.Context(), true))
+	assert.Equal(t, "inner", read())
 }

@@ -2,6 +2,7 @@ package runc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/deakit/deakit/container"
@@ -57,12 +58,14 @@ func (c *box) netIn(ctx context.Context, hostPort, containerPort uint16) (none c
 	if err != nil {
 		c.ports = c.ports[:len(c.ports)-1]
 		port.Release()
-		return none, err
+		return none, errors.Join(err, c.save())
 	}
 	return port.mapping(), nil
 }
 
-// NetOut allows traffic. Where containers share the host's network, rules are remembered only.
+// NetOut allows traffic; to link-local addresses (169.254.0.0/16), by a rule for nothing else only. Where containers share
+// the host's network, rules are remembered only. What a rule logs are at most 10 connections in a second, after the first
+// 50, with the name of the interface in front.
 func (c *box) NetOut(ctx context.Context, rule container.EgressRule) error {
 	if err := c.netOut(ctx, rule); err != nil {
 		return fmt.Errorf("allow traffic out of container %s: %w", c.handle, err)
@@ -89,6 +92,7 @@ func (c *box) netOut(ctx context.Context, rule container.EgressRule) error {
 	}
 	if err != nil {
 		c.egress = c.egress[:len(c.egress)-1]
+		err = errors.Join(err, c.save()) // a successor must not allow it either
 	}
 	return err
 }

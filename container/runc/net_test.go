@@ -4,7 +4,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc"
@@ -121,7 +124,7 @@ func TestNothingIsReached(t *testing.T) {
 // beyond connects this machine to another one, whose address it returns, by a network that is not the containers'.
 func beyond(t testing.TB, port string) string {
 	t.Helper()
-	const here, there, name = "198.51.100.1/30", "198.51.100.2/30", "runctest-out"
+	const name = "runctest-out"
 	ns, err := netns.GetFromPid(outside(t, ":"+port))
 	require.NoError(t, err)
 	defer ns.Close()
@@ -134,15 +137,17 @@ func beyond(t testing.TB, port string) string {
 	pair.PeerName, pair.PeerNamespace = "out0", netlink.NsFd(ns)
 	require.NoError(t, netlink.LinkAdd(pair))
 	t.Cleanup(func() { _ = netlink.LinkDel(pair) }) // it may be gone with the namespace
-	addr, err := netlink.ParseAddr(here)
-	require.NoError(t, err)
-	require.NoError(t, netlink.AddrAdd(pair, addr))
-	require.NoError(t, netlink.LinkSetUp(pair))
 	peer, err := handle.LinkByName("out0")
 	require.NoError(t, err)
-	addr, err = netlink.ParseAddr(there)
-	require.NoError(t, err)
-	require.NoError(t, handle.AddrAdd(peer, addr))
+	for here, there := range map[string]string{"198.51.100.1/30": "198.51.100.2/30", "169.254.77.1/30": "169.254.77.2/30"} {
+		addr, err := netlink.ParseAddr(here)
+		require.NoError(t, err)
+		require.NoError(t, netlink.AddrAdd(pair, addr))
+		addr, err = netlink.ParseAddr(there)
+		require.NoError(t, err)
+		require.NoError(t, handle.AddrAdd(peer, addr))
+	}
+	require.NoError(t, netlink.LinkSetUp(pair))
 	require.NoError(t, handle.LinkSetUp(peer))
 	return "198.51.100.2"
 }
@@ -190,6 +195,69 @@ func TestEgress(t *testing.T) {
 
 	allow := open(t, runc.Options{Network: runc.NetworkOptions{Allow: []string{"198.51.100.0/30"}}})
 	output(t, create(t, allow, withHelper(t)), helperSpec("dial "+ip+":7000"))
+}
+
+// TestLinkLocal keeps the neighbourhood of the machine from containers that may go everywhere, until a rule names it.
+func TestLinkLocal(t *testing.T) {
+	requirements(t)
+	ip := beyond(t, "7000")
+	const local = "169.254.77.2"
+	b := open(t, runc.Options{Network: runc.NetworkOptions{Allow: []string{"0.0.0.0/0"}}})
+	c := create(t, b, withHelper(t))
+	for _, everywhere := range []container.EgressRule{
+		{Protocol: container.TCP},
+		{Protocol: container.TCP, Network: "0.0.0.0/0", Ports: "7000"},
+		{Protocol: container.AllProtocols},
+		{Protocol: container.AllProtocols, Network: "169.0.0.0/8"},
+		{Protocol: container.AllProtocols, Network: "169.254.0.0-170.0.0.0"},
+	} {
+		require.NoError(t, c.NetOut(t.Context(), everywhere))
+		refused(t, c, local+":7000", "the neighbourhood")
+		output(t, c, helperSpec("dial "+ip+":7000"))
+	}
+	require.NoError(t, c.NetOut(t.Context(), container.EgressRule{Protocol: container.TCP, Network: local}))
+	output(t, c, helperSpec("dial "+local+":7000"))
+	named := open(t, runc.Options{Network: runc.NetworkOptions{Allow: []string{"169.254.77.0/30"}}})
+	output(t, create(t, named, withHelper(t)), helperSpec("dial "+local+":7000"))
+}
+
+// TestHostIsNameServer lets containers ask a name server that is an address of the host, and nothing else there.
+func TestHostIsNameServer(t *testing.T) {
+	external := externalAddress(t)
+	b := open(t, runc.Options{Network: runc.NetworkOptions{DNS: []string{external}}})
+	c := create(t, b, withHelper(t))
+	assert.Equal(t, "the host", output(t, c, helperSpec("dial "+hostServer(t, external+":53"))))
+	refused(t, c, hostServer(t, external+":0"), "another port")
+}
+
+// TestHostLoopback sends to the loopback of the host by way of the interface to it, which takes no privilege.
+func TestHostLoopback(t *testing.T) {
+	b := open(t, runc.Options{Network: runc.NetworkOptions{AllowHost: true}})
+	c := create(t, b, withHelper(t))
+	theirs, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer theirs.Close()
+	ours, err := net.ListenPacket("udp4", "0.0.0.0:0")
+	require.NoError(t, err)
+	defer ours.Close()
+	info, err := c.Info(t.Context())
+	require.NoError(t, err)
+	host := netip.MustParseAddr(info.ContainerIP).Prev()
+	output(t, c, helperSpec("send-out "+theirs.LocalAddr().String()))
+	_, port, err := net.SplitHostPort(ours.LocalAddr().String())
+	require.NoError(t, err)
+	output(t, c, helperSpec("send-out "+net.JoinHostPort(host.String(), port)))
+	buf := make([]byte, 100)
+	require.NoError(t, ours.SetReadDeadline(time.Now().Add(20*time.Second)))
+	n, _, err := ours.ReadFrom(buf)
+	require.NoError(t, err, "to other addresses it may")
+	assert.Equal(t, "a datagram", string(buf[:n]))
+	// They took the same way, so that to the loopback would be there before the next one.
+	_, err = ours.WriteTo([]byte("of the host"), theirs.LocalAddr())
+	require.NoError(t, err)
+	n, _, err = theirs.ReadFrom(buf)
+	require.NoError(t, err)
+	assert.Equal(t, "of the host", string(buf[:n]))
 }
 
 func TestAllowHost(t *testing.T) {
@@ -279,5 +347,59 @@ func TestOwnRulesOnly(t *testing.T) {
 	shut(t, b)
 	out, err := exec.Command(nft, "list", "tables").Output()
 	require.NoError(t, err)
-	assert.Equal(t, "table inet "+foreign+"\n", string(out))
+	assert.Contains(t, string(out), "table inet "+foreign+"\n") // among those of others who are at work
+}
+
+// TestRulesTakenAway lets somebody remove the table: what fails then is not done later either, and Destroy and Create go
+// on working.
+func TestRulesTakenAway(t *testing.T) {
+	requirements(t)
+	nft := needs.Tool(t, "nft", "nftables")
+	depot := depotDir(t)
+	b := open(t, runc.Options{Depot: depot})
+	c := create(t, b, container.Spec{Handle: "poor"})
+	mark, err := runc.MarkOf(depot)
+	require.NoError(t, err)
+	require.NoError(t, exec.Command(nft, "delete", "table", "inet", "deakit_"+mark).Run())
+	_, err = c.NetIn(t.Context(), 0, 8080)
+	require.Error(t, err)
+	require.Error(t, c.NetOut(t.Context(), container.EgressRule{Protocol: container.AllProtocols}))
+	info, err := c.Info(t.Context())
+	require.NoError(t, err)
+	record, err := os.ReadFile(filepath.Join(info.Path, "container.json"))
+	require.NoError(t, err)
+	assert.NotContains(t, string(record), `"ports"`)
+	assert.NotContains(t, string(record), `"egress"`)
+
+	require.NoError(t, b.Leave(t.Context()))
+	b = open(t, runc.Options{Depot: depot})
+	c, err = b.Lookup(t.Context(), "poor")
+	require.NoError(t, err)
+	_, err = c.NetIn(t.Context(), 0, 8080)
+	require.NoError(t, err)
+}
+
+// TestLoggedConnections lets a container make more connections than anybody wants to read about.
+func TestLoggedConnections(t *testing.T) {
+	requirements(t)
+	ip := beyond(t, "7000")
+	b := open(t, runc.Options{})
+	c := create(t, b, withHelper(t))
+	require.NoError(t, c.NetOut(t.Context(), container.EgressRule{Protocol: container.UDP, Network: ip, Log: true}))
+	before := loggedTo(t, ip)
+	output(t, c, helperSpec("flood "+ip+":9"))
+	logged := loggedTo(t, ip) - before
+	if logged == 0 {
+		needs.Skip(t, "this kernel does not log packets (nf_log_syslog)")
+	}
+	assert.Less(t, logged, 250)
+}
+
+// loggedTo counts the packets to an address in the kernel's log.
+func loggedTo(t testing.TB, ip string) int {
+	t.Helper()
+	buf := make([]byte, 1<<20)
+	n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, buf)
+	require.NoError(t, err)
+	return strings.Count(string(buf[:n]), "DST="+ip+" ")
 }

@@ -23,7 +23,8 @@ const (
 	// DiskLoop: each in a file system of its own, in a sparse file. Disk limits are enforced, those of inodes if they are
 	// given when the container is made. It needs loop devices and the program mkfs.ext4.
 	DiskLoop = rootfs.DiskLoop
-	// DiskMemory: in memory, which counts for the memory limit of the container. Disk limits are enforced.
+	// DiskMemory: in memory, which counts for the memory limit of the container, but for what StreamIn writes, which
+	// counts for this process. Disk limits are enforced.
 	DiskMemory = rootfs.DiskMemory
 )
 
@@ -34,7 +35,8 @@ type PortRange = hostport.Range
 type Options struct {
 	// Depot is the directory for the files of the containers, and for what is unpacked of tarballs. It is made if need be.
 	// It must be empty or have been a depot of this package before: what is in it is adopted or removed. It must stay at
-	// its path as long as there are containers, and programs must be allowed to run from it (no mount option noexec).
+	// its path as long as there are containers, and programs must be allowed to run from it (no mount option noexec). It
+	// must belong to this process's user, and nobody else may write to it.
 	Depot string
 
 	// Fresh ends and removes the containers that an earlier back end left in the depot, where New otherwise adopts
@@ -49,7 +51,8 @@ type Options struct {
 	RootFS string
 
 	// Hide are paths that containers do not see of a base that is "/", besides those that hold secrets on an ordinary
-	// system: the homes, /etc/shadow, /etc/ssh, /run, /srv, /mnt, /media, the depot, and others. They must be absolute.
+	// system: the homes, /etc/shadow, /etc/ssh, /run, /srv, /mnt, /media, the depot, and others. They must be absolute;
+	// where they are links, or links are on the way, what they lead to is hidden.
 	Hide []string
 
 	// Disk is where the files stand that containers write. Default DiskLoop where it works, else DiskDirectory.
@@ -95,7 +98,9 @@ type NetworkOptions struct {
 	// MTU of the containers' interfaces, in bytes. Default that of the host's default route.
 	MTU int
 
-	// Allow are IPv4 networks (CIDR) that every container may reach, without NetOut: all with "0.0.0.0/0". Default none.
+	// Allow are IPv4 networks (CIDR) that every container may reach, without NetOut: all with "0.0.0.0/0". Default none. As
+	// in rules of NetOut, link-local addresses (169.254.0.0/16), at which clouds keep the credentials of the machine, are
+	// in none but those that lie in that network.
 	Allow []string
 
 	// DNS are the name servers of containers, IPv4 addresses, which they may always ask. Default those of the host, as

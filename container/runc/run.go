@@ -41,7 +41,12 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	if err != nil {
 		return nil, err
 	}
+	ctx, done := within(ctx, c.starts)
+	defer done()
 	theirs, err := p.connect(pio)
+	if err == nil {
+		err = giveAway(theirs, start)
+	}
 	if err == nil {
 		err = c.client.Start(ctx, p.id, start, theirs)
 	}
@@ -52,7 +57,11 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	}
 	if err != nil {
 		p.abandon()
-		return nil, c.startError(err, errors.Join(err, c.status.Fail(p.id)))
+		err = c.startError(err, errors.Join(err, c.status.Fail(p.id)))
+		if refused := context.Cause(c.starts); refused != nil && ctx.Err() != nil {
+			err = refused
+		}
+		return nil, err
 	}
 	c.mu.Lock()
 	c.procs[p.id] = p
@@ -166,6 +175,19 @@ func (p *process) connect(pio container.IO) (theirs [3]*os.File, err error) {
 		p.errOut, theirs[2], err = makeStream(p.box.streamPath(p.id, "err"), pio.Stderr)
 	}
 	return theirs, err
+}
+
+// giveAway makes the streams the user's, who may then open them by a name: /dev/stdout, for example.
+func giveAway(streams [3]*os.File, to supervisor.Process) error {
+	for _, f := range streams {
+		if f == nil {
+			continue
+		}
+		if err := f.Chown(to.UID, to.GID); err != nil {
+			return fmt.Errorf("give the streams to the user: %w", err)
+		}
+	}
+	return nil
 }
 
 func setBlocking(f *os.File) error {

@@ -2,6 +2,7 @@ package runc_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -114,4 +115,53 @@ func TestConformance(t *testing.T) {
 			return open(t, runc.Options{StopGrace: grace, Depot: dir})
 		},
 	})
+}
+
+// TestDepotOfOthers refuses directories in which others could do what they like.
+func TestDepotOfOthers(t *testing.T) {
+	requirements(t)
+	for name, spoil := range map[string]func(dir string) error{
+		"writable for all":            func(dir string) error { return os.Chmod(dir, 0o777|os.ModeSticky) },
+		"writable for a group":        func(dir string) error { return errors.Join(os.Chown(dir, -1, 4321), os.Chmod(dir, 0o775)) },
+		"of another user, as a whole": func(dir string) error { return os.Chown(dir, 4321, -1) },
+	} {
+		depot := depotDir(t)
+		require.NoError(t, spoil(depot))
+		_, err := runc.New(runc.Options{Depot: depot})
+		require.ErrorIs(t, err, container.ErrInvalid, name)
+		entries, err := os.ReadDir(depot)
+		require.NoError(t, err)
+		assert.Empty(t, entries, name)
+	}
+}
+
+// TestDrawnHandles draws handles that grow, so that none comes twice: after restarts, whatever the clock says, and though
+// others chose those that were to come.
+func TestDrawnHandles(t *testing.T) {
+	depot := depotDir(t)
+	last := ""
+	for round := range 3 {
+		b := open(t, runc.Options{Depot: depot, Network: runc.NetworkOptions{Host: true}})
+		for range 2 {
+			c := create(t, b, container.Spec{})
+			assert.Regexp(t, "^[0-9a-v]{11}$", c.Handle())
+			assert.Greater(t, c.Handle(), last)
+			last = c.Handle()
+			require.NoError(t, c.Destroy(t.Context()))
+		}
+		shut(t, b)
+		if round == 0 { // by a clock that went back since
+			last = "vvvvvvvvvuv"
+			require.NoError(t, os.WriteFile(filepath.Join(depot, ".deakit-runc"), []byte{0, 0x7f, 255, 255, 255, 255, 255, 223}, 0o600))
+		}
+	}
+	b := open(t, runc.Options{Depot: depot, Network: runc.NetworkOptions{Host: true}})
+	create(t, b, container.Spec{Handle: "vvvvvvvvvv4"})
+	assert.Equal(t, "vvvvvvvvvv5", create(t, b, container.Spec{}).Handle())
+	shut(t, b)
+	_, err := b.Create(t.Context(), container.Spec{})
+	require.ErrorIs(t, err, runc.ErrClosed)
+	require.NoError(t, os.WriteFile(filepath.Join(depot, ".deakit-runc"), []byte("something else"), 0o600))
+	_, err = runc.New(runc.Options{Depot: depot})
+	require.ErrorContains(t, err, "does not hold the last handle")
 }

@@ -59,7 +59,7 @@ func (c *box) launch(ctx context.Context) error {
 func (c *box) execute(ctx context.Context, files ...*os.File) error {
 	cmd := exec.CommandContext(ctx, c.b.runtime, "--root", c.b.depot.path(stateName), "--log", c.path(logName),
 		"run", "--detach", "--bundle", c.dir, "--pid-file", c.path(pidName),
-		"--preserve-fds", strconv.Itoa(len(files)), c.handle)
+		"--preserve-fds", strconv.Itoa(len(files)), "--", c.handle) // which can begin with "-"
 	cmd.ExtraFiles = files // Its other files are the null device: the supervisor inherits them.
 	// Should this process be killed, the container must not come into being after a successor has cleaned up. The signal
 	// is sent when the thread ends, so it must not.

@@ -2,7 +2,9 @@ package runc
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/moby/profiles/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -62,7 +64,7 @@ func (c *box) spec() *specs.Spec {
 			Capabilities: &specs.LinuxCapabilities{
 				Bounding: names, Effective: names, Permitted: names,
 			},
-			Rlimits: standardRlimits(),
+			Rlimits: standardRlimits(), OOMScoreAdj: oomScore("/proc/self/oom_score_adj"),
 		},
 		Mounts: standardMounts(),
 		Linux: &specs.Linux{
@@ -77,6 +79,7 @@ func (c *box) spec() *specs.Spec {
 			MaskedPaths: []string{
 				"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
 				"/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+				"/sys/devices/virtual/block", // which names the files of other containers
 			},
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		},
@@ -96,13 +99,16 @@ func (c *box) spec() *specs.Spec {
 	return spec
 }
 
+// maxTerminals bounds the pseudo terminals of one container, as all share a limit of some thousands.
+const maxTerminals = "max=256"
+
 func standardMounts() []specs.Mount {
 	return []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=64k"}},
 		{
 			Destination: "/dev/pts", Type: "devpts", Source: "devpts",
-			Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"},
+			Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5", maxTerminals},
 		},
 		{
 			Destination: "/dev/shm", Type: "tmpfs", Source: "shm",
@@ -123,6 +129,18 @@ func standardRlimits() []specs.POSIXRlimit {
 		list = append(list, specs.POSIXRlimit{Type: "RLIMIT_NOFILE", Hard: files.Max, Soft: min(usual, files.Max)})
 	}
 	return list
+}
+
+// oomScore returns what processes get in place of what this process has, which is in a file: nothing if it is not negative.
+// A node that the kernel is to spare when memory is short must not hand that on, least of all that it is never ended (-1000):
+// a container could then not be ended either when it reaches its limit.
+func oomScore(file string) *int {
+	text, err := os.ReadFile(file)
+	if err != nil || !strings.HasPrefix(string(text), "-") {
+		return nil
+	}
+	usual := 0
+	return &usual
 }
 
 // hostname is the handle, as far as it fits.

@@ -53,6 +53,7 @@ func (c *box) Stop(ctx context.Context, kill bool) error {
 // end stops the container if it is not yet, and returns the work that ends its processes: with kill, at once. A container
 // that was active is given the event, if there is one.
 func (c *box) end(kill bool, event string) *ending {
+	c.refuse(container.ErrStopped)
 	c.gate.Lock()
 	defer c.gate.Unlock()
 	c.mu.Lock()
@@ -170,10 +171,13 @@ func (c *box) settle() {
 	}
 }
 
-// letGo ends all that goes on here about the container, which lives on.
-func (c *box) letGo() {
+// letGo ends all that goes on here about the container, which lives on. Only the first call does anything.
+func (c *box) letGo() { c.leaving.Do(c.letGoOnce) }
+
+func (c *box) letGoOnce() {
 	close(c.left)
 	c.cancel(ErrClosed)
+	c.refuse(ErrClosed)
 	c.unwatch()
 	c.init.close()
 	c.mu.Lock()

@@ -99,7 +99,7 @@ func (s *stream) release() {
 	_ = s.pipe.SetReadDeadline(time.Now().Add(100 * time.Millisecond)) // fails only when it is closed
 }
 
-// drain delivers what the pipe holds at this moment.
+// drain delivers what the pipe holds at this moment; not what comes meanwhile, which may have no end.
 func (s *stream) drain(buf []byte) {
 	if s.pipe.SetReadDeadline(time.Time{}) != nil {
 		return
@@ -108,16 +108,21 @@ func (s *stream) drain(buf []byte) {
 	if err != nil {
 		return
 	}
-	for {
+	left := 0
+	if err := raw.Control(func(fd uintptr) { left, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }); err != nil {
+		return
+	}
+	for left > 0 {
 		n := 0
 		err := raw.Read(func(fd uintptr) bool {
-			n, _ = syscall.Read(int(fd), buf) // the pipe is non-blocking
+			n, _ = syscall.Read(int(fd), buf[:min(len(buf), left)]) // the pipe is non-blocking
 			return true
 		})
 		if err != nil || n <= 0 {
 			return
 		}
 		s.deliver(buf[:n])
+		left -= n
 	}
 }
 

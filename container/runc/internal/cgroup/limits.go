@@ -75,6 +75,10 @@ func setMemory1(dir string, l Limits) error {
 	if l.MemoryBytes > 0 {
 		value = strconv.FormatInt(l.MemoryBytes, 10)
 	}
+	// Buffers of TCP sockets are counted apart, and there is not much room for those of the whole machine.
+	if err := write(dir, "memory.kmem.tcp.limit_in_bytes", value); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	// Memory with swap can never be limited to less than memory alone: up, it goes first, and down, last.
 	const memory, both = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
 	err := write(dir, both, value)

@@ -4,6 +4,7 @@
 // All rules stand in one nftables table of its own, and no other is looked at or changed:
 //
 //   - a container reaches nothing but what its rules allow; refused connections fail at once ("connection refused");
+//   - link-local addresses (169.254.0.0/16) are allowed only by a rule for nothing but them;
 //   - it reaches nothing on the host itself, not even what listens on all addresses, unless Config.AllowHost is set;
 //   - it is reached, from the host, from other machines and from other containers, at mapped ports only.
 //

@@ -32,10 +32,9 @@ type Config struct {
 	// Allow are the networks that every container may reach.
 	Allow []netip.Prefix
 
-	// DNS are the name servers that every container may ask. One that is the host itself is reached at the container's
-	// address of the host.
+	// DNS are the name servers that every container may ask, the host itself among them.
 	DNS []netip.Addr
-	// HostDNS lets containers ask the host itself.
+	// HostDNS lets containers ask the host itself, at any of its addresses.
 	HostDNS bool
 
 	// AllowHost lets containers reach what listens on the host.

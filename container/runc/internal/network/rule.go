@@ -113,7 +113,19 @@ func icmpNumber(n *int) (*int, error) {
 }
 
 // expressions returns what matches the packets that the rule allows, and lets them pass on to the next chain.
-func (t target) expressions(logPrefix string) []expr.Any {
+func (t target) expressions() []expr.Any {
+	return append(t.match(), &expr.Verdict{Kind: expr.VerdictReturn})
+}
+
+// log returns what writes new connections that the rule allows to the kernel's log, but not more in a second than that can
+// take: it is the container that makes them.
+func (t target) log(prefix string) []expr.Any {
+	return append(t.match(),
+		&expr.Limit{Type: expr.LimitTypePkts, Rate: 10, Unit: expr.LimitTimeSecond, Burst: 50},
+		&expr.Log{Key: 1 << unix.NFTA_LOG_PREFIX, Data: []byte(prefix)})
+}
+
+func (t target) match() []expr.Any {
 	var list []expr.Any
 	switch t.Protocol {
 	case container.TCP:
@@ -126,6 +138,9 @@ func (t target) expressions(logPrefix string) []expr.Any {
 	if t.first.IsValid() {
 		list = append(list, destination(t.first, t.last)...)
 	}
+	if !t.isLinkLocal() {
+		list = append(list, elsewhere(linkLocal)...)
+	}
 	if t.lowPort > 0 {
 		list = append(list, field(expr.PayloadBaseTransportHeader, 2, 2)...)
 		list = append(list, between(port(t.lowPort), port(t.highPort))...)
@@ -136,10 +151,23 @@ func (t target) expressions(logPrefix string) []expr.Any {
 			list = append(list, is([]byte{byte(*number)}))
 		}
 	}
-	if t.Log {
-		list = append(list, &expr.Log{Key: 1 << unix.NFTA_LOG_PREFIX, Data: []byte(logPrefix)})
-	}
-	return append(list, &expr.Verdict{Kind: expr.VerdictReturn})
+	return list
+}
+
+// linkLocal are addresses of machines that stand beside this one (RFC 3927), at which clouds keep what is meant for it
+// alone: the credentials of the machine. Only a rule that names them allows them.
+var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
+
+func (t target) isLinkLocal() bool {
+	return t.first.IsValid() && linkLocal.Contains(t.first) && linkLocal.Contains(t.last)
+}
+
+// elsewhere matches IPv4 addresses that packets go to, but for those of a network.
+func elsewhere(p netip.Prefix) []expr.Any {
+	first, last := bounds(p)
+	list := []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, is([]byte{unix.NFPROTO_IPV4})}
+	list = append(list, field(expr.PayloadBaseNetworkHeader, 16, 4)...)
+	return append(list, &expr.Range{Op: expr.CmpOpNeq, Register: 1, FromData: first.AsSlice(), ToData: last.AsSlice()})
 }
 
 func port(n uint16) []byte { return binary.BigEndian.AppendUint16(nil, n) }

@@ -117,6 +117,15 @@ func (n *Network) filter(conn *nftables.Conn) {
 	rule(forward, n.to(), refuse())
 
 	rule(input, n.from(), established(), accept())
+	// A socket that is bound to its interface sends to the loopback of the host, too, without any privilege.
+	first, last := bounds(loopback)
+	rule(input, n.from(), destination(first, last), refuse())
+	for _, server := range n.cfg.DNS { // which may be an address of the host
+		for _, number := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
+			rule(input, n.from(), protocol(number), destination(server, server),
+				field(expr.PayloadBaseTransportHeader, 2, 2), []expr.Any{is(port(53))}, accept())
+		}
+	}
 	if n.cfg.HostDNS {
 		for _, number := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
 			rule(input, n.from(), protocol(number), field(expr.PayloadBaseTransportHeader, 2, 2), []expr.Any{is(port(53))}, accept())
@@ -126,6 +135,8 @@ func (n *Network) filter(conn *nftables.Conn) {
 		rule(input, n.from(), refuse())
 	}
 }
+
+var loopback = netip.MustParsePrefix("127.0.0.0/8")
 
 // translate makes the chains that translate addresses.
 func (n *Network) translate(conn *nftables.Conn) {
@@ -159,7 +170,6 @@ func (n *Network) translate(conn *nftables.Conn) {
 	}
 	post := chain("postrouting", nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
 	masquerade := []expr.Any{&expr.Masq{}}
-	loopback := netip.MustParsePrefix("127.0.0.0/8")
 	for _, match := range [][]expr.Any{
 		slices.Concat(source(n.cfg.Pool), n.notTo()),
 		slices.Concat(source(loopback), n.to()), // else the answer would stay in the container
@@ -194,16 +204,17 @@ func (n *Network) Add(index int) error {
 
 func (n *Network) add(conn *nftables.Conn, index int) error {
 	chain := conn.AddChain(n.chain(index))
+	conn.FlushChain(chain) // whatever was left of another container
 	rule := func(exprs []expr.Any) { conn.AddRule(&nftables.Rule{Table: n.table(), Chain: chain, Exprs: exprs}) }
-	pass := []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}
 	for _, p := range n.cfg.Allow {
-		first, last := bounds(p)
-		rule(append(destination(first, last), pass...))
+		t := target{EgressRule: container.EgressRule{Protocol: container.AllProtocols}}
+		t.first, t.last = bounds(p)
+		rule(t.expressions())
 	}
 	for _, server := range n.cfg.DNS {
 		for _, p := range []container.Protocol{container.UDP, container.TCP} {
 			t := target{EgressRule: container.EgressRule{Protocol: p}, first: server, last: server, lowPort: 53, highPort: 53}
-			rule(t.expressions(""))
+			rule(t.expressions())
 		}
 	}
 	rule(refuse())
@@ -261,8 +272,13 @@ func (n *Network) allow(conn *nftables.Conn, index int, rule container.EgressRul
 	if err != nil {
 		return err
 	}
-	prefix := fmt.Sprintf("%s ", n.link(index))
-	conn.InsertRule(&nftables.Rule{Table: n.table(), Chain: n.chain(index), Exprs: t.expressions(prefix)})
+	insert := func(exprs []expr.Any) {
+		conn.InsertRule(&nftables.Rule{Table: n.table(), Chain: n.chain(index), Exprs: exprs})
+	}
+	insert(t.expressions())
+	if t.Log {
+		insert(t.log(n.link(index) + " "))
+	}
 	return nil
 }
 
@@ -270,6 +286,9 @@ func (n *Network) allow(conn *nftables.Conn, index int, rule container.EgressRul
 func (n *Network) MapPort(index int, m container.PortMapping) error {
 	err := n.change(func(conn *nftables.Conn) error { return n.mapPort(conn, index, m) })
 	if err != nil {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.ports, m.HostPort) // else Remove would look for it
 		return fmt.Errorf("map port %d: %w", m.HostPort, err)
 	}
 	return nil

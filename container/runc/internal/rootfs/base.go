@@ -23,8 +23,9 @@ type Bases struct {
 }
 
 type unpacking struct {
-	done chan struct{}
-	err  error
+	done   chan struct{}
+	err    error // valid, as gaveUp, after done is closed
+	gaveUp bool  // because its caller did: others who wait for it have to do it themselves
 }
 
 // NewBases returns the bases that are kept in dir. It does nothing.
@@ -66,13 +67,17 @@ func (b *Bases) resolve(ctx context.Context, path string) (string, error) {
 	if begun {
 		select {
 		case <-u.done:
-			return filepath.Join(b.dir, key), u.err
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
+		if u.gaveUp {
+			return b.resolve(ctx, path)
+		}
+		return filepath.Join(b.dir, key), u.err
 	}
 	u.err = b.unpack(ctx, path, filepath.Join(b.dir, key))
 	if u.err != nil {
+		u.gaveUp = ctx.Err() != nil
 		b.mu.Lock()
 		delete(b.unpacked, key) // the next one tries again
 		b.mu.Unlock()
@@ -90,7 +95,11 @@ func (b *Bases) unpack(ctx context.Context, tarball, dir string) error {
 	if err := rmtree.Path(part); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(part, 0o755); err != nil {
+	// Nobody else gets in: programs that take the rights of their owner are for containers, which do not grant them.
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+		return err
+	}
+	if err := os.Mkdir(part, 0o755); err != nil {
 		return err
 	}
 	// What tar makes of devices would be real ones.

@@ -22,8 +22,8 @@ const (
 	DiskDirectory DiskMode = "directory"
 	// DiskLoop: in an ext4 file system of its own, in a sparse file of the depot.
 	DiskLoop DiskMode = "loop"
-	// DiskMemory: in memory (tmpfs), which the memory limit of the container does not count where it is the kernel that
-	// limits it, as files of memory count for the group that first writes them.
+	// DiskMemory: in memory (tmpfs), which counts for the control group that first writes it: that of the container, or,
+	// of what is streamed in, that of this process.
 	DiskMemory DiskMode = "memory"
 )
 

@@ -27,8 +27,8 @@ type Layer struct {
 	// Hosts and Resolv are the contents of /etc/hosts and /etc/resolv.conf; an empty Resolv keeps that of the base.
 	Hosts, Resolv string
 
-	// Hidden are paths of the base that containers do not see: in place of a directory they find an empty one, in place
-	// of a file an empty one that they cannot read.
+	// Hidden are paths of the base, without links, that containers do not see: in place of a directory they find an empty
+	// one, in place of a file an empty one that they cannot read.
 	Hidden []string
 
 	// Files are further files, by path, which are executable.
@@ -70,8 +70,14 @@ func (f *filler) hide() error {
 			continue // it is not seen anyway
 		}
 		info, err := f.base.Lstat(p)
-		if err != nil || info.Mode().Type() == fs.ModeSymlink {
-			continue // there is nothing to hide, or it leads to what is hidden by its own name
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // there is nothing to hide
+		}
+		if err == nil && info.Mode().Type() == fs.ModeSymlink {
+			err = errors.New("it is a link")
+		}
+		if err != nil {
+			return fmt.Errorf("hide /%s: %w", p, err)
 		}
 		if !info.IsDir() {
 			if err := f.write(p, nil, 0o600); err != nil {

@@ -2,9 +2,15 @@ package rootfs
 
 import (
 	"context"
+	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -46,12 +52,64 @@ func base(t *testing.T, outside string) string {
 	return dir
 }
 
+// TestHiddenLinks refuses to hide what is seen elsewhere too.
+func TestHiddenLinks(t *testing.T) {
+	needs.Root(t)
+	for _, hidden := range []string{"/link", "/link/below"} {
+		dir := t.TempDir()
+		_, err := MakeDisk(t.Context(), DiskConfig{Mode: DiskDirectory}, dir, container.Limits{})
+		require.NoError(t, err)
+		require.ErrorContains(t, Layer{Base: base(t, t.TempDir()), Dir: dir, Hidden: []string{hidden}}.Fill(), "hide "+hidden)
+	}
+}
+
+// TestGivenUp cancels the one of two who wait for a tarball that unpacks it: the other one gets it all the same.
+func TestGivenUp(t *testing.T) {
+	tar := needs.Tool(t, "tar", "tar")
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	tarball := filepath.Join(dir, "base.tar")
+	require.NoError(t, exec.Command(tar, "-C", dir, "-cf", tarball, "file").Run())
+	// A tar that is held up the first time.
+	programs, begun, hold := t.TempDir(), filepath.Join(dir, "begun"), filepath.Join(dir, "hold")
+	script := fmt.Sprintf("#!/bin/sh\nif mkdir %s; then mkfifo %s; exec cat %s; fi\nexec %s \"$@\"\n", begun, hold, hold, tar)
+	require.NoError(t, os.WriteFile(filepath.Join(programs, "tar"), []byte(script), 0o755))
+	t.Setenv("PATH", programs+":"+os.Getenv("PATH"))
+
+	bases := NewBases(filepath.Join(dir, "bases"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	results := make(chan error)
+	go func() {
+		_, err := bases.Resolve(ctx, tarball)
+		results <- err
+	}()
+	require.Eventually(t, func() bool { _, err := os.Stat(begun); return err == nil }, 20*time.Second, time.Millisecond)
+	var unpacked string
+	go func() {
+		var err error
+		unpacked, err = bases.Resolve(t.Context(), tarball)
+		results <- err
+	}()
+	require.Eventually(t, func() bool {
+		stacks := make([]byte, 1<<20)
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "(*Bases).resolve") == 2
+	}, 20*time.Second, time.Millisecond)
+	cancel()
+	require.ErrorIs(t, <-results, context.Canceled)
+	require.NoError(t, <-results)
+	assert.FileExists(t, filepath.Join(unpacked, "file"))
+	info, err := os.Stat(filepath.Dir(unpacked))
+	require.NoError(t, err)
+	assert.Equal(t, fs.FileMode(0o700), info.Mode().Perm(), "programs with special rights are not for accounts of the host")
+}
+
 func TestLayer(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "outside")
 	require.NoError(t, os.WriteFile(outside, []byte("root:x:0:0:from outside:/:/bin/sh\n"), 0o644))
 	_, merged := mounted(t, Layer{
 		Base: base(t, outside), UID: 1234, GID: 1235, Hostname: "me", Hosts: "127.0.0.1 localhost\n",
-		Hidden: []string{"/etc/secret", "/opt/deep/er/hidden", "/link", "/tmp/left", "/does/not/exist"},
+		Hidden: []string{"/etc/secret", "/opt/deep/er/hidden", "/tmp/left", "/does/not/exist"},
 		Files:  map[string][]byte{"/.program": []byte("x")},
 	})
 	at := func(name string) string { return filepath.Join(merged, name) }

@@ -11,12 +11,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // ErrGone: there is no supervisor any more, and so no process of the container.
 var ErrGone = errors.New("the supervisor has ended")
+
+// killPatience is how long a supervisor that is busy may take to hear that a process is not wanted any more.
+const killPatience = time.Second
 
 // A Client talks to the supervisor that reads from the socket of a name.
 type Client struct{ path string }
@@ -151,7 +155,9 @@ func (c *Client) Start(ctx context.Context, id uint32, p Process, streams [3]*os
 	err = readReports(ours)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// It may still be started later.
-		return errors.Join(ctx.Err(), c.Signal(context.WithoutCancel(ctx), id, unix.SIGKILL))
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
+		defer cancel()
+		return errors.Join(ctx.Err(), c.Signal(last, id, unix.SIGKILL))
 	}
 	return err
 }
