@@ -1,18 +1,12 @@
 package droplet
 
 import (
-	"archive/tar"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"path"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/deakit/deakit/internal/tarball"
 )
 
 // InfoName is the name of the file in a droplet that [StagingInfo] describes (dea_ng).
@@ -31,6 +25,7 @@ const (
 	keyCommand  = "start_command"
 	keyProcfile = "effective_procfile"
 	keyError    = "staging_error"
+	keyPacks    = "buildpacks" // of this library
 )
 
 // StagingInfo is what staging writes down in the droplet about itself (dea_ng). The empty string stands for null and
@@ -41,9 +36,23 @@ type StagingInfo struct {
 	StartCommand      string            // empty where nothing told one
 	EffectiveProcfile map[string]string // process type to command; nil where staging knew none
 
+	// Buildpacks took part, in this order, where staging wrote them down. The original does not: its readers pass over
+	// the key.
+	Buildpacks []BuildpackInfo
+
 	// Error is set where staging failed; the other fields are empty then.
 	Error *StagingError
 }
+
+// BuildpackInfo is one of StagingInfo.Buildpacks. The empty string stands for what is not known.
+type BuildpackInfo struct {
+	Key     string `yaml:"key,omitempty"` // of the platform's store, or a URL
+	Name    string `yaml:"name,omitempty"`
+	Version string `yaml:"version,omitempty"`
+}
+
+// maxBuildpacks bounds the list that is read.
+const maxBuildpacks = 100
 
 // A StagingError is the failure that staging_info.yml reports.
 type StagingError struct {
@@ -68,7 +77,8 @@ func (i StagingInfo) Marshal() ([]byte, error) {
 			DetectedBuildpack *string           `yaml:"detected_buildpack"`
 			StartCommand      *string           `yaml:"start_command"`
 			EffectiveProcfile map[string]string `yaml:"effective_procfile,omitempty"`
-		}{orNull(i.BuildpackPath), orNull(i.DetectedBuildpack), orNull(i.StartCommand), i.EffectiveProcfile}
+			Buildpacks        []BuildpackInfo   `yaml:"buildpacks,omitempty"`
+		}{orNull(i.BuildpackPath), orNull(i.DetectedBuildpack), orNull(i.StartCommand), i.EffectiveProcfile, i.Buildpacks}
 	}
 	body, err := yaml.Marshal(out)
 	if err != nil {
@@ -82,36 +92,6 @@ func orNull(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-// ReadInfo finds staging_info.yml in the droplet r and reads it. A droplet without it gives ErrNoInfo. r is read as far
-// as needed, within limits; ctx is looked at between chunks.
-func ReadInfo(ctx context.Context, r io.Reader, limits Limits) (StagingInfo, error) {
-	plain, err := NewReader(contextReader{ctx, r}, limits)
-	if err != nil {
-		return StagingInfo{}, err
-	}
-	defer plain.Close()
-	tr := tar.NewReader(plain)
-	for members := 1; ; members++ {
-		hdr, err := tr.Next()
-		if err == io.EOF {
-			return StagingInfo{}, ErrNoInfo
-		}
-		if err != nil && !errors.Is(err, tar.ErrInsecurePath) { // nothing is written under that name here
-			return StagingInfo{}, fmt.Errorf("read droplet: %w", err)
-		}
-		if most := tarball.Limits(limits).WithDefaults().MaxMembers; members > most {
-			return StagingInfo{}, &MemberError{Reason: ErrLimit, Detail: fmt.Sprintf("more than %d members", most)}
-		}
-		if hdr.Typeflag == tar.TypeReg && path.Clean(hdr.Name) == InfoName {
-			data, err := io.ReadAll(io.LimitReader(tr, MaxInfoBytes+1))
-			if err != nil {
-				return StagingInfo{}, fmt.Errorf("read droplet: %w", err)
-			}
-			return ParseInfo(data)
-		}
-	}
 }
 
 // ParseInfo reads the content of staging_info.yml, at most MaxInfoBytes of YAML or JSON. Unknown keys and tags, nulls,
@@ -144,10 +124,16 @@ func ParseInfo(data []byte) (StagingInfo, error) {
 			}
 		}
 	}
+	list, _ := doc[keyPacks].([]any)
+	for _, item := range list[:min(len(list), maxBuildpacks)] {
+		if pack, ok := item.(map[string]any); ok {
+			info.Buildpacks = append(info.Buildpacks, BuildpackInfo{text(pack["key"]), text(pack["name"]), text(pack["version"])})
+		}
+	}
 	return info, nil
 }
 
-// parseDocument returns the top-level map. Behind the known keys stand strings, maps, or nil for all else.
+// parseDocument returns the top-level map. Behind the known keys stand strings, maps, lists, or nil for all else.
 func parseDocument(data []byte) (map[string]any, error) {
 	// JSON is nearly YAML: escaped surrogates and tabs between tokens are not.
 	var doc map[string]any
@@ -177,7 +163,7 @@ func parseDocument(data []byte) (map[string]any, error) {
 		nodes[top.Content[i].Value] = top.Content[i+1]
 	}
 	doc = map[string]any{}
-	for _, key := range []string{keyPath, keyDetected, keyCommand, keyProcfile, keyError} {
+	for _, key := range []string{keyPath, keyDetected, keyCommand, keyProcfile, keyError, keyPacks} {
 		if node := nodes[key]; node != nil {
 			doc[key] = fromNode(node, 3)
 		}
@@ -185,7 +171,7 @@ func parseDocument(data []byte) (map[string]any, error) {
 	return doc, nil
 }
 
-// fromNode turns a node into a string or a map of strings, without regard to tags. The nodes are read one by one
+// fromNode turns a node into a string, a map of strings or a list of such maps, without regard to tags. The nodes are read one by one
 // because decoding into Go types fails on tags that it does not know. Aliases can lead in circles; depth ends that.
 func fromNode(node *yaml.Node, depth int) any {
 	if depth == 0 {
@@ -210,6 +196,14 @@ func fromNode(node *yaml.Node, depth int) any {
 			}
 		}
 		return m
+	case yaml.SequenceNode:
+		var list []any
+		for _, item := range node.Content[:min(len(node.Content), maxBuildpacks)] {
+			if item.Kind == yaml.MappingNode { // not what aliases stand for: many of one could be large
+				list = append(list, fromNode(item, depth-1))
+			}
+		}
+		return list
 	}
 	return nil
 }
