@@ -46,9 +46,9 @@ type StagingInfo struct {
 
 // BuildpackInfo is one of StagingInfo.Buildpacks. The empty string stands for what is not known.
 type BuildpackInfo struct {
-	Key     string `yaml:"key,omitempty"` // of the platform's store, or a URL
-	Name    string `yaml:"name,omitempty"`
-	Version string `yaml:"version,omitempty"`
+	Key     string `yaml:"key,omitempty" json:"key,omitempty"` // of the platform's store, or a URL
+	Name    string `yaml:"name,omitempty" json:"name,omitempty"`
+	Version string `yaml:"version,omitempty" json:"version,omitempty"`
 }
 
 // maxBuildpacks bounds the list that is read.
