@@ -12,6 +12,7 @@ type aheadReader struct {
 	free  chan []byte
 	stop  chan struct{} // closed by Close
 	ended chan struct{} // closed when the goroutine has ended
+	done  func()        // called once by Close, when nobody reads the source any more
 
 	closing sync.Once
 
@@ -28,12 +29,13 @@ const aheadPieces = 4
 
 var errClosed = errors.New("droplet reader is closed")
 
-func newAheadReader(r io.Reader) *aheadReader {
+func newAheadReader(r io.Reader, done func()) *aheadReader {
 	a := &aheadReader{
 		full:  make(chan piece, aheadPieces),
 		free:  make(chan []byte, aheadPieces),
 		stop:  make(chan struct{}),
 		ended: make(chan struct{}),
+		done:  done,
 	}
 	for range aheadPieces {
 		a.free <- make([]byte, chunkBytes)
@@ -86,7 +88,10 @@ func (a *aheadReader) Read(p []byte) (int, error) {
 
 // Close ends the goroutine and waits for it. It interrupts a Read that waits.
 func (a *aheadReader) Close() error {
-	a.closing.Do(func() { close(a.stop) })
-	<-a.ended
+	a.closing.Do(func() {
+		close(a.stop)
+		<-a.ended
+		a.done()
+	})
 	return nil
 }

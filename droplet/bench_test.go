@@ -132,7 +132,7 @@ func BenchmarkMemory(b *testing.B) {
 			for b.Loop() {
 				runtime.GC()
 				runtime.ReadMemStats(&before)
-				_, err := droplet.Compress(b.Context(), io.Discard, io.LimitReader(zeros{}, size), 1)
+				_, err := droplet.Compress(b.Context(), io.Discard, io.LimitReader(zeros{}, size), droplet.PackOptions{Level: 1})
 				require.NoError(b, err)
 				runtime.ReadMemStats(&after)
 			}

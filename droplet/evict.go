@@ -19,11 +19,12 @@ type Usage struct {
 // Usage measures the store. Downloads on their way are not counted.
 func (s *Store) Usage() (Usage, error) {
 	var u Usage
-	if err := s.begin(); err != nil {
+	done, err := s.shelf.Begin()
+	if err != nil {
 		return u, err
 	}
-	defer s.running.Done()
-	names, err := s.names()
+	defer done()
+	names, err := s.shelf.Names()
 	if err != nil {
 		return u, fmt.Errorf("measure droplet store: %w", err)
 	}
@@ -40,35 +41,29 @@ func (s *Store) Usage() (Usage, error) {
 		}
 		u.Droplets++
 		u.Bytes += info.Size()
-		if s.inUse(name) {
+		if s.shelf.Held(name) {
 			u.InUse++
 		}
 	}
 	return u, nil
 }
 
-func (s *Store) inUse(sha1 string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[sha1]
-	return e != nil && e.refs > 0
-}
-
 // Evict removes the droplets that no Ref holds and that were last used StoreOptions.KeepFor ago or earlier, and returns
 // how many it removed. A directory is renamed out of the way first, so that a start that comes meanwhile finds a
 // droplet or none, and never half of one; what an interruption leaves under such a name, the next NewStore removes.
 func (s *Store) Evict(ctx context.Context) (removed int, err error) {
-	if err := s.begin(); err != nil {
+	done, err := s.shelf.Begin()
+	if err != nil {
 		return 0, err
 	}
-	defer s.running.Done()
+	defer done()
 	select {
 	case s.evicting <- struct{}{}:
 		defer func() { <-s.evicting }()
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	names, err := s.names()
+	names, err := s.shelf.Names()
 	if err != nil {
 		return 0, fmt.Errorf("evict droplets: %w", err)
 	}
@@ -96,28 +91,28 @@ func (s *Store) Evict(ctx context.Context) (removed int, err error) {
 	return removed, nil
 }
 
-// retire renames the directory of a droplet that is not in use and returns its new name, or "" if it is to stay. It
-// holds the lock meanwhile: whoever pins the digest later finds it missing.
+// retire renames the directory of a droplet that is not in use and returns its new name, or "" if it is to stay.
 func (s *Store) retire(sha1 string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now, lastUse := time.Now(), s.started
-	if e := s.entries[sha1]; e != nil {
-		if e.refs > 0 {
-			return "", nil
-		}
-		lastUse = e.lastUse
-	}
-	if now.Sub(lastUse) < s.opts.KeepFor {
-		return "", nil
-	}
+	now := time.Now()
 	gone := fmt.Sprintf("%s.deleted.%d", sha1, now.Unix())
 	if err := s.root.RemoveAll(gone); err != nil { // left by an attempt in the same second
 		return "", err
 	}
-	if err := s.root.Rename(sha1, gone); err != nil {
+	retired, err := s.shelf.Retire(sha1, gone, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		lastUse := s.started
+		if k, ok := s.known[sha1]; ok {
+			lastUse = k.lastUse
+		}
+		if now.Sub(lastUse) < s.opts.KeepFor {
+			return true
+		}
+		delete(s.known, sha1)
+		return false
+	})
+	if !retired {
 		return "", err
 	}
-	delete(s.entries, sha1)
 	return gone, nil
 }

@@ -12,6 +12,7 @@ import (
 	"path"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/deakit/deakit/internal/atomicfile"
 )
@@ -30,74 +31,14 @@ func (s *Store) Fetch(ctx context.Context, sha1 string, fetch func(context.Conte
 	if !digestPattern.MatchString(sha1) {
 		return nil, fmt.Errorf("fetch droplet: SHA-1 %.60q is not 40 hexadecimal digits", sha1)
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("fetch droplet %s: %w", sha1, err)
-	}
-	f, err := s.join(ctx, sha1, fetch)
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case <-f.done:
-		err = f.err
-	case <-ctx.Done():
-		err = fmt.Errorf("fetch droplet %s: %w", sha1, ctx.Err())
-		s.leave(sha1, f)
+	err := s.shelf.Fetch(ctx, sha1, func(ctx context.Context) error { return s.ensure(ctx, sha1, fetch) })
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("fetch droplet %s: %w", sha1, err)
 	}
 	if err != nil {
-		s.unpin(sha1)
 		return nil, err
 	}
 	return &Ref{store: s, sha1: sha1}, nil
-}
-
-// join pins the digest and waits with the flight for it, which it starts if there is none.
-func (s *Store) join(ctx context.Context, sha1 string, fetch func(context.Context, io.Writer) error) (*flight, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, ErrStoreClosed
-	}
-	e := s.pin(sha1)
-	if e.flight == nil {
-		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		f := &flight{cancel: cancel, done: make(chan struct{})}
-		e.flight = f
-		s.pin(sha1) // for the flight itself, which may outlast those who wait for it
-		s.running.Go(func() {
-			defer cancel()
-			f.err = s.ensure(ctx, sha1, fetch)
-			s.land(sha1, f)
-			close(f.done)
-		})
-	}
-	e.flight.waiters++
-	return e.flight, nil
-}
-
-// leave stops waiting. A flight that nobody waits for is cancelled, and nobody joins it any more.
-func (s *Store) leave(sha1 string, f *flight) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f.waiters--; f.waiters > 0 {
-		return
-	}
-	f.cancel()
-	s.detach(sha1, f)
-}
-
-func (s *Store) land(sha1 string, f *flight) {
-	s.mu.Lock()
-	s.detach(sha1, f)
-	s.mu.Unlock()
-	s.unpin(sha1)
-}
-
-// detach takes the flight from its digest. The caller holds s.mu.
-func (s *Store) detach(sha1 string, f *flight) {
-	if e := s.entries[sha1]; e.flight == f {
-		e.flight = nil
-	}
 }
 
 // ensure makes sure that the droplet is there and right. It runs in a flight.
@@ -143,7 +84,7 @@ func (s *Store) verify(ctx context.Context, want string) (bool, error) {
 	}
 	id := idOf(info)
 	s.mu.Lock()
-	known := s.entries[want].verified
+	known := s.known[want].verified
 	s.mu.Unlock()
 	if known == id {
 		return true, nil
@@ -166,12 +107,10 @@ func idOf(info fs.FileInfo) fileID {
 }
 
 func (s *Store) setVerified(sha1 string, id fileID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.entries[sha1].verified = id
+	s.remember(sha1, func(k *known) { k.verified, k.lastUse = id, time.Now() })
 }
 
-// place puts a complete and verified file where the droplet belongs. The digest is pinned.
+// place puts a complete and verified file where the droplet belongs. The digest is held.
 func (s *Store) place(f *atomicfile.File, sha1 string) error {
 	if err := s.root.Mkdir(sha1, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -199,10 +138,11 @@ func (s *Store) Put(ctx context.Context, r io.Reader) (Digest, *Ref, error) {
 }
 
 func (s *Store) put(ctx context.Context, r io.Reader) (Digest, *Ref, error) {
-	if err := s.begin(); err != nil {
+	done, err := s.shelf.Begin()
+	if err != nil {
 		return Digest{}, nil, err
 	}
-	defer s.running.Done()
+	defer done()
 	f, err := atomicfile.Create(s.root, ".", fileMode)
 	if err != nil {
 		return Digest{}, nil, err
@@ -213,11 +153,9 @@ func (s *Store) put(ctx context.Context, r io.Reader) (Digest, *Ref, error) {
 		return Digest{}, nil, err
 	}
 	digest := h.digest()
-	s.mu.Lock()
-	s.pin(digest.SHA1)
-	s.mu.Unlock()
+	s.shelf.Hold(digest.SHA1)
 	if err := s.place(f, digest.SHA1); err != nil {
-		s.unpin(digest.SHA1)
+		s.shelf.Release(digest.SHA1)
 		return Digest{}, nil, err
 	}
 	return digest, &Ref{store: s, sha1: digest.SHA1}, nil

@@ -1,19 +1,13 @@
 package droplet
 
 import (
-	"archive/tar"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"path"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/deakit/deakit/internal/tarball"
 )
 
 // InfoName is the name of the file in a droplet that [StagingInfo] describes (dea_ng).
@@ -76,6 +70,9 @@ type Sidecar struct {
 	MemoryMB     int64    `json:"memory,omitempty" yaml:"memory,omitempty"` // 0 means that nobody told
 }
 
+// maxListed bounds the lists that are read.
+const maxListed = 100
+
 // A StagingError is the failure that staging_info.yml reports.
 type StagingError struct {
 	Type    string `yaml:"type"` // "NoAppDetectedError" for example
@@ -126,36 +123,6 @@ func orNull(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-// ReadInfo finds staging_info.yml in the droplet r and reads it. A droplet without it gives ErrNoInfo. r is read as far
-// as needed, within limits; ctx is looked at between chunks.
-func ReadInfo(ctx context.Context, r io.Reader, limits Limits) (StagingInfo, error) {
-	plain, err := NewReader(contextReader{ctx, r}, limits)
-	if err != nil {
-		return StagingInfo{}, err
-	}
-	defer plain.Close()
-	tr := tar.NewReader(plain)
-	for members := 1; ; members++ {
-		hdr, err := tr.Next()
-		if err == io.EOF {
-			return StagingInfo{}, ErrNoInfo
-		}
-		if err != nil && !errors.Is(err, tar.ErrInsecurePath) { // nothing is written under that name here
-			return StagingInfo{}, fmt.Errorf("read droplet: %w", err)
-		}
-		if most := tarball.Limits(limits).WithDefaults().MaxMembers; members > most {
-			return StagingInfo{}, &MemberError{Reason: ErrLimit, Detail: fmt.Sprintf("more than %d members", most)}
-		}
-		if hdr.Typeflag == tar.TypeReg && path.Clean(hdr.Name) == InfoName {
-			data, err := io.ReadAll(io.LimitReader(tr, MaxInfoBytes+1))
-			if err != nil {
-				return StagingInfo{}, fmt.Errorf("read droplet: %w", err)
-			}
-			return ParseInfo(data)
-		}
-	}
 }
 
 // ParseInfo reads the content of staging_info.yml, at most MaxInfoBytes of YAML or JSON. Unknown keys and tags, nulls,
@@ -284,7 +251,7 @@ func fromNode(node *yaml.Node, depth int) any {
 func maps(v any) []map[string]any {
 	list, _ := v.([]any)
 	var found []map[string]any
-	for _, element := range list {
+	for _, element := range list[:min(len(list), maxListed)] {
 		if m, ok := element.(map[string]any); ok {
 			found = append(found, m)
 		}
@@ -296,7 +263,7 @@ func maps(v any) []map[string]any {
 func texts(v any) []string {
 	list, _ := v.([]any)
 	var found []string
-	for _, element := range list {
+	for _, element := range list[:min(len(list), maxListed)] {
 		if s := text(element); s != "" {
 			found = append(found, s)
 		}

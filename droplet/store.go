@@ -1,7 +1,7 @@
 package droplet
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,10 +11,10 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/deakit/deakit/internal/atomicfile"
+	"github.com/deakit/deakit/internal/shelf"
 )
 
 // Errors of a [Store].
@@ -22,15 +22,14 @@ var (
 	// ErrDigestMismatch: what was fetched is not the droplet that was asked for.
 	ErrDigestMismatch = errors.New("SHA1 mismatch")
 	// ErrStoreClosed: the store was closed.
-	ErrStoreClosed = errors.New("droplet store is closed")
+	ErrStoreClosed = shelf.ErrClosed
 	// ErrStoreLocked: another store has the directory, in this process or in another one.
-	ErrStoreLocked = errors.New("another droplet store uses the directory")
+	ErrStoreLocked = shelf.ErrLocked
 )
 
 const (
 	fileName = "droplet.tgz"
 	fileMode = 0o744 // (dea_ng)
-	lockName = ".lock"
 )
 
 var (
@@ -54,35 +53,22 @@ type StoreOptions struct {
 // A directory belongs to one Store at a time, which a lock on the file .lock in it ensures also between processes: a
 // DEA and a stager that want to share droplets share the Store. Nobody else may write into it.
 type Store struct {
-	dir     string // absolute
+	shelf   *shelf.Shelf
 	root    *os.Root
-	lock    *os.File
 	opts    StoreOptions
 	log     *slog.Logger
 	started time.Time
 
-	evicting chan struct{}  // holds a token while Evict is at work: two would want the same names
-	running  sync.WaitGroup // calls and flights at work; none begins once closed is true
+	evicting chan struct{} // holds a token while Evict is at work: two would want the same names
 
-	mu      sync.Mutex
-	closed  bool
-	entries map[string]*entry
+	mu    sync.Mutex
+	known map[string]known // by digest; of droplets that are there or were lately
 }
 
-// An entry is what the store knows of a digest. It is guarded by Store.mu.
-type entry struct {
-	refs     int     // Refs, waiting calls and flights; Evict spares the digest while there are any
-	flight   *flight // that new calls join; nil if there is none
-	verified fileID  // of the file whose digest was found right; zero if there is none
+// known is what the store remembers of a droplet that nobody needs right now.
+type known struct {
+	verified fileID // of the file whose digest was found right; zero if there is none
 	lastUse  time.Time
-}
-
-// A flight is one check of a droplet on disk and, if need be, one download of it. Store.mu guards waiters.
-type flight struct {
-	cancel  context.CancelFunc
-	waiters int
-	done    chan struct{} // closed when err is set
-	err     error
 }
 
 // fileID tells whether a file is still the one that was verified.
@@ -95,121 +81,26 @@ type fileID struct {
 // NewStore opens the directory dir as a store, makes it if need be, and removes what earlier processes left half-made.
 // The caller closes the store.
 func NewStore(dir string, opts StoreOptions) (*Store, error) {
-	s, err := newStore(dir, opts)
+	s, err := shelf.Open(dir, func(name string) bool {
+		return deletedPattern.MatchString(name) || strings.HasPrefix(name, atomicfile.TempPrefix)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open droplet store %s: %w", dir, err)
 	}
-	return s, nil
-}
-
-func newStore(dir string, opts StoreOptions) (*Store, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	lock, err := lockDirectory(root)
-	if err != nil {
-		root.Close()
-		return nil, err
-	}
-	s := &Store{
-		dir:      dir,
-		root:     root,
-		lock:     lock,
+	return &Store{
+		shelf:    s,
+		root:     s.Root(),
 		opts:     opts,
-		log:      opts.Logger,
+		log:      cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)),
 		started:  time.Now(),
 		evicting: make(chan struct{}, 1),
-		entries:  map[string]*entry{},
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-	if err := s.sweep(); err != nil {
-		lock.Close()
-		root.Close()
-		return nil, err
-	}
-	return s, nil
-}
-
-func lockDirectory(root *os.Root) (*os.File, error) {
-	lock, err := root.OpenFile(lockName, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		lock.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, ErrStoreLocked
-		}
-		return nil, fmt.Errorf("lock: %w", err)
-	}
-	return lock, nil
-}
-
-// names returns what stands in the directory.
-func (s *Store) names() ([]string, error) {
-	d, err := s.root.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.Readdirnames(-1)
-}
-
-// sweep removes temporary files and directories on their way out, which are nobody's once the lock is held.
-func (s *Store) sweep() error {
-	names, err := s.names()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if deletedPattern.MatchString(name) || strings.HasPrefix(name, atomicfile.TempPrefix) {
-			if err := s.root.RemoveAll(name); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// begin counts a call that works on the directory, unless the store is closed. The caller ends it with s.running.Done.
-func (s *Store) begin() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return ErrStoreClosed
-	}
-	s.running.Add(1)
-	return nil
+		known:    map[string]known{},
+	}, nil
 }
 
 // Close cancels downloads, waits for all that is under way, and gives the directory free. Refs that are still held keep
 // their path, which then nobody protects. Only the first call does something.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil
-	}
-	s.closed = true
-	for _, e := range s.entries {
-		if e.flight != nil {
-			e.flight.cancel()
-		}
-	}
-	s.mu.Unlock()
-	s.running.Wait()
-	return errors.Join(s.lock.Close(), s.root.Close())
-}
+func (s *Store) Close() error { return s.shelf.Close() }
 
 // A Ref holds a droplet in its store until Release.
 type Ref struct {
@@ -222,34 +113,24 @@ type Ref struct {
 func (r *Ref) SHA1() string { return r.sha1 }
 
 // Path is the absolute path of the droplet. Who reads the file must not change it.
-func (r *Ref) Path() string { return filepath.Join(r.store.dir, r.sha1, fileName) }
+func (r *Ref) Path() string { return filepath.Join(r.store.shelf.Dir(), r.sha1, fileName) }
 
 // Open opens the droplet for reading. The caller closes it.
 func (r *Ref) Open() (*os.File, error) { return r.store.root.Open(path.Join(r.sha1, fileName)) }
 
 // Release lets the store remove the droplet when it is evicted. Only the first call does something.
 func (r *Ref) Release() {
-	r.release.Do(func() { r.store.unpin(r.sha1) })
+	r.release.Do(func() {
+		r.store.remember(r.sha1, func(k *known) { k.lastUse = time.Now() })
+		r.store.shelf.Release(r.sha1)
+	})
 }
 
-// pin keeps a digest from eviction until unpin. The caller holds s.mu.
-func (s *Store) pin(sha1 string) *entry {
-	e := s.entries[sha1]
-	if e == nil {
-		e = &entry{}
-		s.entries[sha1] = e
-	}
-	e.refs++
-	return e
-}
-
-func (s *Store) unpin(sha1 string) {
+// remember changes what the store knows of a droplet.
+func (s *Store) remember(sha1 string, change func(*known)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.entries[sha1]
-	e.refs--
-	e.lastUse = time.Now()
-	if e.refs == 0 && e.verified == (fileID{}) {
-		delete(s.entries, sha1) // there is nothing to know about it
-	}
+	k := s.known[sha1]
+	change(&k)
+	s.known[sha1] = k
 }

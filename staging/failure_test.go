@@ -53,7 +53,7 @@ func TestPackageRefused(t *testing.T) {
 
 func gzipped(t testing.TB, text string) []byte {
 	var out bytes.Buffer
-	_, err := droplet.Compress(t.Context(), &out, strings.NewReader(text), 0)
+	_, err := droplet.Compress(t.Context(), &out, strings.NewReader(text), droplet.PackOptions{})
 	require.NoError(t, err)
 	return out.Bytes()
 }

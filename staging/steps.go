@@ -11,7 +11,6 @@ import (
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/internal/containerfs"
-	"github.com/deakit/deakit/internal/tarball"
 	"github.com/deakit/deakit/staging/buildpack"
 )
 
@@ -192,7 +191,7 @@ func (r *run) compress(ctx context.Context, dir string, w io.Writer) (droplet.Di
 		return droplet.Digest{}, err
 	}
 	defer stream.Close()
-	digest, err := droplet.Compress(ctx, w, tarball.Bound(ctx, stream, r.bounds()), 0)
+	digest, err := droplet.Compress(ctx, w, stream, droplet.PackOptions{Limits: droplet.Limits(r.bounds())})
 	if err != nil {
 		return droplet.Digest{}, fmt.Errorf("pack %s: %w", dir, err)
 	}

@@ -38,8 +38,8 @@ type Options struct {
 // w. A leading slash of p means root; symbolic links in p are followed within root, except the last component unless p
 // ends in a slash.
 //
-// The same tree gives the same bytes: members are sorted by name within their directory, owners are 0 without names,
-// modes are reduced to the nine permission bits. Hard links among the members are kept. All but files, directories and
+// The same tree gives the same bytes: members are sorted by name within their directory, what is no directory first,
+// owners are 0 without names, modes are reduced to the nine permission bits. Hard links among the members are kept. All but files, directories and
 // links is left out. A file that shrinks meanwhile is an error, one that grows is written as long as it was. An error
 // leaves a stream without end mark. ctx is looked at between chunks.
 func Write(ctx context.Context, w io.Writer, root *os.Root, p string, opts Options) error {
@@ -155,7 +155,7 @@ func (t *writer) directory(dir *os.Root, name string, depth int) error {
 	return nil
 }
 
-// list writes the header of a directory and returns the names in it.
+// list writes the header of a directory and returns the names in it, those of directories last.
 func (t *writer) list(dir *os.Root, name string) ([]string, error) {
 	d, err := dir.Open(".")
 	if err != nil {
@@ -169,22 +169,29 @@ func (t *writer) list(dir *os.Root, name string) ([]string, error) {
 	if err := t.header(info, name+"/", ""); err != nil {
 		return nil, err
 	}
-	var names []string
+	var files, directories []string
 	for {
-		some, err := d.Readdirnames(1024)
-		names = append(names, some...)
+		some, err := d.ReadDir(1024)
+		for _, entry := range some {
+			if entry.IsDir() {
+				directories = append(directories, entry.Name())
+			} else {
+				files = append(files, entry.Name())
+			}
+		}
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return nil, err
 		}
-		if len(names) > t.budget.limits.MaxMembers {
+		if len(files)+len(directories) > t.budget.limits.MaxMembers {
 			return nil, refuse(name, ErrLimit, "more than %d members", t.budget.limits.MaxMembers)
 		}
 	}
-	slices.Sort(names)
-	return names, nil
+	slices.Sort(files)
+	slices.Sort(directories)
+	return append(files, directories...), nil
 }
 
 func (t *writer) file(parent *os.Root, base, name string) error {

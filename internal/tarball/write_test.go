@@ -57,8 +57,8 @@ func TestWriteAndExtract(t *testing.T) {
 	require.NoError(t, tarball.Write(t.Context(), &first, s.root, ".", opts))
 	require.NoError(t, tarball.Write(t.Context(), &second, s.root, "/", opts))
 	assert.True(t, bytes.Equal(first.Bytes(), second.Bytes()))
-	assert.Equal(t, []string{"./", "./app/", "./app/bin/", "./app/bin/link", "./app/bin/run", "./app/" + strings.Repeat("long", 50),
-		"./app/z", "./logs/", "./tmp/", "./tmp/hard"}, names(t, first.Bytes()))
+	assert.Equal(t, []string{"./", "./app/", "./app/" + strings.Repeat("long", 50), "./app/z", "./app/bin/", "./app/bin/link",
+		"./app/bin/run", "./logs/", "./tmp/", "./tmp/hard"}, names(t, first.Bytes()), "files stand before directories")
 	assert.Equal(t, []string{"./tmp/fifo", "./tmp/fifo"}, skipped)
 
 	to := newSandbox(t)

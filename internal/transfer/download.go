@@ -4,13 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha1"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 )
 
@@ -36,11 +33,17 @@ func (e *DownloadError) Error() string {
 // Unwrap returns what happened, nil if it was the status.
 func (e *DownloadError) Unwrap() error { return e.Err }
 
-// DownloadOptions are the options of [Download]. The zero value is that of the original.
+// DownloadOptions are the options of [Download]. The zero value is that of the original, with bounds.
 type DownloadOptions struct {
 	ConnectTimeout time.Duration // default 5 s, for each host
 	Inactivity     time.Duration // longest time in which nothing comes; default 30 s
+	MaxTime        time.Duration // for all of it, the writing to dst included; default 1 h
 	MaxBytes       int64         // default 4 GiB
+
+	// Resumes is how often a download that broke off in the middle is continued, where the server offers ranges and tells
+	// versions of the content apart. Default 3; negative for never, as the original.
+	Resumes     int
+	ResumeDelay time.Duration // before the first of them; twice that before each later one; default 1 s
 
 	// SHA1 is the digest that the content must have, 40 hexadecimal digits. Empty means that any will do.
 	SHA1 string
@@ -52,30 +55,29 @@ type DownloadOptions struct {
 }
 
 // Download writes what a GET of the URL answers to dst. Only status 200 is success; the user info of the URL becomes
-// basic authentication. The content is not decompressed, whatever its encoding. Every error is a [*DownloadError];
-// after one, dst may have received a part. A nil client is replaced by one without proxy; the redirect policy and the
-// timeout of a client do not apply.
+// basic authentication. The content is not decompressed, whatever its encoding. Where the connection breaks off in the
+// middle, the rest is asked for by a range request that holds only for the same content (RFC 9110, If-Range). Every error is a
+// [*DownloadError]; after one, dst may have received a part. A nil client is replaced by one without proxy; the redirect
+// policy and the timeout of a client do not apply.
 func Download(ctx context.Context, client *http.Client, rawURL string, dst io.Writer, opts DownloadOptions) error {
 	u, err := parse(rawURL)
 	if err != nil {
 		return &DownloadError{Err: err}
 	}
-	connect := cmp.Or(opts.ConnectTimeout, defaultConnect)
-	client, idle := noRedirect(client, connect)
+	opts.ConnectTimeout = cmp.Or(opts.ConnectTimeout, defaultConnect)
+	opts.Inactivity = cmp.Or(opts.Inactivity, defaultInactivity)
+	opts.MaxBytes = cmp.Or(opts.MaxBytes, 4<<30)
+	opts.Resumes = cmp.Or(opts.Resumes, 3)
+	opts.ResumeDelay = cmp.Or(opts.ResumeDelay, time.Second)
+	client, idle := noRedirect(client, opts.ConnectTimeout)
 	defer idle()
 	if opts.FollowRedirects {
 		client.CheckRedirect = follow
 	}
-	ctx, w := newWatch(ctx, connect, cmp.Or(opts.Inactivity, defaultInactivity))
-	defer w.stop()
-	status, err := download(ctx, client, u, dst, opts, w)
-	if err != nil {
-		return &DownloadError{Err: cause(ctx, err)}
-	}
-	if status != http.StatusOK {
-		return &DownloadError{Status: status}
-	}
-	return nil
+	ctx, cancel := withMaxTime(ctx, opts.MaxTime)
+	defer cancel()
+	d := &download{client: client, url: u, opts: opts, dst: dst, hash: sha1.New(), size: -1}
+	return d.run(ctx)
 }
 
 func follow(req *http.Request, via []*http.Request) error {
@@ -92,34 +94,3 @@ func follow(req *http.Request, via []*http.Request) error {
 	}
 	return nil
 }
-
-func download(ctx context.Context, client *http.Client, u *url.URL, dst io.Writer, opts DownloadOptions, w *watch) (int, error) {
-	req, err := newRequest(ctx, http.MethodGet, u)
-	if err != nil {
-		return 0, err
-	}
-	// Without this the client unpacks a .tgz that a server declares to be gzip-encoded, and no digest is right.
-	req.Header.Set("Accept-Encoding", "identity")
-	resp, err := client.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return resp.StatusCode, nil
-	}
-	most := cmp.Or(opts.MaxBytes, 4<<30)
-	if resp.ContentLength > most {
-		return 0, fmt.Errorf("more than %d bytes", most)
-	}
-	h := sha1.New()
-	if _, err := io.Copy(onlyWriter{io.MultiWriter(dst, h)}, &body{resp.Body, w, most, most}); err != nil {
-		return 0, err
-	}
-	if want := strings.ToLower(opts.SHA1); want != "" && want != hex.EncodeToString(h.Sum(nil)) {
-		return 0, ErrSHA1Mismatch
-	}
-	return resp.StatusCode, nil
-}
-
-type onlyWriter struct{ io.Writer }

@@ -53,6 +53,7 @@ type UploadOptions struct {
 
 	ConnectTimeout time.Duration // default 5 s
 	Inactivity     time.Duration // longest time in which nothing moves, and for the answer; default 300 s
+	MaxTime        time.Duration // for all of it, the polls included; default 1 h
 
 	PollInterval   time.Duration // between the end of a poll and the next one; default 1 s
 	PollInactivity time.Duration // for the answer to a poll; default 10 s
@@ -68,9 +69,34 @@ type UploadOptions struct {
 // any more when Upload has returned. A nil client is replaced by one without proxy; the redirect policy and the timeout
 // of a client do not apply.
 func Upload(ctx context.Context, client *http.Client, rawURL string, content io.ReaderAt, size int64, opts UploadOptions) error {
+	up, err := newUpload(client, rawURL, opts)
+	if err != nil {
+		return err
+	}
+	defer up.idle()
+	ctx, cancel := withMaxTime(ctx, opts.MaxTime)
+	defer cancel()
+	shared := &source{ReaderAt: content} // the client may read on for a moment when it has the answer already
+	defer shared.end()
+	answer, err := up.post(ctx, size, func() io.Reader { return io.NewSectionReader(shared, 0, size) })
+	if err != nil {
+		return err
+	}
+	return up.settle(ctx, answer)
+}
+
+// An upload is what one upload goes by.
+type upload struct {
+	client *http.Client
+	idle   func() // closes connections of a client of our own
+	url    *url.URL
+	opts   UploadOptions
+}
+
+func newUpload(client *http.Client, rawURL string, opts UploadOptions) (*upload, error) {
 	u, err := parse(rawURL)
 	if err != nil {
-		return &UploadError{Reason: "Upload failed", Err: err}
+		return nil, &UploadError{Reason: "Upload failed", Err: err}
 	}
 	opts.FileName = cmp.Or(opts.FileName, "droplet.tgz")
 	opts.ConnectTimeout = cmp.Or(opts.ConnectTimeout, defaultConnect)
@@ -78,12 +104,15 @@ func Upload(ctx context.Context, client *http.Client, rawURL string, content io.
 	opts.PollInterval = cmp.Or(opts.PollInterval, time.Second)
 	opts.PollInactivity = cmp.Or(opts.PollInactivity, defaultPollInactivity)
 	opts.MaxPolls = cmp.Or(opts.MaxPolls, 300)
-	client, idle := noRedirect(client, opts.ConnectTimeout)
-	defer idle()
+	up := &upload{url: asynchronous(u), opts: opts}
+	up.client, up.idle = noRedirect(client, opts.ConnectTimeout)
+	return up, nil
+}
 
-	answer, err := post(ctx, client, asynchronous(u), content, size, opts)
-	if err != nil || !strings.Contains(answer, "url") {
-		return err
+// settle awaits the job that an answer names, if it names one.
+func (up *upload) settle(ctx context.Context, answer string) error {
+	if !strings.Contains(answer, "url") {
+		return nil
 	}
 	job, err := parseJob([]byte(answer))
 	if err != nil {
@@ -93,7 +122,7 @@ func Upload(ctx context.Context, client *http.Client, rawURL string, content io.
 	if err != nil {
 		return &UploadError{Reason: strings.TrimSpace("invalid URL " + printable(job.url)), Status: -1}
 	}
-	return await(ctx, client, poll, opts)
+	return await(ctx, up.client, poll, up.opts)
 }
 
 func asynchronous(u *url.URL) *url.URL {
@@ -105,30 +134,31 @@ func asynchronous(u *url.URL) *url.URL {
 	return &async
 }
 
-// post sends the form and returns the body of a successful answer.
-func post(ctx context.Context, client *http.Client, u *url.URL, content io.ReaderAt, size int64, opts UploadOptions) (string, error) {
-	ctx, w := newWatch(ctx, opts.ConnectTimeout, opts.Inactivity)
+// post sends the form and returns the body of a successful answer. A size of -1 means that the content is as long as it
+// is, and that there is no second look at it.
+func (up *upload) post(ctx context.Context, size int64, content func() io.Reader) (string, error) {
+	ctx, w := newWatch(ctx, up.opts.ConnectTimeout, up.opts.Inactivity)
 	defer w.stop()
-	shared := &source{ReaderAt: content} // the client may read on for a moment when it has the answer already
-	defer shared.end()
-	req, err := newRequest(ctx, http.MethodPost, u)
+	req, err := newRequest(ctx, http.MethodPost, up.url)
 	if err != nil {
 		return "", &UploadError{Reason: "Upload failed", Err: err}
 	}
 	boundary := "multipart-boundary-" + rand.Text()
 	head := "--" + boundary + "\r\n" +
-		`Content-Disposition: form-data; name="upload[droplet]"; filename="` + quoted(opts.FileName) + "\"\r\n" +
+		`Content-Disposition: form-data; name="upload[droplet]"; filename="` + quoted(up.opts.FileName) + "\"\r\n" +
 		"Content-Type: application/octet-stream\r\n\r\n"
 	tail := "\r\n--" + boundary + "--\r\n"
 	req.Header.Set("Content-Type", "multipart/form-data; boundary="+boundary)
-	req.ContentLength = int64(len(head)) + size + int64(len(tail))
-	// A function, so that the client can start again when a connection it kept turns out to be dead.
-	req.GetBody = func() (io.ReadCloser, error) {
-		parts := io.MultiReader(strings.NewReader(head), io.NewSectionReader(shared, 0, size), strings.NewReader(tail))
-		return io.NopCloser(&form{parts, w}), nil
+	body := func() (io.ReadCloser, error) {
+		return io.NopCloser(&form{io.MultiReader(strings.NewReader(head), content(), strings.NewReader(tail)), w}), nil
 	}
-	req.Body, _ = req.GetBody()
-	status, answer, err := exchange(ctx, client, req, w)
+	req.Body, _ = body()
+	req.ContentLength = -1
+	if size >= 0 {
+		req.ContentLength = int64(len(head)) + size + int64(len(tail))
+		req.GetBody = body // so that the client can start again when a connection it kept turns out to be dead
+	}
+	status, answer, err := exchange(ctx, up.client, req, w)
 	if err != nil || status >= 300 {
 		return "", &UploadError{Reason: "Upload failed", Status: status, Err: err}
 	}
@@ -140,15 +170,17 @@ func quoted(name string) string {
 	return strings.NewReplacer(`"`, "%22", "\r", "%0D", "\n", "%0A").Replace(name)
 }
 
-// form is the request body: it watches the sending.
+// form is the request body: it watches the sending, and lets the watch sleep while the content is made.
 type form struct {
 	r io.Reader
 	w *watch
 }
 
 func (f *form) Read(p []byte) (int, error) {
+	f.w.pause()
+	n, err := f.r.Read(p)
 	f.w.moved()
-	return f.r.Read(p)
+	return n, err
 }
 
 // source is the content until end, after which nobody reads it any more. The bodies that the client was given cannot
@@ -209,7 +241,7 @@ func await(ctx context.Context, client *http.Client, u *url.URL, opts UploadOpti
 		select {
 		case <-time.After(opts.PollInterval):
 		case <-ctx.Done():
-			return &UploadError{Reason: "Polling failed", Err: ctx.Err()}
+			return &UploadError{Reason: "Polling failed", Err: context.Cause(ctx)}
 		}
 	}
 	return &UploadError{Reason: "Job took too long", Status: -1}

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,9 @@ const (
 	defaultUploadInactivity = 300 * time.Second
 	defaultPollInactivity   = 10 * time.Second
 )
+
+// defaultMaxTime bounds what only trickles, which the time-outs of the original let go on for ever.
+const defaultMaxTime = time.Hour
 
 // ErrTimeout: no connection, or no data, within the time allowed.
 var ErrTimeout = errors.New("timed out")
@@ -90,6 +94,17 @@ func (w *watch) stop() {
 	w.pause()
 }
 
+// withMaxTime bounds a whole transfer, an hour where max is zero.
+func withMaxTime(ctx context.Context, max time.Duration) (context.Context, context.CancelFunc) {
+	max = cmp.Or(max, defaultMaxTime)
+	return context.WithTimeoutCause(ctx, max, fmt.Errorf("not done within %s: %w", max, ErrTimeout))
+}
+
+// tooLong is the error of a body that has more bytes than this.
+type tooLong int64
+
+func (n tooLong) Error() string { return fmt.Sprintf("more than %d bytes", int64(n)) }
+
 // body watches the reading of a response body and bounds it.
 type body struct {
 	r    io.Reader
@@ -106,7 +121,7 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	b.w.pause()
 	if b.left -= int64(n); b.left < 0 {
-		return 0, fmt.Errorf("more than %d bytes", b.max)
+		return 0, tooLong(b.max)
 	}
 	return n, err
 }

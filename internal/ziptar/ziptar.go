@@ -26,13 +26,17 @@ const chunkBytes = 128 << 10
 //
 // An archive that exceeds limits is refused with a [*tarball.MemberError], a damaged one with another error. ctx is looked at between chunks.
 func Write(ctx context.Context, w io.Writer, r io.ReaderAt, size int64, limits tarball.Limits) error {
+	limits = limits.WithDefaults()
+	if err := checkDirectory(r, size, limits.MaxMembers); err != nil {
+		return fmt.Errorf("read zip file: %w", err)
+	}
 	directory := &budgetReader{r: r, left: maxDirectory}
 	z, err := zip.NewReader(directory, size)
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
 		return fmt.Errorf("read zip file: %w", err)
 	}
 	directory.unlimited = true
-	c := converter{ctx: ctx, tar: tar.NewWriter(w), left: limits.WithDefaults(), buf: make([]byte, chunkBytes)}
+	c := converter{ctx: ctx, tar: tar.NewWriter(w), left: limits, buf: make([]byte, chunkBytes)}
 	for _, member := range z.File {
 		if err := c.member(member); err != nil {
 			return fmt.Errorf("read zip file: %w", err)

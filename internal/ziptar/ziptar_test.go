@@ -5,11 +5,13 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -122,6 +124,39 @@ func TestWriteRefuses(t *testing.T) {
 			assert.ErrorIs(t, err, test.want)
 		})
 	}
+}
+
+// TestForgedDirectoryCostsNothing: archive/zip makes room for as many members as the end of a file claims.
+func TestForgedDirectoryCostsNothing(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "zip"))
+	require.NoError(t, err)
+	defer file.Close()
+	const size = 2 << 30 // sparse
+	const claim = 60_000_000
+	var end []byte
+	end = append(end, "PK\x06\x06"...)
+	end = binary.LittleEndian.AppendUint64(end, 44)
+	end = append(end, make([]byte, 12)...)
+	end = binary.LittleEndian.AppendUint64(end, claim)
+	end = binary.LittleEndian.AppendUint64(end, claim)
+	end = append(end, make([]byte, 16)...)
+	end = append(end, "PK\x06\x07\x00\x00\x00\x00"...)
+	end = binary.LittleEndian.AppendUint64(end, size)
+	end = append(end, "\x01\x00\x00\x00PK\x05\x06\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00"...)
+	_, err = file.WriteAt(end, size)
+	require.NoError(t, err)
+
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err = ziptar.Write(t.Context(), io.Discard, file, size+int64(len(end)), tarball.Limits{})
+	runtime.ReadMemStats(&after)
+	require.ErrorIs(t, err, tarball.ErrLimit)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20))
+
+	// The same claim leads to nothing where the directory is cut off from it.
+	_, err = file.WriteAt(make([]byte, 4), size)
+	require.NoError(t, err)
+	require.ErrorIs(t, ziptar.Write(t.Context(), io.Discard, file, size+int64(len(end)), tarball.Limits{}), zip.ErrFormat)
 }
 
 func TestWriteEndsWithItsContext(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/deakit/deakit/internal/ziptar"
 )
 
-// ensure downloads and unpacks a buildpack unless it is there. The key is pinned.
+// ensure downloads and unpacks a buildpack unless it is there. The key is held.
 func (s *Store) ensure(ctx context.Context, key string, download func(context.Context, io.Writer) error) error {
 	if info, err := s.root.Lstat(key); err == nil && info.IsDir() {
 		return nil
@@ -115,16 +115,4 @@ func (s *Store) place(made, key string) error {
 		return fmt.Errorf("write buildpack to disk: %w", err)
 	}
 	return s.root.Rename(made, key)
-}
-
-// retire renames a buildpack out of the way and returns its new name, or "" when it is in use. It holds the lock meanwhile:
-// whoever pins the key later finds it missing.
-func (s *Store) retire(key string) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.entries[key] != nil {
-		return "", nil
-	}
-	gone := atomicfile.TempPrefix + rand.Text()
-	return gone, s.root.Rename(key, gone)
 }
