@@ -52,12 +52,12 @@ func (b *builder) download(ctx context.Context) error {
 func (b *builder) clone(ctx context.Context, name, dir string) error {
 	git, err := buildpack.NewGit(name, filepath.Dir(dir), buildpack.GitOptions{Schemes: []string{"https", "http", "git", "ssh", "file"}})
 	if err != nil {
-		return fmt.Errorf("Failed to clone git repository at %s: %w", transfer.Redact(name), err)
+		return fmt.Errorf("Failed to clone git repository at %s: %w", shown(name), err)
 	}
 	parent := filepath.Dir(git.Path())
 	defer os.RemoveAll(parent)
 	if err := git.Prepare(ctx, buildpack.Build{Log: io.Discard}); err != nil {
-		return fmt.Errorf("Failed to clone git repository at %s: %w", transfer.Redact(name), err)
+		return fmt.Errorf("Failed to clone git repository at %s: %w", shown(name), err)
 	}
 	return os.Rename(git.Path(), dir)
 }
@@ -73,19 +73,18 @@ func (b *builder) downloadZip(ctx context.Context, name, dir string) error {
 	defer cancel()
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{InsecureSkipVerify: b.SkipCertVerify}}
 	defer transport.CloseIdleConnections()
-	shown := transfer.Redact(name)
 	err = transfer.Download(ctx, &http.Client{Transport: transport}, name, file, transfer.DownloadOptions{FollowRedirects: true})
 	if err != nil {
-		return fmt.Errorf("Failed to download buildpack '%s': %w", shown, err)
+		return fmt.Errorf("Failed to download buildpack '%s': %w", shown(name), err)
 	}
 	size, err := file.Seek(0, io.SeekEnd)
 	if err == nil {
 		err = unzip(ctx, file, size, dir)
 	}
 	if err != nil {
-		return fmt.Errorf("Failed to extract buildpack '%s': %w", shown, err)
+		return fmt.Errorf("Failed to extract buildpack '%s': %w", shown(name), err)
 	}
-	fmt.Fprintf(b.process.Stdout, "Downloaded buildpack `%s` (%s)\n", shown, byteSize(size))
+	fmt.Fprintf(b.process.Stdout, "Downloaded buildpack `%s` (%s)\n", shown(name), byteSize(size))
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/deakit/deakit/internal/transfer"
 	"github.com/deakit/deakit/staging/buildpack"
 )
 
@@ -48,11 +47,17 @@ func (b *builder) locate(name string) (string, error) {
 		}
 		break
 	}
-	shown := name
-	if isURL(name) {
-		shown = transfer.Redact(name)
+	return "", fmt.Errorf("malformed buildpack does not contain a /bin dir: %s", shown(name))
+}
+
+// shown is what people may read of a name: a URL without user info and query, where secrets are.
+func shown(name string) string {
+	u, err := url.Parse(name)
+	if err != nil || !u.IsAbs() {
+		return name
 	}
-	return "", fmt.Errorf("malformed buildpack does not contain a /bin dir: %s", shown)
+	u.User, u.RawQuery = nil, ""
+	return u.String()
 }
 
 func hasBin(dir string) bool {
