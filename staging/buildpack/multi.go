@@ -31,6 +31,9 @@ const missingFinalize = "Warning: the last buildpack is not compatible with mult
 // The directories deps and profile.d become part of the droplet. The cache has one directory for each member but the
 // last, and one called final for that; all else is removed from it.
 //
+// The container needs sh, mkdir and rm. A member keeps to its directories of deps and cache by convention: what it writes
+// elsewhere stays in the container, and where it is below the root, becomes part of the droplet.
+//
 // A Multi of one member detects as the member does. One of several was named by a person, member by member, and takes
 // every app.
 type Multi struct {

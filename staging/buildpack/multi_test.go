@@ -1,6 +1,7 @@
 package buildpack_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -176,6 +177,52 @@ type rooted struct{ buildpack.Buildpack }
 
 func (rooted) Root() string { return "/home/vcap" }
 
+// late is a buildpack whose files come when it is prepared, as those of a git repository.
+type late struct {
+	*buildpack.Classic
+	t     *testing.T
+	files stagetest.Files
+}
+
+func newLate(t *testing.T, bodies map[string]string) *late {
+	t.Helper()
+	classic, err := buildpack.NewClassic("", t.TempDir())
+	require.NoError(t, err)
+	return &late{classic, t, programs(bodies)}
+}
+
+func (l *late) URL() string { return "https://example.com/bp" }
+
+func (l *late) Prepare(context.Context, buildpack.Build) error {
+	if l.files == nil {
+		return errors.New("no such repository")
+	}
+	l.files.Write(l.t, l.Path())
+	return nil
+}
+
+func TestMembersThatComeLate(t *testing.T) {
+	finalizes := keyed(t, "finalizes", map[string]string{"finalize": "exit 0"})
+	bp, err := buildpack.Compose(newLate(t, map[string]string{"supply": tells("late")}), finalizes)
+	require.NoError(t, err)
+	_, log, err := compile(t, bp)
+	require.NoError(t, err)
+	assert.Equal(t, "late supply staged/app cache/"+buildpack.Hash("https://example.com/bp")+" staged/deps 0\n", log)
+
+	bp, err = buildpack.Compose(newLate(t, map[string]string{"compile": "echo never"}), finalizes)
+	require.NoError(t, err)
+	_, log, err = compile(t, bp)
+	assert.ErrorIs(t, err, buildpack.ErrNoSupply)
+	assert.Empty(t, log)
+
+	gone := newLate(t, nil)
+	gone.files = nil
+	bp, err = buildpack.Compose(gone, finalizes)
+	require.NoError(t, err)
+	build, _ := begin(t, bp)
+	assert.ErrorContains(t, bp.Prepare(t.Context(), build), "(1 of 2): no such repository")
+}
+
 func TestClassicAsTheLast(t *testing.T) {
 	supplies := keyed(t, "supplies", map[string]string{"supply": tells("supplies")})
 	old := keyed(t, "old", map[string]string{"compile": tells("old") + `ls "$1/../deps"`, "release": "echo 'default_process_types: {web: old}'"})
@@ -339,6 +386,8 @@ func TestReleaseOfMultiFails(t *testing.T) {
 		"sidecar for a text":  {launch("processes: [{type: s, command: c, platforms: {cloudfoundry: {sidecar_for: web}}}]"), `process "s": platforms.cloudfoundry.sidecar_for is no list`},
 		"memory is no number": {launch("processes: [{type: s, command: c, limits: {memory: 1G}}]"), `limits.memory "1G" is no number of megabytes`},
 		"memory is negative":  {launch("processes: [{type: s, command: c, limits: {memory: -1}}]"), "no number of megabytes"},
+		"nested":              {launch(strings.Repeat("[", 20000)), "deps/0/launch.yml cannot be used: yaml"},
+		"bomb":                {launch("a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nprocesses: [*b,*b,*b,*b]"), "a process is no map"},
 		"gigantic":            {map[string]string{"supply": `truncate -s 3000000000 "$3/$4/launch.yml"`, "finalize": "exit 0"}, "more than 65536"},
 		"a directory":         {map[string]string{"finalize": `mkdir "$3/$4/launch.yml"`}, "is not a regular file"},
 		"a link to itself":    {map[string]string{"finalize": `ln -s launch.yml "$3/$4/launch.yml"`}, "too many symbolic links"},

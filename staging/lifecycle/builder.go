@@ -113,6 +113,14 @@ func (b *builder) setUp(env environ) error {
 	if err != nil {
 		return err
 	}
+	// From here on, a link in place of a directory is the work of a buildpack, and is not followed.
+	for _, dir := range []*string{&b.BuildDir, &b.BuildArtifactsCacheDir, &contents} {
+		resolved, failed := filepath.EvalSymlinks(*dir)
+		if failed != nil {
+			return errors.Join(failed, os.RemoveAll(contents))
+		}
+		*dir = resolved
+	}
 	b.build = buildpack.Build{
 		Container: &b.host, Root: contents, AppDir: b.BuildDir, CacheDir: b.BuildArtifactsCacheDir,
 		Env: env, Log: b.process.Stdout, Stderr: b.process.Stderr,

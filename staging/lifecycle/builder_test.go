@@ -149,6 +149,8 @@ func TestExitCodes(t *testing.T) {
 		"Procfile":              {supply, map[string]string{"finalize": `echo 'web: a: b' >"$1/Procfile"`}, 1, "Failed to read command from Procfile: invalid YAML", true},
 		"bent index":            {map[string]string{"supply": `rmdir "$3/0" && ln -s /etc "$3/0"`}, finalize, 223, `"deps/0" was no directory any more`, true},
 		"unreadable leftovers":  {supply, map[string]string{"finalize": `mkdir -p "$3/$4/a/b"; chmod 0 "$3/$4/a"`, "release": "exit 3"}, 224, "Failed to build droplet release", true},
+		"the app is a link":     {supply, map[string]string{"finalize": `rm -rf "$1" && ln -s / "$1"`}, 1, "has put something else in place of the directory", true},
+		"the cache is a link":   {supply, map[string]string{"finalize": `rm -rf "${2%/final}" && ln -s / "${2%/final}"`}, 1, "has put something else in place of the directory", true},
 		"the app is taken away": {supply, map[string]string{"finalize": `rm -rf "$1"`}, 1, "Failed to compress droplet filesystem: ", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -159,7 +161,7 @@ func TestExitCodes(t *testing.T) {
 				s.buildpack("first", scripts(test.first))
 				args = []string{"-buildpackOrder=first,last", "-skipDetect=true"}
 			}
-			assert.Equal(t, test.code, s.builder(args...))
+			assert.Equal(t, test.code, s.builder(args...), s.stderr.String())
 			assert.Contains(t, s.stderr.String(), test.text)
 			if !test.result {
 				assert.NoFileExists(t, s.path("out/result.json"))
@@ -175,7 +177,7 @@ func TestExitCodes(t *testing.T) {
 				assert.NotContains(t, res, "processes")
 				assert.NotContains(t, res, "sidecars")
 				assert.Equal(t, `{"detected_buildpack":"","start_command":""}`+"\n", s.droplet()["./staging_info.yml"])
-			} else {
+			} else if name != "the cache is a link" { // which is packed behind the droplet
 				assert.NoFileExists(t, s.path("out/droplet"))
 			}
 		})
@@ -207,6 +209,11 @@ func TestOutputs(t *testing.T) {
 	assert.Equal(t, 1, s.builder(append(args, "-outputDroplet="+s.dir)...))
 	assert.Contains(t, s.stderr.String(), "is a directory")
 	require.NoError(t, os.WriteFile(s.path("file"), nil, 0o600))
+	require.NoError(t, os.Symlink("app", s.path("linked")))
+	assert.Equal(t, 0, s.builder(append(args, "-buildDir=linked")...), s.stderr.String())
+	assert.Contains(t, s.droplet(), "./app/index.html")
+	assert.Equal(t, 1, s.builder(append(args, "-buildDir=none")...))
+	assert.Contains(t, s.stderr.String(), "Failed to set up filesystem when generating droplet: ")
 	assert.Equal(t, 1, s.builder(append(args, "-outputMetadata=file/x/result.json")...))
 	assert.Contains(t, s.stderr.String(), "Failed to set up filesystem when generating droplet: ")
 	assert.Equal(t, 1, s.builder(append(args, "-outputDroplet=/dev/full")...))

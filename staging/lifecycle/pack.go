@@ -73,6 +73,11 @@ func join(ctx context.Context, w io.Writer, trees []tree) error {
 
 // add copies the members of the tree, without the end of their archive.
 func (t tree) add(ctx context.Context, archive *tar.Writer) error {
+	if info, err := os.Lstat(t.dir); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return fmt.Errorf("a buildpack has put something else in place of the directory %s", t.dir)
+	}
 	root, err := os.OpenRoot(t.dir)
 	if err != nil {
 		return err

@@ -15,8 +15,10 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/resources"
+	"github.com/deakit/deakit/container/runc"
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/droplet/instance"
+	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/internal/stagetest"
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/staging"
@@ -40,23 +42,38 @@ const greeting = "greetings to running app from deps/0\n"
 // TestBothDoors stages an app with package staging and with the builder, and starts each droplet as an instance of the DEA
 // and with the launcher.
 func TestBothDoors(t *testing.T) {
-	for name, stage := range map[string]func(*testing.T) []byte{"Stage": throughStage, "Builder": throughBuilder} {
+	for name, stage := range map[string]func(*testing.T) []byte{
+		"Stage":   func(t *testing.T) []byte { return throughStage(t, stagetest.Backend(t)) },
+		"Builder": throughBuilder,
+	} {
 		t.Run(name, func(t *testing.T) {
 			staged := stage(t)
 			info, err := droplet.ReadInfo(t.Context(), bytes.NewReader(staged), droplet.Limits{})
 			require.NoError(t, err)
 			assert.Equal(t, "Starter", info.DetectedBuildpack)
 			assert.Equal(t, "env GREETED=running bash -c", info.EntrypointPrefix)
-			t.Run("instance", func(t *testing.T) { runInstance(t, staged, greeting) })
+			t.Run("instance", func(t *testing.T) { runInstance(t, stagetest.Backend(t), staged, greeting) })
 			t.Run("launcher", func(t *testing.T) { runLauncher(t, staged) })
 		})
 	}
 }
 
-func throughStage(t *testing.T) []byte {
+// TestInConfinedContainers stages and starts where containers have a root file system of their own.
+func TestInConfinedContainers(t *testing.T) {
+	needs.Root(t)
+	needs.Tool(t, "runc", "runc")
+	backend, err := runc.New(runc.Options{Depot: t.TempDir()})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, backend.Close(context.Background())) })
+	staged := throughStage(t, backend)
+	runInstance(t, backend, staged, greeting)
+	runLauncher(t, staged)
+}
+
+func throughStage(t *testing.T, backend container.Backend) []byte {
 	var members []buildpack.Buildpack
-	for key, files := range []stagetest.Files{greeter, starter} {
-		bp, err := buildpack.Open([]string{"greeter", "starter"}[key], files.Dir(t))
+	for i, files := range []stagetest.Files{greeter, starter} {
+		bp, err := buildpack.Open([]string{"greeter", "starter"}[i], files.Dir(t))
 		require.NoError(t, err)
 		members = append(members, bp)
 	}
@@ -67,7 +84,9 @@ func throughStage(t *testing.T) []byte {
 	progress, err := staging.NewLog("", staging.LogOptions{Copy: &log})
 	require.NoError(t, err)
 	defer progress.Close()
-	c := stagetest.Container(t, container.Spec{BindMounts: task.Mounts()})
+	c, err := backend.Create(t.Context(), container.Spec{BindMounts: task.Mounts()})
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, c.Destroy(context.Background())) }()
 	result, err := staging.Stage(t.Context(), task, staging.Parts{Container: c, Log: progress})
 	require.NoError(t, err, log.String())
 	assert.Contains(t, log.String(), "greetings to staging from deps/0\n")
@@ -95,7 +114,7 @@ func runLauncher(t *testing.T, staged []byte) {
 }
 
 // runInstance runs a droplet as an instance until it has printed something.
-func runInstance(t *testing.T, staged []byte, want string) {
+func runInstance(t *testing.T, backend container.Backend, staged []byte, want string) {
 	store, err := droplet.NewStore(t.TempDir(), droplet.StoreOptions{})
 	require.NoError(t, err)
 	defer store.Close()
@@ -104,7 +123,7 @@ func runInstance(t *testing.T, staged []byte, want string) {
 		Droplet: "app", Name: "app", Version: "v", CCPartition: "default", SHA1: hex.EncodeToString(sum[:]), ExecutableURI: "x",
 		Services: messaging.Services{}, Limits: messaging.Limits{Mem: 128, Disk: 128, FDs: 1024},
 	}, instance.Config{}, instance.Parts{
-		Backend: stagetest.Backend(t), Droplets: store,
+		Backend: backend, Droplets: store,
 		Observe:  func(instance.Change) {},
 		Ledger:   resources.NewLedger(resources.Capacity{MemoryBytes: 1 << 30, DiskBytes: 1 << 30}),
 		Download: func(_ context.Context, _ string, w io.Writer) error { _, err := w.Write(staged); return err },
