@@ -47,7 +47,7 @@ func (m *Multi) check() error {
 	}
 	if p := m.programs(last); !p.has("finalize") && !p.has("compile") {
 		return m.failure(last, &ScriptError{Script: script("finalize"), Err: errors.New(
-			"it is not there, nor is bin/compile: such a buildpack only supplies dependencies, name one behind it that finalizes the app")})
+			"neither it nor bin/compile is there: such a buildpack only supplies, name one behind it that finalizes the app")})
 	}
 	return nil
 }
@@ -66,7 +66,8 @@ func (m *Multi) finish(ctx context.Context, b Build, last int) error {
 				return err
 			}
 		}
-		args := append(b.inside(b.AppDir, m.cache(b, last), path.Join(b.Root, depsName)), m.index(last), b.Info.Inside(path.Join(b.Root, profileName)))
+		args := append(b.inside(b.AppDir, m.cache(b, last), path.Join(b.Root, depsName)), m.index(last))
+		args = append(args, b.inside(path.Join(b.Root, profileName))...)
 		if err := programs.must(ctx, b, name, args...); err != nil {
 			return err
 		}

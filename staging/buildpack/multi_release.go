@@ -78,7 +78,9 @@ func (m *Multi) processes(ctx context.Context, b Build) (Release, error) {
 	release := Release{ProcessTypes: map[string]string{}}
 	for _, kind := range slices.Sorted(maps.Keys(merged)) {
 		if p := merged[kind]; len(p.sidecarFor) > 0 {
-			release.Sidecars = append(release.Sidecars, droplet.Sidecar{Name: kind, ProcessTypes: p.sidecarFor, Command: p.command, MemoryMB: p.memoryMB})
+			release.Sidecars = append(release.Sidecars, droplet.Sidecar{
+				Name: kind, ProcessTypes: p.sidecarFor, Command: p.command, MemoryMB: p.memoryMB,
+			})
 		} else {
 			release.ProcessTypes[kind] = p.command
 		}

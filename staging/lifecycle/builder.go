@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,7 +104,8 @@ type builder struct {
 // setUp makes the directories. The root of the build is a temporary one: all that becomes the droplet but the app.
 func (b *builder) setUp(env environ) error {
 	for _, dir := range []string{
-		filepath.Dir(b.OutputDroplet), filepath.Dir(b.OutputMetadata), filepath.Dir(b.OutputBuildArtifactsCache), b.BuildArtifactsCacheDir,
+		filepath.Dir(b.OutputDroplet), filepath.Dir(b.OutputMetadata), filepath.Dir(b.OutputBuildArtifactsCache),
+		b.BuildArtifactsCacheDir,
 	} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -167,75 +169,12 @@ func (b *builder) run(ctx context.Context) error {
 	return b.pack(ctx, res)
 }
 
-// choose finds the buildpacks that take part: all of them, or the first that detects the app.
-func (b *builder) choose(ctx context.Context) error {
-	if b.SkipDetect {
-		return b.chooseAll()
-	}
-	for _, name := range b.BuildpackOrder {
-		dir, err := b.locate(name)
-		if err != nil {
-			fmt.Fprintln(b.process.Stderr, err)
-			continue
-		}
-		info, err := os.Stat(filepath.Join(dir, "bin/detect"))
-		if err != nil {
-			fmt.Fprintln(b.process.Stderr, err)
-			continue
-		}
-		if info.Mode()&0o111 != 0o111 {
-			fmt.Fprintln(b.process.Stderr, "WARNING: buildpack script '/bin/detect' is not executable")
-		}
-		multi, err := openAs(name, dir)
-		if err != nil {
-			return err
-		}
-		detected, ok, err := multi.Detect(ctx, b.build)
-		if err != nil {
-			return err
-		}
-		if ok {
-			b.taking, b.detected = multi, detected
-			return nil
-		}
-	}
-	return fail(ExitNotDetected, notDetected)
-}
-
-func (b *builder) chooseAll() error {
-	var members []buildpack.Buildpack
-	for _, name := range b.BuildpackOrder {
-		dir, err := b.locate(name)
-		if err != nil {
-			fmt.Fprintln(b.process.Stderr, err)
-			return fail(ExitNotSupplied, "%s: %w", notSupplied, err)
-		}
-		member, err := buildpack.NewClassic(name, dir)
-		if err != nil {
-			return fail(ExitNotSupplied, "%s: %w", notSupplied, err)
-		}
-		members = append(members, member)
-	}
-	var err error
-	b.taking, err = buildpack.NewMulti(members...)
-	if errors.Is(err, buildpack.ErrNoSupply) {
-		return fail(ExitNotSupplied, "%w", buildpack.ErrNoSupply)
-	}
-	return err
-}
-
-func openAs(key, dir string) (*buildpack.Multi, error) {
-	classic, err := buildpack.NewClassic(key, dir)
-	if err != nil {
-		return nil, err
-	}
-	return buildpack.NewMulti(classic)
-}
-
 // compile runs the buildpacks and finds out what they tell. Also when it fails, the result has what is known of them.
 func (b *builder) compile(ctx context.Context) (result, error) {
 	err := compileError(b.taking.Compile(ctx, b.build))
-	configs, unread := b.taking.Configs(ctx, b.build)
+	quiet := b.build
+	quiet.Stderr = io.Discard // Release complains of the same
+	configs, unread := b.taking.Configs(ctx, quiet)
 	if unread != nil {
 		return newResult(nil, ""), errors.Join(err, unread)
 	}
@@ -272,7 +211,8 @@ func releaseError(err error) error {
 	var script *buildpack.ScriptError
 	switch {
 	case errors.Is(err, buildpack.ErrProcfile):
-		return fail(ExitFailed, "Failed to read command from Procfile: invalid YAML: %s", strings.TrimPrefix(err.Error(), buildpack.ErrProcfile.Error()+": "))
+		why := strings.TrimPrefix(err.Error(), buildpack.ErrProcfile.Error()+": ")
+		return fail(ExitFailed, "Failed to read command from Procfile: invalid YAML: %s", why)
 	case errors.As(err, &script) && script.Script == "bin/release":
 		return fail(ExitNotReleased, "%s: %w", notReleased, err)
 	}

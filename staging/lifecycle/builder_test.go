@@ -184,6 +184,15 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// TestComplaintsComeOnce shows that what cannot be used of a config.yml is told, and told once.
+func TestComplaintsComeOnce(t *testing.T) {
+	s := newSite(t, stagetest.Files{"Procfile": "web: x"})
+	s.buildpack("b", scripts(map[string]string{"finalize": `echo '[a, list]' >"$3/$4/config.yml"`}))
+	require.Equal(t, 0, s.builder("-buildpackOrder=b", "-skipDetect"), s.stderr.String())
+	assert.Equal(t, "Warning: deps/0/config.yml cannot be used: it is no map\n", s.stderr.String())
+	assert.Equal(t, []any{map[string]any{"key": "b", "name": ""}}, s.result()["lifecycle_metadata"].(map[string]any)["buildpacks"])
+}
+
 func TestCacheOfBuilder(t *testing.T) {
 	s := newSite(t, app)
 	keeps := `cat "$2/kept" 2>/dev/null; echo kept >"$2/kept"`

@@ -61,7 +61,8 @@ func post(ctx context.Context, client *http.Client, uri, services string) (strin
 	}
 	ctx, cancel := context.WithTimeout(ctx, credHubTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.JoinPath("api/v1/interpolate").String(), strings.NewReader(services))
+	api := u.JoinPath("api/v1/interpolate").String()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, api, strings.NewReader(services))
 	if err != nil {
 		return "", err
 	}

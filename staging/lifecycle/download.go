@@ -50,7 +50,8 @@ func (b *builder) download(ctx context.Context) error {
 
 // clone gets a git repository. Whatever git can do without asking is allowed: it runs for the owner of the build.
 func (b *builder) clone(ctx context.Context, name, dir string) error {
-	git, err := buildpack.NewGit(name, filepath.Dir(dir), buildpack.GitOptions{Schemes: []string{"https", "http", "git", "ssh", "file"}})
+	opts := buildpack.GitOptions{Schemes: []string{"https", "http", "git", "ssh", "file"}}
+	git, err := buildpack.NewGit(name, filepath.Dir(dir), opts)
 	if err != nil {
 		return fmt.Errorf("Failed to clone git repository at %s: %w", shown(name), err)
 	}
@@ -71,7 +72,9 @@ func (b *builder) downloadZip(ctx context.Context, name, dir string) error {
 	defer file.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, downloadTimeout, fmt.Errorf("it took longer than %v", downloadTimeout))
 	defer cancel()
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{InsecureSkipVerify: b.SkipCertVerify}}
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{InsecureSkipVerify: b.SkipCertVerify},
+	}
 	defer transport.CloseIdleConnections()
 	err = transfer.Download(ctx, &http.Client{Transport: transport}, name, file, transfer.DownloadOptions{FollowRedirects: true})
 	if err != nil {

@@ -35,12 +35,13 @@ shift
 // The caller replaces the process by the command. Launcher fails with an [*ExitError].
 func Launcher(ctx context.Context, p Process) (Command, error) {
 	p = p.withDefaults("launcher")
+	usage := fmt.Sprintf("Usage: %s <app-directory> <start-command> <metadata>", p.Name)
 	if len(p.Args) == 1 && (p.Args[0] == "-h" || p.Args[0] == "-help" || p.Args[0] == "--help") {
-		fmt.Fprintf(p.Stderr, "Usage: %s <app-directory> <start-command> <metadata>\n", p.Name)
+		fmt.Fprintln(p.Stderr, usage)
 		return Command{}, flag.ErrHelp
 	}
 	if len(p.Args) < 3 {
-		return Command{}, fail(ExitFailed, "%s: received only %d arguments\nUsage: %[1]s <app-directory> <start-command> <metadata>", p.Name, len(p.Args))
+		return Command{}, fail(ExitFailed, "%s: received only %d arguments\n%s", p.Name, len(p.Args), usage)
 	}
 	dir, err := p.path(p.Args[0])
 	if err != nil {
