@@ -14,6 +14,7 @@
 // Engines:
 //
 //   - [github.com/deakit/deakit/staging]: source to droplet with buildpacks, in any container
+//   - [github.com/deakit/deakit/staging/lifecycle]: builder, launcher and shell of buildpackapplifecycle as functions
 //   - [github.com/deakit/deakit/droplet/instance]: one running copy of a droplet and its life
 //   - [github.com/deakit/deakit/directory]: files of instances by signed URL
 //   - [github.com/deakit/deakit/heartbeat]: who is alive, and what is missing

@@ -206,7 +206,7 @@ func scriptFailure(kind Kind, err error) error {
 	if !errors.As(err, &script) {
 		return err
 	}
-	return &Error{Kind: kind, ExitStatus: script.Status, Output: script.Output, Err: script}
+	return &Error{Kind: kind, ExitStatus: script.Status, Output: script.Output, Err: err}
 }
 
 // bounds are the limits of the archives that go in and out.

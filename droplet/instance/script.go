@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -13,15 +14,29 @@ import (
 // shell expanding them ("PATH=$PATH:/x"), and so are visible to the scripts in .profile.d, which run with no standard input
 // so that they cannot eat the rest of the script.
 //
-// setup is a piece of shell that the operator wants to be run right before the app. An empty command stands for a droplet
-// of the old kind, which brings a script named startup.
-func startScript(user []messaging.EnvVar, setup, command string) string {
+// Droplets of buildpacks that supply and finalize are told by their directories deps and profile.d. Their scripts run in
+// the directory of the app, in the order of buildpackapplifecycle: those of the buildpacks, those of the app, then .profile.
+// All others start as with dea_ng.
+//
+// setup is a piece of shell that the operator wants to be run right before the app.
+func startScript(user []messaging.EnvVar, setup string, app startCommand) string {
 	var b strings.Builder
 	b.WriteString(exports(user))
 	b.WriteString(`unset GEM_PATH
 mkdir -p app logs tmp
 exec >>logs/stdout.log 2>>logs/stderr.log
-if [ -d app/.profile.d ]; then
+if [ -d deps ] && [ -d profile.d ]; then
+  DROPLET_BASE_DIR=$PWD
+  export DEPS_DIR=$PWD/deps
+  cd app
+  for i in ../profile.d/* .profile.d/* ./.profile; do
+    if [ -f "$i" ] && [ -r "$i" ]; then
+      . "$i" </dev/null
+    fi
+  done
+  unset i
+  cd "$DROPLET_BASE_DIR"
+elif [ -d app/.profile.d ]; then
   for i in app/.profile.d/*.sh; do
     if [ -r "$i" ]; then
       . "$i" </dev/null
@@ -34,12 +49,20 @@ fi
 		b.WriteString(setup + "\n")
 	}
 	b.WriteString("DROPLET_BASE_DIR=$PWD\n")
-	if command == "" {
+	if app.command == "" {
 		b.WriteString("echo \"$$\" >>run.pid\nexec ./startup </dev/null\n")
 		return b.String()
 	}
-	fmt.Fprintf(&b, "cd app\necho \"$$\" >>\"$DROPLET_BASE_DIR/run.pid\"\nexec bash -c %s </dev/null\n", appenv.ShellQuote(command))
+	b.WriteString("cd app\necho \"$$\" >>\"$DROPLET_BASE_DIR/run.pid\"\n")
+	fmt.Fprintf(&b, "exec %s %s </dev/null\n", cmp.Or(app.prefix, "bash -c"), appenv.ShellQuote(app.command))
 	return b.String()
+}
+
+// A startCommand tells how an app is started. An empty command stands for a droplet of the old kind, which brings a script
+// named startup.
+type startCommand struct {
+	command string
+	prefix  string // a program with arguments that gets the command as one more, in place of bash -c
 }
 
 // hookScript is what bash reads to run a hook of the operator.

@@ -16,6 +16,11 @@ import (
 // runScript runs a start script as an instance does and returns the home directory and what the app wrote.
 func runScript(t *testing.T, user []messaging.EnvVar, command string, prepare func(home string)) (stdout, stderr string) {
 	t.Helper()
+	return runStart(t, user, startCommand{command: command}, prepare)
+}
+
+func runStart(t *testing.T, user []messaging.EnvVar, command startCommand, prepare func(home string)) (stdout, stderr string) {
+	t.Helper()
 	home := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(home, "app"), 0o755))
 	if prepare != nil {
@@ -96,4 +101,52 @@ func TestOldDropletRunsItsStartupScript(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(home, "startup"), []byte("#!/bin/sh\necho started in $(basename \"$PWD\") on $PORT\n"), 0o755))
 	})
 	assert.Contains(t, out, "on 61001")
+}
+
+// write writes files below a directory.
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, content := range files {
+		name = filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		require.NoError(t, os.WriteFile(name, []byte(content), 0o644))
+	}
+}
+
+func TestDropletOfBuildpacksThatSupply(t *testing.T) {
+	says := func(name string) string {
+		return "SEEN=\"$SEEN " + name + ":$(basename \"$PWD\")\"; export SEEN; cat >/dev/null; cd /\ncd \"$HOME\"\n"
+	}
+	files := map[string]string{
+		"deps/0/bin/tool": "", "profile.d/0_a.sh": says("0_a"), "profile.d/1 b": says("1-b"), "profile.d/dir/x": "exit 9",
+		"app/.profile.d/z.sh": says("z"), "app/.profile.d/other.txt": says("other"), "app/.profile": says("profile"),
+	}
+	const command = `echo "$SEEN, $(basename "$DEPS_DIR") $(ls "$DEPS_DIR") in $(basename "$PWD")"; cat ../run.pid; echo $$`
+	prepare := func(home string) { write(t, home, files) }
+	out, errs := runScript(t, nil, command, prepare)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	require.Len(t, lines, 3)
+	assert.Equal(t, "0_a:app 1-b:app other:app z:app profile:app, deps 0 in app", lines[0])
+	assert.Equal(t, lines[1], lines[2])
+	assert.Empty(t, errs)
+
+	out, _ = runStart(t, nil, startCommand{command: command, prefix: "env PREFIX=yes sh -c"}, prepare)
+	assert.Contains(t, out, "deps 0 in app")
+	out, _ = runStart(t, nil, startCommand{command: "it's $PORT", prefix: "printf '<%s>' $PORT"}, prepare)
+	assert.Equal(t, "<61001><it's $PORT>", out)
+}
+
+// TestDropletsOfOthersStartAsEver shows that neither directory alone, nor a .profile, changes how a droplet starts.
+func TestDropletsOfOthersStartAsEver(t *testing.T) {
+	for _, with := range []string{"deps/x", "profile.d/x", "app/x"} {
+		var base string
+		out, errs := runScript(t, nil, `echo "${DEPS_DIR-none} $SEEN"`, func(home string) {
+			base = filepath.Base(home)
+			write(t, home, map[string]string{
+				with: "exit 8", "app/.profile": "exit 9", "app/.profile.d/a.sh": `SEEN="$SEEN a:$(basename "$PWD")"; export SEEN`, "app/.profile.d/b": "exit 7",
+			})
+		})
+		assert.Equal(t, "none  a:"+base+"\n", out)
+		assert.Empty(t, errs)
+	}
 }

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ func (l *life) start(ctx context.Context) error {
 	defer context.AfterFunc(l.stopping, func() { cancel(errors.New("the instance was told to stop")) })()
 
 	var archive *droplet.Ref
-	var command string
+	var command startCommand
 	for _, s := range []step{
 		{"droplet and container", func(ctx context.Context) error {
 			return both(ctx,
@@ -182,29 +183,30 @@ func (l *life) unpackLimit() int64 {
 
 // startCommand chooses the command: that of the start message, else that of the droplet. A droplet without
 // staging_info.yml is one of the old kind and brings a script of its own.
-func (l *life) startCommand(ctx context.Context) (string, error) {
+func (l *life) startCommand(ctx context.Context) (startCommand, error) {
 	data, err := containerfs.ReadFile(ctx, l.container, path.Join(container.AppHome, droplet.InfoName), smallFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", nil
+		return startCommand{}, nil
 	case err != nil:
-		return "", err
+		return startCommand{}, err
 	}
-	command := l.Message().StartCommand
-	if command == "" {
-		info, err := droplet.ParseInfo(data)
-		if err != nil {
-			return "", err
-		}
-		command = info.StartCommand
+	app := startCommand{command: l.Message().StartCommand}
+	info, err := droplet.ParseInfo(data)
+	switch {
+	case err == nil:
+		app.prefix = info.EntrypointPrefix
+		app.command = cmp.Or(app.command, info.StartCommand)
+	case app.command == "": // else the message has all that is needed
+		return startCommand{}, err
 	}
-	if strings.TrimSpace(command) == "" {
-		return "", errNoStartCommand
+	if strings.TrimSpace(app.command) == "" {
+		return startCommand{}, errNoStartCommand
 	}
-	return command, nil
+	return app, nil
 }
 
-func (l *life) spawn(ctx context.Context, command string) error {
+func (l *life) spawn(ctx context.Context, command startCommand) error {
 	m, status := l.Message(), l.Status()
 	fds := uint64(m.Limits.FDs)
 	spec := container.ProcessSpec{

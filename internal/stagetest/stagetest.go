@@ -139,8 +139,24 @@ func ReadTgz(t testing.TB, data []byte) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return readTar(t, z)
+}
+
+// ReadTar returns what stands at p in a container as ReadTgz does.
+func ReadTar(t testing.TB, c container.Container, p string) map[string]string {
+	t.Helper()
+	stream, err := c.StreamOut(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	return readTar(t, stream)
+}
+
+func readTar(t testing.TB, r io.Reader) map[string]string {
+	t.Helper()
 	members := map[string]string{}
-	for archive := tar.NewReader(z); ; {
+	for archive := tar.NewReader(r); ; {
 		header, err := archive.Next()
 		if err == io.EOF {
 			return members

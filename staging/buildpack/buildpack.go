@@ -64,8 +64,27 @@ type Build struct {
 	// StartCommand is the user's, if there is one: it needs no other for the process type web.
 	StartCommand string
 
-	// Log gets what people should read: the output of the programs. It must not fail.
-	Log io.Writer
+	// Log gets what people should read: the output of the programs. It must not fail. Stderr gets what they write to their
+	// standard error, and warnings; nil means Log, which then has both in the order in which they were written.
+	Log    io.Writer
+	Stderr io.Writer
+}
+
+// stderr is where warnings go.
+func (b Build) stderr() io.Writer {
+	if b.Stderr != nil {
+		return b.Stderr
+	}
+	return b.Log
+}
+
+// inside returns the names by which programs of the container know paths of the container.
+func (b Build) inside(paths ...string) []string {
+	names := make([]string, len(paths))
+	for i, p := range paths {
+		names[i] = b.Info.Inside(p)
+	}
+	return names
 }
 
 // Release is what a buildpack tells about running the app.

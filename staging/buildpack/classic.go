@@ -61,11 +61,11 @@ func (c *Classic) Prepare(context.Context, Build) error { return nil }
 // buildpack whose bin/detect cannot be run does not match, and the log says so (dea_ng).
 func (c *Classic) Detect(ctx context.Context, b Build) (string, bool, error) {
 	var name limited
-	status, err := c.run(ctx, b, "detect", &name, b.Log, b.AppDir)
+	status, err := c.run(ctx, b, "detect", &name, b.inside(b.AppDir)...)
 	var failed *ScriptError
 	switch {
 	case errors.As(err, &failed):
-		fmt.Fprintf(b.Log, "Failed to run buildpack detection script with error: %v\n", failed)
+		fmt.Fprintf(b.stderr(), "Failed to run buildpack detection script with error: %v\n", failed)
 		return "", false, nil
 	case err != nil:
 		return "", false, err
@@ -80,25 +80,34 @@ func (c *Classic) Detect(ctx context.Context, b Build) (string, bool, error) {
 // Compile runs bin/compile with the directories of the app and of the cache. Its output goes to the log, both streams in
 // the order in which they were written. It fails with a [*ScriptError].
 func (c *Classic) Compile(ctx context.Context, b Build) error {
-	status, err := c.run(ctx, b, "compile", b.Log, b.Log, b.AppDir, b.CacheDir)
+	return c.must(ctx, b, "compile", b.inside(b.AppDir, b.CacheDir)...)
+}
+
+// must runs a program whose output is for people, and which has to succeed.
+func (c *Classic) must(ctx context.Context, b Build, name string, args ...string) error {
+	status, err := c.run(ctx, b, name, b.Log, args...)
 	if err == nil && status != 0 {
-		err = &ScriptError{Script: script("compile"), Status: status}
+		err = &ScriptError{Script: script(name), Status: status}
 	}
 	return err
 }
 
-// run runs a program of the buildpack to its end. Arguments are paths of the container. A program that cannot be started
-// is a ScriptError, trouble with the container another error.
-func (c *Classic) run(ctx context.Context, b Build, name string, stdout, stderr io.Writer, args ...string) (container.ExitStatus, error) {
-	spec := container.ProcessSpec{Path: b.Info.Inside(path.Join(c.dir, script(name))), Env: b.Env, Dir: b.Root}
-	for _, arg := range args {
-		spec.Args = append(spec.Args, b.Info.Inside(arg))
-	}
-	process, err := b.Container.Run(ctx, spec, container.IO{Stdout: stdout, Stderr: stderr})
+// has tells whether the buildpack brings a program.
+func (c *Classic) has(name string) bool {
+	_, err := os.Lstat(filepath.Join(c.dir, script(name)))
+	return err == nil
+}
+
+// run runs a program of the buildpack to its end. Arguments that are paths have been passed through Build.inside. A program
+// that cannot be started is a ScriptError, trouble with the container another error.
+func (c *Classic) run(ctx context.Context, b Build, name string, stdout io.Writer, args ...string) (container.ExitStatus, error) {
+	spec := container.ProcessSpec{Path: b.Info.Inside(path.Join(c.dir, script(name))), Args: args, Env: b.Env, Dir: b.Root}
+	streams := container.IO{Stdout: stdout, Stderr: b.stderr()}
+	process, err := b.Container.Run(ctx, spec, streams)
 	for tries := 0; errors.Is(err, syscall.ETXTBSY) && tries < 100 && ctx.Err() == nil; tries++ {
 		// A program that we have just unpacked: another process that we are starting has not closed it yet.
 		time.Sleep(5 * time.Millisecond)
-		process, err = b.Container.Run(ctx, spec, container.IO{Stdout: stdout, Stderr: stderr})
+		process, err = b.Container.Run(ctx, spec, streams)
 	}
 	switch {
 	case err == nil:

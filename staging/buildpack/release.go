@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 
 	"github.com/deakit/deakit/internal/containerfs"
 	"go.yaml.in/yaml/v3"
@@ -63,11 +61,11 @@ func (c *Classic) Release(ctx context.Context, b Build) (Release, error) {
 // release runs bin/release with the directory of the app and reads the YAML that it prints; stderr goes to the log. A
 // buildpack without bin/release has nothing to tell.
 func (c *Classic) release(ctx context.Context, b Build) (map[string]string, error) {
-	if _, err := os.Lstat(filepath.Join(c.dir, script("release"))); errors.Is(err, fs.ErrNotExist) {
+	if !c.has("release") {
 		return nil, nil
 	}
 	var out limited
-	status, err := c.run(ctx, b, "release", &out, b.Log, b.AppDir)
+	status, err := c.run(ctx, b, "release", &out, b.inside(b.AppDir)...)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +87,15 @@ func (c *Classic) release(ctx context.Context, b Build) (map[string]string, erro
 
 // ReadProcfile reads the Procfile of the app; nil if there is none. It fails with ErrProcfile.
 func ReadProcfile(ctx context.Context, b Build) (map[string]string, error) {
+	data, err := procfile(ctx, b)
+	if err != nil || data == nil {
+		return nil, err
+	}
+	return ParseProcfile(data)
+}
+
+// procfile returns the text of the Procfile; nil if there is none.
+func procfile(ctx context.Context, b Build) ([]byte, error) {
 	data, err := containerfs.ReadFile(ctx, b.Container, path.Join(b.AppDir, "Procfile"), MaxProcfileBytes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -98,7 +105,7 @@ func ReadProcfile(ctx context.Context, b Build) (map[string]string, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrProcfile, err)
 	}
-	return ParseProcfile(data)
+	return data, nil
 }
 
 // parseRelease reads the output of bin/release. What is empty or no map has no process types; dea_ng crashes there.
