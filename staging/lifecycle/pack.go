@@ -54,7 +54,7 @@ func writeArchive(ctx context.Context, name string, trees ...tree) (err error) {
 		defer close(written)
 		to.CloseWithError(join(ctx, to, trees))
 	}()
-	_, err = droplet.Compress(ctx, file, from, 0)
+	_, err = droplet.Compress(ctx, file, from, droplet.PackOptions{})
 	from.CloseWithError(io.ErrClosedPipe)
 	<-written
 	return err
