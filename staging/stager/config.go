@@ -86,8 +86,9 @@ type Config struct {
 	// PollInterval is the pause between two looks at an upload that the Cloud Controller finishes by itself; default 1 s.
 	PollInterval time.Duration
 
-	// Git says how custom buildpacks are cloned.
-	Git buildpack.GitOptions
+	// Git and Archive say how custom buildpacks are fetched.
+	Git     buildpack.GitOptions
+	Archive buildpack.ArchiveOptions
 }
 
 // Parts are what a stager works with. Start, Droplets, Logs, Changed and Logger may be nil.

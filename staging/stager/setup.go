@@ -155,14 +155,18 @@ func (t *task) getBuildpacks(ctx context.Context) error {
 	return nil
 }
 
-// customBuildpack returns a buildpack that is cloned when it is needed: the log can be followed by then. So a URL that
+// customBuildpack returns a buildpack that is fetched when it is needed: the log can be followed by then. So a URL that
 // cannot be used fails then, too.
 func (t *task) customBuildpack(url string) buildpack.Buildpack {
-	git, err := buildpack.NewGit(url, t.file(customDir), t.s.cfg.Git)
+	source, err := buildpack.ParseURL(url)
 	if err != nil {
 		return &unusable{err: err}
 	}
-	return git
+	bp, err := source.Open(t.file(customDir), buildpack.FetchOptions{Git: t.s.cfg.Git, Archive: t.s.cfg.Archive})
+	if err != nil {
+		return &unusable{err: err}
+	}
+	return bp
 }
 
 // unusable is a buildpack that cannot be had.
