@@ -17,8 +17,9 @@ const (
 
 	PackageRefused  Kind = "PackageRefused"  // the app package is damaged, hostile or too large
 	ProcfileRefused Kind = "ProcfileRefused" // the Procfile is no map
+	DropletRefused  Kind = "DropletRefused"  // what the buildpack left is no app, or is too much for a droplet or a cache
 	BuildpackFailed Kind = "BuildpackFailed" // the buildpack could not be fetched
-	TimedOut        Kind = "TimedOut"        // Task.Timeout has passed
+	TimedOut        Kind = "TimedOut"        // Task.Timeout or Task.StepTimeout has passed
 	Interrupted     Kind = "Interrupted"     // the caller's context ended
 	ContainerFailed Kind = "ContainerFailed" // all else: the container, the disk
 )
@@ -36,6 +37,8 @@ func (k Kind) Error() string {
 		return "the app package was refused"
 	case ProcfileRefused:
 		return "the Procfile was refused"
+	case DropletRefused:
+		return "what the buildpack made cannot be packed"
 	case BuildpackFailed:
 		return "the buildpack could not be fetched"
 	case TimedOut:

@@ -2,7 +2,6 @@ package staging
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,10 +13,9 @@ import (
 	"syscall"
 
 	"github.com/deakit/deakit/container"
-	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/internal/containerfs"
 	"github.com/deakit/deakit/internal/tarball"
-	"github.com/deakit/deakit/internal/ziptar"
+	"github.com/deakit/deakit/staging/internal/archive"
 )
 
 // A source is what stands at a path of the host: a directory, a zip file, or a gzip-compressed or plain tar file.
@@ -56,34 +54,7 @@ func (s *source) write(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer f.Close()
-	start := make([]byte, 512)
-	n, err := f.ReadAt(start, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	switch start = start[:n]; {
-	case n == 0:
-		return errors.New("it is empty")
-	case isZip(start):
-		return ziptar.Write(ctx, w, f, s.info.Size(), s.limits)
-	case bytes.HasPrefix(start, []byte{0x1f, 0x8b}):
-		plain, err := droplet.NewReader(f, droplet.Limits(s.limits))
-		if err != nil {
-			return err
-		}
-		defer plain.Close()
-		_, err = io.Copy(w, plain)
-		return err
-	case n > 262 && string(start[257:262]) == "ustar":
-		_, err := io.Copy(w, tarball.Bound(ctx, f, s.limits))
-		return err
-	}
-	return errors.New("it is neither a zip file nor a tar file")
-}
-
-// isZip tells by the first bytes of a file. Those of a tar file are a name, which may begin with "PK" as well.
-func isZip(start []byte) bool {
-	return bytes.HasPrefix(start, []byte("PK\x03\x04")) || bytes.HasPrefix(start, []byte("PK\x05\x06")) // a member, or none
+	return archive.Write(ctx, w, f, s.info.Size(), s.limits)
 }
 
 // size is what du -h prints for a file.

@@ -14,8 +14,13 @@ import (
 	"github.com/deakit/deakit/staging/buildpack"
 )
 
-// ErrOutOfMemory means that the container was stopped for using more memory than its limit.
-var ErrOutOfMemory = errors.New("the staging container ran out of memory")
+// The causes of failures that are limits of the container.
+var (
+	// ErrOutOfMemory means that the container was stopped for using more memory than its limit.
+	ErrOutOfMemory = errors.New("the staging container ran out of memory")
+	// ErrOutOfDisk means the same for disk, where that is watched (Parts.WatchDisk).
+	ErrOutOfDisk = errors.New("the staging container used more disk than its limit")
+)
 
 // Stage makes a droplet of an app. It fails with an [*Error], or with another error when task or parts are incomplete.
 // When ctx ends, it stops the container and returns; the Error is of kind Interrupted then and wraps the cause of ctx.
@@ -36,7 +41,7 @@ func Stage(ctx context.Context, task Task, parts Parts) (Result, error) {
 	if parts.Logger == nil {
 		parts.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &run{Task: task, container: parts.Container, log: parts.Log, slog: parts.Logger}
+	r := &run{Task: task, container: parts.Container, watchDisk: parts.WatchDisk, log: parts.Log, slog: parts.Logger}
 	if err := r.steps(ctx); err != nil {
 		r.log.Line("Staging failed: %v", describe(err))
 		r.stop(ctx)
@@ -51,7 +56,7 @@ func describe(err *Error) string {
 	switch {
 	case err.Kind == ReleaseFailed && err.Output != "":
 		text += ":\n" + strings.TrimRight(err.Output, "\n")
-	case err.Kind == CompileFailed && err.Err == nil, err.Kind == NoAppDetected, err.Kind == BuildpackFailed:
+	case err.Err == nil, err.Kind == NoAppDetected, err.Kind == BuildpackFailed:
 	case err.Err != nil:
 		text += ": " + err.Err.Error()
 	}
@@ -62,6 +67,7 @@ func describe(err *Error) string {
 type run struct {
 	Task
 	container container.Container
+	watchDisk bool
 	log       *Log
 	slog      *slog.Logger
 
@@ -70,16 +76,15 @@ type run struct {
 	result Result
 }
 
-// errTimeout is the cause of the context that bounds what buildpacks do.
-var errTimeout = errors.New("the time for buildpacks has passed")
+// errTimeout is the cause of contexts that bound steps.
+var errTimeout = errors.New("the time for the step has passed")
 
 func (r *run) steps(ctx context.Context) *Error {
-	work, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	var work context.Context // of what buildpacks do
 	for _, step := range []struct {
 		name    string
 		do      func(context.Context) error
-		bounded bool // by Timeout
+		bounded bool // by Timeout, together with the others
 	}{
 		{StepPrepare, r.prepare, false},
 		{StepDetect, r.detect, true},
@@ -88,11 +93,15 @@ func (r *run) steps(ctx context.Context) *Error {
 		{StepPack, r.pack, false},
 	} {
 		if step.name == StepDetect {
-			defer time.AfterFunc(r.Timeout, func() { cancel(errTimeout) }).Stop()
+			var end func()
+			work, end = r.working(ctx)
+			defer end()
 		}
-		bound := ctx
-		if step.bounded {
-			bound = work
+		bound := work
+		if !step.bounded {
+			var cancel context.CancelFunc
+			bound, cancel = context.WithTimeoutCause(ctx, r.StepTimeout, errTimeout)
+			defer cancel()
 		}
 		began := time.Now()
 		err := step.do(bound)
@@ -111,6 +120,18 @@ func (r *run) steps(ctx context.Context) *Error {
 	return nil
 }
 
+// working returns the context of what buildpacks do. end ends it, and waits for what watches it.
+func (r *run) working(ctx context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(r.Timeout, func() { cancel(errTimeout) })
+	watched := r.watch(ctx, cancel)
+	return ctx, func() {
+		timer.Stop()
+		cancel(nil)
+		<-watched
+	}
+}
+
 // failure tells what an error of a step means.
 func (r *run) failure(ctx, bound context.Context, step string, err error) *Error {
 	var failed *Error
@@ -125,13 +146,25 @@ func (r *run) failure(ctx, bound context.Context, step string, err error) *Error
 	switch {
 	case ctx.Err() != nil:
 		failed.Kind, failed.Err = Interrupted, context.Cause(ctx)
+	case bound.Err() != nil && errors.Is(context.Cause(bound), ErrOutOfDisk):
+		failed.Err = ErrOutOfDisk
+		if step == StepCompile {
+			failed.Kind = CompileFailed
+		}
 	case bound.Err() != nil:
-		failed.Kind = TimedOut
-		failed.Err = fmt.Errorf("waiting for %s when the %v had passed that staging may take (STAGING_TIMEOUT)", step, r.Timeout)
+		failed.Kind, failed.Err = TimedOut, r.waited(step)
 	case r.outOfMemory(ctx):
 		failed.Err = ErrOutOfMemory
 	}
 	return failed
+}
+
+// waited tells what a time-out waited for, and whose time it was.
+func (r *run) waited(step string) error {
+	if step == StepPrepare || step == StepPack {
+		return fmt.Errorf("waiting for %s when the %v had passed that this step may take", step, r.StepTimeout)
+	}
+	return fmt.Errorf("waiting for %s when the %v had passed that staging may take (STAGING_TIMEOUT)", step, r.Timeout)
 }
 
 func nameOf(bp buildpack.Buildpack) string {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 
 	"github.com/deakit/deakit/container"
@@ -144,56 +143,4 @@ func (r *run) release(ctx context.Context) error {
 		r.result.Buildpacks = []droplet.BuildpackInfo{alone}
 	}
 	return nil
-}
-
-// pack makes droplet and cache. All processes are ended first, so that nothing changes under the packer's hands.
-func (r *run) pack(ctx context.Context) error {
-	info, err := droplet.StagingInfo{
-		BuildpackPath:     r.chosen.Path(),
-		DetectedBuildpack: r.result.DetectedBuildpack,
-		StartCommand:      r.result.StartCommand,
-		EffectiveProcfile: r.result.ProcessTypes,
-		EntrypointPrefix:  r.result.EntrypointPrefix,
-		Buildpacks:        r.result.Buildpacks,
-		Sidecars:          r.result.Sidecars,
-	}.Marshal()
-	if err != nil {
-		return err
-	}
-	log, err := r.log.content()
-	if err != nil {
-		return err
-	}
-	err = containerfs.WriteFiles(ctx, r.container, r.build.Root, containerfs.Text(droplet.InfoName, info),
-		containerfs.File{Name: "logs/" + path.Base(LogPath), Mode: 0o644, Size: log.Size(), Content: log})
-	if err != nil {
-		return err
-	}
-	if err := containerfs.WriteFiles(ctx, r.container, CacheDir); err != nil { // the buildpack may have removed it
-		return err
-	}
-	if err := r.container.Stop(ctx, true); err != nil {
-		return err
-	}
-	if r.result.Droplet, err = r.compress(ctx, r.build.Root, r.Droplet); err != nil {
-		return err
-	}
-	if r.NewCache != nil {
-		r.result.Cache, err = r.compress(ctx, CacheDir, r.NewCache)
-	}
-	return err
-}
-
-// compress writes the content of a directory of the container as a gzip-compressed tar file.
-func (r *run) compress(ctx context.Context, dir string, w io.Writer) (droplet.Digest, error) {
-	stream, err := r.container.StreamOut(ctx, dir+"/")
-	if err != nil {
-		return droplet.Digest{}, err
-	}
-	defer stream.Close()
-	digest, err := droplet.Compress(ctx, w, stream, droplet.PackOptions{Limits: droplet.Limits(r.bounds())})
-	if err != nil {
-		return droplet.Digest{}, fmt.Errorf("pack %s: %w", dir, err)
-	}
-	return digest, nil
 }

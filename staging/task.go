@@ -36,12 +36,16 @@ type Task struct {
 	// none; one that cannot be read is passed over.
 	Cache string
 
-	// Buildpacks are tried in this order, until one detects the app.
-	Buildpacks []buildpack.Buildpack
-
-	// BuildpackKey chooses one of Buildpacks without detection, and Custom is used before either.
-	BuildpackKey string
+	// Which buildpack does the work is decided in this order (dea_ng):
+	//
+	//   - Custom, where there is one: it is forced, and its detect does not run. Several that the user forces in an order of
+	//     his own are one Buildpack that package buildpack composes;
+	//   - that of Buildpacks which has the key BuildpackKey, where that is given: forced as well. Where none has it, staging
+	//     fails as if its compile had, and the log names the key;
+	//   - else the first of Buildpacks whose detect takes the app.
 	Custom       buildpack.Buildpack
+	BuildpackKey string
+	Buildpacks   []buildpack.Buildpack
 
 	// StartCommand is the user's; it wins over the Procfile, which wins over the buildpack.
 	StartCommand string
@@ -49,8 +53,9 @@ type Task struct {
 	Environment Environment
 
 	// Timeout bounds what buildpacks do, from fetching them to their release; default DefaultTimeout. Unpacking and
-	// packing are not counted (dea_ng).
-	Timeout time.Duration
+	// packing are not counted (dea_ng): StepTimeout bounds each of these, default 15 minutes.
+	Timeout     time.Duration
+	StepTimeout time.Duration
 
 	// Limits bound the content of the app and of the droplet, each for itself.
 	Limits droplet.Limits
@@ -59,6 +64,15 @@ type Task struct {
 	// error they may have received a part.
 	Droplet  io.Writer
 	NewCache io.Writer
+
+	// CacheOptional lets a staging succeed whose cache cannot be packed, because of what a buildpack put there. The log
+	// tells, NewCache has received a part of it, and Result.Cache is zero.
+	CacheOptional bool
+
+	// ModTime is given to all members of the droplet, and the log in the droplet is left empty, as it may tell times: the
+	// same content gives the same droplet then, byte by byte. Zero keeps the times, which some apps need: of Python the
+	// compiled files, of web servers the caching.
+	ModTime time.Time
 }
 
 // Mounts returns what the container must show for the task's buildpacks.
@@ -90,6 +104,10 @@ type Parts struct {
 	// Log records what people should see; nil means that only the droplet holds the log. The caller closes it.
 	Log *Log
 
+	// WatchDisk has the disk limit of the container watched while buildpacks work, for a back end that does not enforce it
+	// (Capabilities.Disk).
+	WatchDisk bool
+
 	Logger *slog.Logger // nil discards
 }
 
@@ -104,7 +122,7 @@ type Result struct {
 	Buildpacks        []droplet.BuildpackInfo // those that took part, in their order
 
 	Droplet droplet.Digest
-	Cache   droplet.Digest // zero without Task.NewCache
+	Cache   droplet.Digest // zero without Task.NewCache, and where it could not be packed
 
 	Steps []Step // all of them, in order
 }
@@ -117,6 +135,7 @@ type Step struct {
 
 func (t Task) withDefaults() Task {
 	t.Timeout = cmp.Or(t.Timeout, DefaultTimeout)
+	t.StepTimeout = cmp.Or(t.StepTimeout, 15*time.Minute)
 	return t
 }
 
@@ -128,8 +147,8 @@ func (t Task) validate(parts Parts) error {
 	if t.Droplet == nil {
 		errs = append(errs, errors.New("Task.Droplet is required"))
 	}
-	if t.Timeout < 0 {
-		errs = append(errs, errors.New("Task.Timeout must not be negative"))
+	if t.Timeout < 0 || t.StepTimeout < 0 {
+		errs = append(errs, errors.New("Task.Timeout and Task.StepTimeout must not be negative"))
 	}
 	if err := t.Environment.validate(); err != nil {
 		errs = append(errs, err)

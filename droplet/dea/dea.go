@@ -260,14 +260,33 @@ func (d *DEA) StagingChanged() {
 }
 
 // Start starts an instance as a message on dea.<id>.start does. It returns at once; what comes of it is told on NATS.
-func (d *DEA) Start(m messaging.StartMessage) { d.queue.Put(func() { d.startInstance(m) }) }
+func (d *DEA) Start(m messaging.StartMessage) { d.queue.Put(func() { d.startInstance(m, nil) }) }
 
-func (d *DEA) startInstance(m messaging.StartMessage) {
+// StartIn is [DEA.Start] in room of the ledger that was reserved before, by staging for example. The reservation belongs to the
+// DEA from then on.
+func (d *DEA) StartIn(room *resources.Reservation, m messaging.StartMessage) {
+	d.queue.Put(func() { d.startInstance(m, room) })
+}
+
+// Leaving tells whether the DEA starts nothing any more.
+func (d *DEA) Leaving() bool { return d.leaving.Load() }
+
+// startInstance starts an instance in the given room, or in room that it reserves when that is nil.
+func (d *DEA) startInstance(m messaging.StartMessage, room *resources.Reservation) {
 	if d.leaving.Load() {
+		if room != nil {
+			room.Release()
+		}
 		d.log.Info("instance.start.refused", "app", string(m.Droplet), "index", m.Index, "reason", "the DEA is leaving")
 		return
 	}
-	i, err := instance.New(m, d.cfg.Instance, d.instanceParts())
+	var i *instance.Instance
+	var err error
+	if room != nil {
+		i, err = instance.NewIn(room, m, d.cfg.Instance, d.instanceParts())
+	} else {
+		i, err = instance.New(m, d.cfg.Instance, d.instanceParts())
+	}
 	if err != nil {
 		d.refused(m, err)
 		return

@@ -10,7 +10,7 @@ import (
 // Begin starts an instance without the loop of Run: what becomes of it waits for Work.
 func (d *DEA) Begin(life context.Context, m messaging.StartMessage) {
 	d.life = life
-	d.startInstance(m)
+	d.startInstance(m, nil)
 }
 
 // Work does what waits for the loop. The caller is the loop.

@@ -41,14 +41,11 @@ func (d *DEA) Handler(stage func(messaging.StagingRequest) error) http.Handler {
 	return http.NewCrossOriginProtection().Handler(mux) // no web page has anything to say here
 }
 
-// accepting tells whether the DEA takes new work, from any goroutine.
-func (d *DEA) accepting() bool { return !d.leaving.Load() }
-
 // taken handles messages of one type. Whatever the content type is, the body is JSON.
 func taken[T any](d *DEA, decode func([]byte) (T, error), take func(T) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		log := d.log.With("route", r.URL.Path, "from", r.RemoteAddr)
-		if !d.accepting() {
+		if d.Leaving() {
 			log.Info("http.request.refused", "reason", "the DEA is leaving")
 			refuse(w, http.StatusServiceUnavailable, errors.New("the DEA is leaving: ask another one"))
 			return

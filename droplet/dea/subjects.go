@@ -13,7 +13,7 @@ import (
 func (d *DEA) subscribe() error {
 	return errors.Join(
 		messaging.Handle(d.inbox, messaging.DEALocate, func(context.Context, messaging.Signal) { d.advertise() }),
-		messaging.Handle(d.inbox, messaging.DEAStart(d.cfg.ID), func(_ context.Context, m messaging.StartMessage) { d.startInstance(m) }),
+		messaging.Handle(d.inbox, messaging.DEAStart(d.cfg.ID), func(_ context.Context, m messaging.StartMessage) { d.startInstance(m, nil) }),
 		messaging.Handle(d.inbox, messaging.DEAStop, func(_ context.Context, m messaging.StopMessage) { d.stopInstances(m) }),
 		messaging.Handle(d.inbox, messaging.DEAUpdate, func(_ context.Context, m messaging.UpdateMessage) { d.updateInstances(m) }),
 		messaging.Handle(d.inbox, messaging.HealthManagerStart, func(context.Context, messaging.Signal) { d.heartbeat() }),

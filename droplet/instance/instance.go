@@ -185,10 +185,26 @@ func New(start messaging.StartMessage, cfg Config, parts Parts) (*Instance, erro
 	if err != nil {
 		return nil, err
 	}
+	return born(start, cfg, parts, reservation), nil
+}
+
+// NewIn is [New] in room that was reserved before: the reservation is made as large as the instance needs, and belongs to it.
+// When that fails it is released.
+func NewIn(room *resources.Reservation, start messaging.StartMessage, cfg Config, parts Parts) (*Instance, error) {
+	parts.Logger = loggerOf(parts)
+	start.Limits = bounded(start.Limits)
+	if err := room.Resize(amount(start.Limits)); err != nil {
+		room.Release()
+		return nil, err
+	}
+	return born(start, cfg, parts, room), nil
+}
+
+func born(start messaging.StartMessage, cfg Config, parts Parts, reservation *resources.Reservation) *Instance {
 	i := build(start, randomHex(16), randomHex(32), cfg, parts, reservation)
 	i.status.State = messaging.Born
 	i.parts.Observe(Change{Instance: i, Status: i.status})
-	return i, nil
+	return i
 }
 
 func build(start messaging.StartMessage, id, privateID string, cfg Config, parts Parts, r *resources.Reservation) *Instance {

@@ -70,7 +70,8 @@ func (n *node) openStager() error {
 		AdvertiseInterval: n.cfg.Intervals.Advertise, LogURL: n.stagingURL(),
 	}, stager.Parts{
 		Conn: n.conn, Backend: n.backend, Ledger: n.ledger, Buildpacks: packs, Droplets: n.droplets, Logs: n.lines, Logger: n.log.Logger,
-		Start:   func(m messaging.StartMessage) { n.dea.Start(m) },
+		Start:   func(m messaging.StartMessage, room *resources.Reservation) { n.dea.StartIn(room, m) },
+		Leaving: func() bool { return n.dea.Leaving() },
 		Changed: func() { n.dea.StagingChanged() },
 	})
 	return err

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/deakit/deakit/staging/buildpack"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -54,7 +56,9 @@ func TestBuildpackKeyFollowsContent(t *testing.T) {
 	write := func(content string) string {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, "bin"), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "bin/detect"), []byte(content), 0o755))
-		archive, key, err := openBuildpack(dir)
+		source, err := buildpack.ParseSource(dir)
+		require.NoError(t, err)
+		archive, key, err := openBuildpack(source)
 		require.NoError(t, err)
 		require.NoError(t, archive.Close())
 		return key
@@ -63,6 +67,6 @@ func TestBuildpackKeyFollowsContent(t *testing.T) {
 	assert.Equal(t, first, write("one"))
 	assert.NotEqual(t, first, write("two"))
 	assert.Regexp(t, `^my-pack_[0-9a-f]{40}$`, first)
-	_, _, err := openBuildpack("/no/such/buildpack")
+	_, _, err := openBuildpack(buildpack.Source{Kind: buildpack.ArchiveFile, Location: "/no/such/buildpack"})
 	assert.Error(t, err)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"crypto/sha1" //nolint:gosec // names content, protects nothing
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/staging/buildpack"
 )
 
 // packSource packs a directory into a temporary file, which is gone when it is closed.
@@ -57,11 +59,11 @@ func closeAfter(file *os.File, err error) error {
 	return err
 }
 
-// openBuildpack returns a buildpack as a zip file, with a key that changes with its content.
-func openBuildpack(path string) (io.ReadCloser, string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, "", fmt.Errorf("buildpack: %w; give a directory, a zip file, or a git URL", err)
+// openBuildpack returns a buildpack of this machine as an archive, with a key that changes with its content.
+func openBuildpack(source buildpack.Source) (io.ReadCloser, string, error) {
+	path := source.Location
+	if source.Digest != "" {
+		return nil, "", fmt.Errorf("buildpack %s: a digest is for archives on servers; leave it out", path)
 	}
 	file, err := unnamed()
 	if err != nil {
@@ -69,7 +71,7 @@ func openBuildpack(path string) (io.ReadCloser, string, error) {
 	}
 	digest := sha1.New() //nolint:gosec // see above
 	out := io.MultiWriter(file, digest)
-	if info.IsDir() {
+	if source.Kind == buildpack.Directory {
 		err = zipDir(out, path)
 	} else {
 		err = copyFile(out, path)
@@ -78,13 +80,14 @@ func openBuildpack(path string) (io.ReadCloser, string, error) {
 		return nil, "", fmt.Errorf("buildpack %s: %w", path, closeAfter(file, err))
 	}
 	content, err := rewound(file)
+	base, _, _ := strings.Cut(filepath.Base(path), ".")
 	name := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
 			return r
 		}
 		return '-'
-	}, strings.ToLower(strings.TrimSuffix(filepath.Base(path), ".zip")))
-	return content, name + "_" + hex.EncodeToString(digest.Sum(nil)), err
+	}, strings.ToLower(base))
+	return content, cmp.Or(strings.Trim(name, "-"), "buildpack") + "_" + hex.EncodeToString(digest.Sum(nil)), err
 }
 
 func copyFile(w io.Writer, path string) error {

@@ -12,12 +12,13 @@ import (
 
 	"github.com/deakit/deakit/examples/paas/client"
 	"github.com/deakit/deakit/examples/paas/controller"
+	"github.com/deakit/deakit/staging/buildpack"
 )
 
 type pushCmd struct {
 	Dir       string   `arg:"" help:"Directory with the source of the app." type:"existingdir"`
 	Name      string   `help:"Name of the app. Default: that of the directory."`
-	Buildpack string   `short:"b" help:"A directory, a zip file, or a git URL with an optional #branch, tag or commit. The first of the platform's own that takes the app, for a new app or with the word default." placeholder:"DIR|ZIP|GITURL"`
+	Buildpack string   `short:"b" help:"A directory, a zip or tgz file, the URL of one with an optional #sha256=DIGEST, or a git URL with an optional #branch, tag or commit. The first of the platform's own that takes the app, for a new app or with the word default." placeholder:"DIR|FILE|URL"`
 	Instances *int     `short:"i" help:"Number of instances; 1 for a new app." placeholder:"N"`
 	Memory    *int64   `short:"m" help:"Memory of each instance, in MB; 128 for a new app." placeholder:"MB"`
 	Disk      *int64   `short:"k" help:"Disk of each instance, in MB; 512 for a new app." placeholder:"MB"`
@@ -112,10 +113,17 @@ func (c *pushCmd) showCrash(ctx context.Context, cl *client.Client, s *screen, e
 
 // uploadBuildpack puts a buildpack of this machine where the stager finds it, and returns what names it in the push.
 func (c *pushCmd) uploadBuildpack(ctx context.Context, cl *client.Client) (string, error) {
-	if c.Buildpack == "" || c.Buildpack == controller.Default || strings.Contains(c.Buildpack, "://") {
+	if c.Buildpack == "" || c.Buildpack == controller.Default {
 		return c.Buildpack, nil
 	}
-	archive, key, err := openBuildpack(c.Buildpack)
+	source, err := buildpack.ParseSource(c.Buildpack)
+	if err != nil {
+		return "", err
+	}
+	if !source.Local() {
+		return c.Buildpack, nil
+	}
+	archive, key, err := openBuildpack(source)
 	if err != nil {
 		return "", err
 	}

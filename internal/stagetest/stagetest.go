@@ -22,7 +22,7 @@ import (
 	"github.com/deakit/deakit/container/process"
 )
 
-// Files are the contents of files by name. Names below bin/ are programs; "name -> target" is a symbolic link.
+// Files are the contents of files by name. Names below a bin/ are programs; "name -> target" is a symbolic link.
 type Files map[string]string
 
 // Scripts returns the files of a buildpack with the given bodies of its shell scripts; an empty one is left out.
@@ -42,7 +42,7 @@ func (f Files) each(visit func(name, content string, mode fs.FileMode)) {
 		switch {
 		case isLink:
 			visit(link, target, fs.ModeSymlink|0o777)
-		case strings.HasPrefix(name, "bin/"):
+		case strings.Contains("/"+name, "/bin/"):
 			visit(name, f[name], 0o755)
 		default:
 			visit(name, f[name], 0o640)

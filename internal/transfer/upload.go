@@ -65,7 +65,8 @@ type UploadOptions struct {
 // authentication. Redirects are not followed.
 //
 // A status below 300 is success. If the answer names a job, that is polled, the first time at once, until it has
-// finished or failed; polls that time out count as unfinished. Every error is an [*UploadError]. Nobody reads content
+// finished or failed; polls that time out count as unfinished, and so do up to 10 in a row that nobody answers, or that are
+// answered with 5xx. Every error is an [*UploadError]. Nobody reads content
 // any more when Upload has returned. A nil client is replaced by one without proxy; the redirect policy and the timeout
 // of a client do not apply.
 func Upload(ctx context.Context, client *http.Client, rawURL string, content io.ReaderAt, size int64, opts UploadOptions) error {
@@ -225,11 +226,23 @@ func exchange(ctx context.Context, client *http.Client, req *http.Request, w *wa
 	return resp.StatusCode, answer.String(), nil
 }
 
+// maxLost is how many polls in a row may be lost: what was uploaded is there, and a job goes on while nobody hears of it.
+const maxLost = 10
+
+// isLost tells whether a poll brought no word of the job: nobody answered, or somebody who knows nothing of it (5xx).
+func isLost(err error) bool {
+	var failed *UploadError
+	return errors.As(err, &failed) && (failed.Err != nil || failed.Status >= 500)
+}
+
 // await polls a job until it ends.
 func await(ctx context.Context, client *http.Client, u *url.URL, opts UploadOptions) error {
+	lost := 0
 	for range opts.MaxPolls {
 		state, err := pollOnce(ctx, client, u, opts)
-		if err != nil {
+		if lost++; err == nil {
+			lost = 0
+		} else if lost > maxLost || ctx.Err() != nil || !isLost(err) {
 			return err
 		}
 		switch state {

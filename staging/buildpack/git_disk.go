@@ -10,7 +10,7 @@ import (
 )
 
 // watch returns a context that ends when the clone has become too large. stop ends the watching and waits for its end.
-func (g *Git) watch(ctx context.Context) (_ context.Context, stop func()) {
+func (g *repository) watch(ctx context.Context, dir string) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -23,7 +23,7 @@ func (g *Git) watch(ctx context.Context) (_ context.Context, stop func()) {
 				return
 			case <-ticker.C:
 			}
-			if treeSize(g.dir, g.opts.MaxBytes) > g.opts.MaxBytes {
+			if treeSize(dir, g.opts.MaxBytes) > g.opts.MaxBytes {
 				cancel(fmt.Errorf("it has more than %d bytes", g.opts.MaxBytes))
 			}
 		}

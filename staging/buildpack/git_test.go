@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	neturl "net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,6 +102,8 @@ func TestGit(t *testing.T) {
 			require.NoError(t, err)
 			assert.True(t, os.SameFile(before, after), "the container shows the directory already")
 			assert.Empty(t, bp.Key())
+			assert.Equal(t, url+test.fragment, bp.Path())
+			assert.IsType(t, &buildpack.Classic{}, bp.Found())
 		})
 	}
 }
@@ -129,6 +132,100 @@ func TestGitFails(t *testing.T) {
 	assert.NotContains(t, err.Error()+log.String(), "secret")
 }
 
+// TestSubmodulesOfACommit: they are those of the commit, not those of the default branch, which need not even be there.
+func TestSubmodulesOfACommit(t *testing.T) {
+	sub := filepath.Join(t.TempDir(), "sub")
+	require.NoError(t, os.Mkdir(sub, 0o755))
+	git(t, sub, "init", "-q")
+	for _, part := range []string{"old", "new"} {
+		stagetest.Files{"part": part}.Write(t, sub)
+		git(t, sub, "add", "-A")
+		git(t, sub, "commit", "-qm", part)
+	}
+	dir := filepath.Join(t.TempDir(), "bp")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	git(t, dir, "init", "-q")
+	git(t, dir, "submodule", "--quiet", "add", "file://"+sub, "sub")
+	git(t, filepath.Join(dir, "sub"), "checkout", "-q", "HEAD~")
+	git(t, dir, "add", "-A")
+	git(t, dir, "commit", "-qm", "with the old one")
+	old := git(t, dir, "rev-parse", "HEAD")
+	git(t, filepath.Join(dir, "sub"), "checkout", "-q", "main")
+	git(t, dir, "config", "-f", ".gitmodules", "submodule.sub.url", "file:///does/not/exist")
+	git(t, dir, "add", "-A")
+	git(t, dir, "commit", "-qm", "with a broken one")
+
+	bp, err := buildpack.NewGit("file://"+dir+"#"+old, t.TempDir(), localGit)
+	require.NoError(t, err)
+	require.NoError(t, bp.Prepare(t.Context(), buildpack.Build{Log: io.Discard}))
+	part, err := os.ReadFile(filepath.Join(bp.Dir(), "sub/part"))
+	require.NoError(t, err)
+	assert.Equal(t, "old", string(part))
+}
+
+// TestGitCredentials: the server gets them, and nobody sees them.
+func TestGitCredentials(t *testing.T) {
+	url, _ := repository(t)
+	work := strings.TrimPrefix(url, "file://")
+	served := t.TempDir()
+	sub := git(t, work, "config", "-f", ".gitmodules", "submodule.sub.url")
+	git(t, served, "clone", "-q", "--bare", sub, "part.git")
+	git(t, work, "config", "-f", ".gitmodules", "submodule.sub.url", "../part.git")
+	git(t, work, "commit", "-qam", "relative")
+	git(t, served, "clone", "-q", "--bare", work, "bp.git")
+	for _, name := range []string{"part.git", "bp.git"} {
+		git(t, filepath.Join(served, name), "update-server-info")
+	}
+	const password = "p w:@/'\"$x"
+	files := http.FileServer(http.Dir(served))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, got, _ := r.BasicAuth(); user != "some user" || got != password {
+			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	seen := filepath.Join(t.TempDir(), "seen")
+	spy := filepath.Join(t.TempDir(), "git")
+	require.NoError(t, os.WriteFile(spy, []byte("#!/bin/sh\necho \"$@\" >>"+seen+"\nexec git \"$@\"\n"), 0o755))
+
+	address := strings.TrimPrefix(server.URL, "http://")
+	secret := neturl.UserPassword("some user", password).String()
+	bp, err := buildpack.NewGit("http://"+secret+"@"+address+"/bp.git#main", t.TempDir(),
+		buildpack.GitOptions{Schemes: []string{"http"}, Program: spy})
+	require.NoError(t, err)
+	var log bytes.Buffer
+	require.NoError(t, bp.Prepare(t.Context(), buildpack.Build{Log: &log}), log.String())
+	part, err := os.ReadFile(filepath.Join(bp.Dir(), "sub/part"))
+	require.NoError(t, err)
+	assert.Equal(t, "of the submodule", string(part))
+
+	arguments, err := os.ReadFile(seen)
+	require.NoError(t, err)
+	config, err := os.ReadFile(filepath.Join(bp.Dir(), ".git/config"))
+	require.NoError(t, err)
+	for name, text := range map[string]string{"arguments": string(arguments), "clone": string(config), "log": log.String(), "path": bp.Path()} {
+		assert.Contains(t, text, "http://"+address+"/bp.git", name)
+		assert.NotContains(t, text, "some", name)
+	}
+}
+
+// TestGitMemory: a repository that makes git take more than its share fails it.
+func TestGitMemory(t *testing.T) {
+	url, _ := repository(t)
+	bp, err := buildpack.NewGit(url, t.TempDir(), buildpack.GitOptions{Schemes: []string{"file"}, MaxMemory: 4 << 20})
+	require.NoError(t, err)
+	var failed *buildpack.GitError
+	require.ErrorAs(t, bp.Prepare(t.Context(), buildpack.Build{Log: io.Discard}), &failed)
+	assert.Equal(t, "clone", failed.Command)
+
+	bp, err = buildpack.NewGit(url, t.TempDir(), buildpack.GitOptions{Schemes: []string{"file"}, Program: "/no/git"})
+	require.NoError(t, err)
+	assert.ErrorContains(t, bp.Prepare(t.Context(), buildpack.Build{Log: io.Discard}), "install git")
+}
+
 func TestGitIsReadableForTheContainer(t *testing.T) {
 	url, _ := repository(t)
 	dir := t.TempDir()
@@ -138,7 +235,7 @@ func TestGitIsReadableForTheContainer(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, bp.Prepare(t.Context(), buildpack.Build{Log: io.Discard}))
 	for name, want := range map[string]os.FileMode{"..": 0o755, ".": 0o755, "bin": 0o755, "bin/compile": 0o755, "version": 0o644, "sub/part": 0o644} {
-		info, err := os.Stat(filepath.Join(bp.Path(), name))
+		info, err := os.Stat(filepath.Join(bp.Dir(), name))
 		require.NoError(t, err)
 		assert.Equal(t, want, info.Mode().Perm(), name)
 	}

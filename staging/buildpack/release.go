@@ -34,7 +34,11 @@ func ParseProcfile(data []byte) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProcfile, err)
 	}
-	return commands(top), nil
+	types, err := commands(top)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProcfile, err)
+	}
+	return types, nil
 }
 
 // Release takes the process types of the Procfile, or else those that bin/release tells. bin/release runs where there is
@@ -121,7 +125,7 @@ func parseRelease(data []byte) (map[string]string, error) {
 	if !ok || types.Kind != yaml.MappingNode {
 		return nil, nil
 	}
-	return commands(types), nil
+	return commands(types)
 }
 
 // parseMap returns the top-level map. It stays a tree of nodes, because decoding into Go types fails on duplicate keys and
@@ -152,12 +156,19 @@ func entries(node *yaml.Node) map[string]*yaml.Node {
 	return values
 }
 
-func commands(node *yaml.Node) map[string]string {
-	types := map[string]string{}
+// errExpanded: text that stands once in the YAML, and that aliases repeat, is bounded as if it stood there each time.
+var errExpanded = fmt.Errorf("its commands have more than %d bytes in all", MaxProcfileBytes)
+
+func commands(node *yaml.Node) (map[string]string, error) {
+	types, size := map[string]string{}, 0
 	for name, value := range entries(node) {
-		if value.Kind == yaml.ScalarNode && value.ShortTag() != "!!null" && value.Value != "" {
-			types[name] = value.Value
+		if value.Kind != yaml.ScalarNode || value.ShortTag() == "!!null" || value.Value == "" {
+			continue
 		}
+		if size += len(name) + len(value.Value); size > MaxProcfileBytes {
+			return nil, errExpanded
+		}
+		types[name] = value.Value
 	}
-	return types
+	return types, nil
 }

@@ -2,6 +2,7 @@ package buildpack
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -31,6 +32,19 @@ func TestParseProcfile(t *testing.T) {
 		_, err := ParseProcfile([]byte(text))
 		assert.ErrorIs(t, err, ErrProcfile, "%.20q", text)
 	}
+}
+
+// TestAliasesThatGrow: what is small to read must not be large to tell.
+func TestAliasesThatGrow(t *testing.T) {
+	bomb := "a: &a " + strings.Repeat("x", MaxProcfileBytes/2) + "\n"
+	for i := range 1000 {
+		bomb += fmt.Sprintf("p%d: *a\n", i)
+	}
+	require.Less(t, len(bomb), MaxProcfileBytes)
+	_, err := ParseProcfile([]byte(bomb))
+	require.ErrorIs(t, err, ErrProcfile)
+	_, err = parseRelease([]byte("default_process_types:\n  " + strings.ReplaceAll(strings.TrimSpace(bomb), "\n", "\n  ")))
+	require.ErrorContains(t, err, "more than 65536 bytes in all")
 }
 
 // FuzzRelease feeds both parsers: what they take, they take without a panic, and every command is text.

@@ -14,7 +14,7 @@ import (
 	"github.com/deakit/deakit/internal/atomicfile"
 	"github.com/deakit/deakit/internal/rmtree"
 	"github.com/deakit/deakit/internal/tarball"
-	"github.com/deakit/deakit/internal/ziptar"
+	"github.com/deakit/deakit/staging/internal/archive"
 )
 
 // ensure downloads and unpacks a buildpack unless it is there. The key is held.
@@ -24,20 +24,20 @@ func (s *Store) ensure(ctx context.Context, key string, download func(context.Co
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	archive, err := atomicfile.Create(s.root, ".", 0o600)
+	file, err := atomicfile.Create(s.root, ".", 0o600)
 	if err != nil {
 		return err
 	}
-	defer archive.Close()
-	if err := s.download(ctx, key, archive.File, download); err != nil {
+	defer file.Close()
+	if err := s.download(ctx, key, file.File, download); err != nil {
 		return err
 	}
-	size, err := archive.Seek(0, io.SeekEnd)
+	size, err := file.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
 	}
 	limits := tarball.Limits{MaxBytes: s.opts.MaxBytes, MaxMembers: s.opts.MaxFiles}
-	made, err := unzip(ctx, s.root, archive, size, limits)
+	made, err := unpackNew(ctx, s.root, file, size, limits)
 	if err == nil {
 		err = s.place(made, key)
 	}
@@ -76,13 +76,13 @@ type cappedWriter struct {
 
 func (c *cappedWriter) Write(p []byte) (int, error) {
 	if c.left -= int64(len(p)); c.left < 0 {
-		return 0, fmt.Errorf("zip file is too large: %w", tarball.ErrLimit)
+		return 0, fmt.Errorf("archive is too large: %w", tarball.ErrLimit)
 	}
 	return c.w.Write(p)
 }
 
-// unzip unpacks a zip file into a new directory below root and returns its name, also when it fails.
-func unzip(ctx context.Context, root *os.Root, archive io.ReaderAt, size int64, limits tarball.Limits) (string, error) {
+// unpackNew unpacks an archive into a new directory below root and returns its name, also when it fails.
+func unpackNew(ctx context.Context, root *os.Root, file io.ReaderAt, size int64, limits tarball.Limits) (string, error) {
 	name := atomicfile.TempPrefix + rand.Text()
 	if err := root.Mkdir(name, 0o755); err != nil {
 		return name, err
@@ -90,17 +90,22 @@ func unzip(ctx context.Context, root *os.Root, archive io.ReaderAt, size int64, 
 	if err := root.Chmod(name, 0o755); err != nil { // whatever the umask
 		return name, err
 	}
+	return name, unpack(ctx, root, name, file, size, limits)
+}
+
+// unpack unpacks a zip or tar file into the directory dir below root. Links may point wherever they like: they are followed
+// in the container only.
+func unpack(ctx context.Context, root *os.Root, dir string, file io.ReaderAt, size int64, limits tarball.Limits) error {
 	from, to := io.Pipe()
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		to.CloseWithError(ziptar.Write(ctx, to, archive, size, limits))
+		to.CloseWithError(archive.Write(ctx, to, file, size, limits))
 	}()
-	// Links may point wherever they like: they are followed in the container only.
-	err := tarball.Extract(ctx, root, name, from, tarball.ExtractOptions{Limits: limits, AbsoluteLinks: true})
+	err := tarball.Extract(ctx, root, dir, from, tarball.ExtractOptions{Limits: limits, AbsoluteLinks: true})
 	from.CloseWithError(io.ErrClosedPipe)
 	<-written
-	return name, err
+	return err
 }
 
 // place gives a complete directory its key. All of it is on disk before, because its existence will be taken as proof

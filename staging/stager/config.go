@@ -43,6 +43,11 @@ type Config struct {
 
 	DiskInodes int64 // default 200,000
 	CPUShares  int64 // default 512
+	Processes  int64 // most processes and threads of a container; default 4096 (the original has no limit)
+
+	// WorkspaceMB bounds what the files of a task may take outside of its container, package, caches and droplet together;
+	// default twice the disk of the task. What custom buildpacks may take, Git and Archive say.
+	WorkspaceMB int64
 
 	Bandwidth  *container.Bandwidth  // nil means no limit
 	BindMounts []container.BindMount // shown in every container, besides the buildpacks
@@ -50,8 +55,13 @@ type Config struct {
 	// Environment has variables, NAME=value, for every buildpack; those of the request come after them and win.
 	Environment []string
 
-	// MaxDuration is how long buildpacks may work; default 900 s.
+	// MaxDuration is how long buildpacks may work; default 900 s. StepTimeout bounds each step of the set-up, and the
+	// unpacking and packing; default 15 minutes.
 	MaxDuration time.Duration
+	StepTimeout time.Duration
+
+	// ModTime makes droplets equal whose content is, see staging.Task.
+	ModTime time.Time
 
 	// MaxPackageBytes bounds the download of an app package and of a cache; default 2 GiB.
 	MaxPackageBytes int64
@@ -65,8 +75,9 @@ type Config struct {
 	// NoQueue leaves out the subject staging, on which any one of all stagers was asked until 2016.
 	NoQueue bool
 
-	// CallbackURL is the internal API of the Cloud Controller, with user info: the results of [Stager.Stage] go there.
-	// Empty means that there is none, and that Stage takes nothing.
+	// CallbackURL is the internal API of the Cloud Controller, with user info: the results of [Stager.Stage] go there, and
+	// the list of the admin buildpacks that are fetched ahead of time comes from there. Empty means that there is none, and
+	// that Stage takes nothing.
 	CallbackURL string
 
 	// Owner marks the containers of this stager (the property "owner"), so that a later process removes those that were
@@ -80,17 +91,18 @@ type Config struct {
 	// LogLinger is how long the log can be read after the last answer; default 5 s.
 	LogLinger time.Duration
 
-	// CacheOptional lets a task succeed when only the upload of its cache failed.
+	// CacheOptional lets a task succeed when only the packing or the upload of its cache failed.
 	CacheOptional bool
 
 	// PollInterval is the pause between two looks at an upload that the Cloud Controller finishes by itself; default 1 s.
 	PollInterval time.Duration
 
-	// Git says how custom buildpacks are cloned.
-	Git buildpack.GitOptions
+	// Git and Archive say how custom buildpacks are fetched.
+	Git     buildpack.GitOptions
+	Archive buildpack.ArchiveOptions
 }
 
-// Parts are what a stager works with. Start, Droplets, Logs, Changed and Logger may be nil.
+// Parts are what a stager works with. Start, Leaving, Droplets, Logs, Changed and Logger may be nil.
 type Parts struct {
 	Conn       *nats.Conn        // the caller closes it, after Run
 	Backend    container.Backend // the caller closes it, after Run
@@ -100,9 +112,13 @@ type Parts struct {
 	// Droplets gets each droplet that was uploaded.
 	Droplets *droplet.Store
 
-	// Start starts instance 0, whose droplet is in Droplets then. It must not wait. It may decide not to start, because the
-	// DEA is leaving for example.
-	Start func(messaging.StartMessage)
+	// Start starts instance 0, whose droplet is in Droplets then, in the room that the reservation holds, which is as large as
+	// the instance needs it. The reservation belongs to Start. It must not wait.
+	Start func(messaging.StartMessage, *resources.Reservation)
+
+	// Leaving tells that Start would start nothing any more: it is asked before the last answer says that instance 0 is
+	// started here. Nil means never.
+	Leaving func() bool
 
 	// Logs gets what is written while staging, line by line, besides the file that LogURL leads to; nil discards.
 	Logs applog.Emitter
@@ -121,7 +137,9 @@ func (c Config) withDefaults() Config {
 	c.DiskMB = cmp.Or(c.DiskMB, 2048)
 	c.DiskInodes = cmp.Or(c.DiskInodes, 200_000)
 	c.CPUShares = cmp.Or(c.CPUShares, 512)
+	c.Processes = cmp.Or(c.Processes, 4096)
 	c.MaxDuration = cmp.Or(c.MaxDuration, staging.DefaultTimeout)
+	c.StepTimeout = cmp.Or(c.StepTimeout, 15*time.Minute)
 	c.MaxPackageBytes = cmp.Or(c.MaxPackageBytes, 2<<30)
 	c.AdvertiseInterval = cmp.Or(c.AdvertiseInterval, 5*time.Second)
 	if c.Owner == "" {
@@ -153,7 +171,7 @@ func (c Config) validate() error {
 		value int64
 	}{
 		{"MemoryMB", c.MemoryMB}, {"DiskMB", c.DiskMB}, {"DiskInodes", c.DiskInodes}, {"CPUShares", c.CPUShares},
-		{"MaxDuration", int64(c.MaxDuration)}, {"MaxPackageBytes", c.MaxPackageBytes},
+		{"Processes", c.Processes}, {"WorkspaceMB", c.WorkspaceMB}, {"StepTimeout", int64(c.StepTimeout)}, {"MaxDuration", int64(c.MaxDuration)}, {"MaxPackageBytes", c.MaxPackageBytes},
 		{"AdvertiseInterval", int64(c.AdvertiseInterval)}, {"LogLinger", int64(c.LogLinger)}, {"PollInterval", int64(c.PollInterval)},
 	} {
 		if field.value < 0 {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
+	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/internal/transfer"
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/staging"
@@ -33,7 +35,7 @@ func (t *task) deliver(ctx context.Context) error {
 	if err := t.upload(ctx, t.request.UploadURI, dropletName); err != nil {
 		return err
 	}
-	if t.request.BuildpackCacheUploadURI == "" {
+	if t.request.BuildpackCacheUploadURI == "" || t.result.Cache.SHA1 == "" { // nobody wants it, or it could not be packed
 		return nil
 	}
 	err = t.upload(ctx, t.request.BuildpackCacheUploadURI, cacheName)
@@ -62,7 +64,28 @@ func (t *task) upload(ctx context.Context, uri, name string) error {
 	if err != nil {
 		return err
 	}
-	return transfer.Upload(ctx, nil, uri, file, info.Size(), transfer.UploadOptions{FileName: name, PollInterval: t.s.cfg.PollInterval})
+	opts := transfer.UploadOptions{FileName: name, PollInterval: t.s.cfg.PollInterval}
+	for attempt := 1; ; attempt++ {
+		err := transfer.Upload(ctx, nil, uri, file, info.Size(), opts)
+		if err == nil || attempt == uploadAttempts || ctx.Err() != nil || !isBroken(err) {
+			return err
+		}
+		t.log.Warn("staging.upload.again", "file", name, "attempt", attempt, "error", err)
+		select {
+		case <-time.After(time.Duration(attempt) * time.Second):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+const uploadAttempts = 3
+
+// isBroken tells whether an upload broke off without an answer. It may have arrived: the same bytes once more change nothing
+// then, while a droplet that is there would be told lost. Who kept us waiting in vain will do so again.
+func isBroken(err error) bool {
+	var failed *transfer.UploadError
+	return errors.As(err, &failed) && failed.Status == 0 && failed.Err != nil && !errors.Is(err, transfer.ErrTimeout)
 }
 
 // setUpDone sends answer 1.
@@ -109,14 +132,20 @@ func (t *task) finish(ctx context.Context, err error) *messaging.StartMessage {
 	return start
 }
 
-// promise returns the message that instance 0 will be started with; nil when nobody starts it here.
+// promise returns the message that instance 0 will be started with; nil when nobody starts it here. What the task has
+// reserved is then what the instance needs.
 func (t *task) promise() *messaging.StartMessage {
-	if t.s.parts.Start == nil {
+	if t.s.parts.Start == nil || t.s.parts.Leaving != nil && t.s.parts.Leaving() {
 		return nil
 	}
 	start, err := t.startMessage(t.result.Droplet.SHA1)
 	if err != nil {
 		t.log.Error("staging.task.start-message.refused", "error", err)
+		return nil
+	}
+	need := resources.Amount{MemoryBytes: sane(start.Limits.Mem) << 20, DiskBytes: sane(start.Limits.Disk) << 20}
+	if err := t.reservation.Resize(need); err != nil {
+		t.log.Warn("staging.task.no-room-for-instance", "error", err)
 		return nil
 	}
 	return start
@@ -152,8 +181,10 @@ func wire(err error) (string, *messaging.StagingError) {
 	message := failed.Kind.Error()
 	switch failed.Kind {
 	case staging.NoAppDetected, staging.CompileFailed:
-		if errors.Is(err, staging.ErrOutOfMemory) {
-			message += ": " + staging.ErrOutOfMemory.Error()
+		for _, limit := range []error{staging.ErrOutOfMemory, staging.ErrOutOfDisk} {
+			if errors.Is(err, limit) {
+				message += ": " + limit.Error()
+			}
 		}
 	case staging.ReleaseFailed:
 		message += ":\n" + failed.Output

@@ -152,6 +152,7 @@ type site struct {
 	end     context.CancelFunc
 	ended   chan struct{}
 	starts  chan messaging.StartMessage
+	rooms   chan resources.Amount // for instance 0
 }
 
 // safeBuffer collects what the stager logs.
@@ -174,7 +175,7 @@ func (s *safeBuffer) String() string {
 
 // newSite prepares a stager that configure may still change; start starts it.
 func newSite(t testing.TB, configure ...func(*site)) *site {
-	s := &site{t: t, cloud: newCloud(t), server: messagingtest.NewServer(t), log: &safeBuffer{}, starts: make(chan messaging.StartMessage, 1000)}
+	s := &site{t: t, cloud: newCloud(t), server: messagingtest.NewServer(t), log: &safeBuffer{}, starts: make(chan messaging.StartMessage, 1000), rooms: make(chan resources.Amount, 1000)}
 	s.backend = stagetest.Backend(t)
 	base := t.TempDir()
 	store, err := buildpack.OpenStore(filepath.Join(base, "admin_buildpacks"), buildpack.StoreOptions{})
@@ -190,7 +191,11 @@ func newSite(t testing.TB, configure ...func(*site)) *site {
 	s.parts = stager.Parts{
 		Conn: s.server.Connect(), Backend: s.backend, Buildpacks: store, Droplets: droplets,
 		Ledger: resources.NewLedger(resources.Capacity{MemoryBytes: 8192 << 20, DiskBytes: 65536 << 20}),
-		Start:  func(m messaging.StartMessage) { s.starts <- m },
+		Start: func(m messaging.StartMessage, r *resources.Reservation) {
+			s.rooms <- r.Amount()
+			r.Release()
+			s.starts <- m
+		},
 		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	s.conn = s.server.Connect()

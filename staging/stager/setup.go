@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,12 +40,24 @@ func (t *task) setUp(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := step.do(ctx); err != nil {
+		if err := t.within(ctx, step.name, step.do); err != nil {
 			t.log.Warn("staging.task.setup.failed", "step", step.name, "error", err)
 			return err
 		}
 	}
 	return nil
+}
+
+// within does a step in the time that it may take. An error that comes of the end of that time says so.
+func (t *task) within(ctx context.Context, name string, do func(context.Context) error) error {
+	late := fmt.Errorf("Error staging: waited for %s longer than %v", name, t.s.cfg.StepTimeout)
+	bounded, cancel := context.WithTimeoutCause(ctx, t.s.cfg.StepTimeout, late)
+	defer cancel()
+	err := do(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return late
+	}
+	return err
 }
 
 func (t *task) makeWorkspace(context.Context) (err error) {
@@ -97,7 +107,8 @@ func (t *task) getBuildpacks(ctx context.Context) error {
 	t.staged = staging.Task{
 		App:          t.file(packageName),
 		StartCommand: p.Meta.Command,
-		Timeout:      t.s.cfg.MaxDuration,
+		Timeout:      t.s.cfg.MaxDuration, StepTimeout: t.s.cfg.StepTimeout,
+		CacheOptional: t.s.cfg.CacheOptional, ModTime: t.s.cfg.ModTime,
 		Limits:       droplet.Limits{MaxBytes: t.diskMB() << 20},
 		Environment: staging.Environment{
 			Application: t.application(), Services: p.Services, MemoryMB: t.appMemory(),
@@ -130,14 +141,12 @@ func (t *task) getBuildpacks(ctx context.Context) error {
 		if p.BuildpackKey != "" && admin.Key != p.BuildpackKey {
 			continue
 		}
-		if u, err := url.Parse(admin.URL); err != nil || u.Host == "" {
+		if !isURL(admin.URL) {
 			t.log.Warn("staging.buildpack.bad-url", "key", admin.Key)
 			continue
 		}
 		group.Go(func() (err error) {
-			refs[i], err = t.s.parts.Buildpacks.Get(groupCtx, admin.Key, func(ctx context.Context, w io.Writer) error {
-				return transfer.Download(ctx, nil, admin.URL, w, transfer.DownloadOptions{FollowRedirects: true})
-			})
+			refs[i], err = t.s.parts.Buildpacks.Get(groupCtx, admin.Key, download(admin.URL))
 			return err
 		})
 	}
@@ -155,14 +164,18 @@ func (t *task) getBuildpacks(ctx context.Context) error {
 	return nil
 }
 
-// customBuildpack returns a buildpack that is cloned when it is needed: the log can be followed by then. So a URL that
+// customBuildpack returns a buildpack that is fetched when it is needed: the log can be followed by then. So a URL that
 // cannot be used fails then, too.
 func (t *task) customBuildpack(url string) buildpack.Buildpack {
-	git, err := buildpack.NewGit(url, t.file(customDir), t.s.cfg.Git)
+	source, err := buildpack.ParseURL(url)
 	if err != nil {
 		return &unusable{err: err}
 	}
-	return git
+	bp, err := source.Open(t.file(customDir), buildpack.FetchOptions{Git: t.s.cfg.Git, Archive: t.s.cfg.Archive})
+	if err != nil {
+		return &unusable{err: err}
+	}
+	return bp
 }
 
 // unusable is a buildpack that cannot be had.
@@ -220,7 +233,7 @@ func (t *task) createContainer(ctx context.Context) error {
 		BindMounts: append(t.staged.Mounts(), cfg.BindMounts...),
 		Limits: container.Limits{
 			MemoryBytes: t.memoryMB() << 20, DiskBytes: t.diskMB() << 20, DiskInodes: cfg.DiskInodes,
-			CPUShares: cfg.CPUShares, Bandwidth: cfg.Bandwidth,
+			CPUShares: cfg.CPUShares, PIDs: cfg.Processes, Bandwidth: cfg.Bandwidth,
 		},
 		Properties: map[string]string{"app": t.app, "staging_task": t.id, ownerProperty: cfg.Owner},
 	})
@@ -249,7 +262,7 @@ func (t *task) download(ctx context.Context) error {
 		group.Go(func() error {
 			if err := t.get(ctx, uri, oldCacheName); err != nil {
 				t.log.Info("staging.cache.download.failed", "error", err)
-				return nil
+				return t.quota.remove(t.file(oldCacheName))
 			}
 			t.staged.Cache = t.file(oldCacheName)
 			return nil
@@ -265,7 +278,7 @@ func (t *task) get(ctx context.Context, uri, name string) error {
 	}
 	defer file.Close()
 	opts := transfer.DownloadOptions{MaxBytes: t.s.cfg.MaxPackageBytes, FollowRedirects: true}
-	if err := transfer.Download(ctx, nil, uri, file, opts); err != nil {
+	if err := transfer.Download(ctx, nil, uri, t.quota.writer(file), opts); err != nil {
 		return err
 	}
 	return file.Close()

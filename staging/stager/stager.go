@@ -29,8 +29,9 @@ type Stager struct {
 	log    *slog.Logger
 	outbox *messaging.Outbox
 
-	running sync.WaitGroup // tasks
-	closing chan struct{}  // closed when Run is told to end
+	running sync.WaitGroup               // tasks
+	closing chan struct{}                // closed when Run is told to end
+	lists   chan messaging.BuildpackList // of buildpacks to fetch ahead of time; the newest one
 
 	mu    sync.Mutex
 	open  bool              // tasks are admitted
@@ -57,7 +58,7 @@ func New(cfg Config, parts Parts) (*Stager, error) {
 	log := parts.Logger.With("stager", cfg.ID)
 	return &Stager{
 		cfg: cfg, parts: parts, log: log, outbox: messaging.NewOutbox(parts.Conn, log),
-		closing: make(chan struct{}), tasks: map[string]*task{}, logs: map[string]string{},
+		closing: make(chan struct{}), lists: make(chan messaging.BuildpackList, 1), tasks: map[string]*task{}, logs: map[string]string{},
 	}, nil
 }
 
@@ -84,8 +85,11 @@ func (s *Stager) Run(ctx context.Context) error {
 	if missing := caps.Unenforced(); len(missing) > 0 {
 		s.log.Warn("stager.backend.capabilities", "backend", caps.Name, "not_enforced", strings.Join(missing, ", "))
 	}
+	var ahead sync.WaitGroup
+	ahead.Go(func() { s.prefetch(ctx) })
 	s.loop(ctx, inbox)
 	s.shutdown(ctx, inbox)
+	ahead.Wait()
 	return nil
 }
 
@@ -114,6 +118,7 @@ func (s *Stager) subscribe(inbox *messaging.Inbox) error {
 				s.stop(string(m.Droplet))
 			}
 		}),
+		messaging.Handle(inbox, messaging.Buildpacks, func(_ context.Context, list messaging.BuildpackList) { s.wanted(list) }),
 	}
 	if !s.cfg.NoAdvertise {
 		errs = append(errs, messaging.Handle(inbox, messaging.StagingLocate, func(context.Context, messaging.Signal) { s.advertise() }))

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/directory"
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/internal/needs"
@@ -356,7 +357,7 @@ func TestLeftoversAreRemoved(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	_, err := stager.New(stager.Config{ID: "a.b", MemoryMB: -1, Stacks: []stager.Stack{{}}}, stager.Parts{Start: func(messaging.StartMessage) {}})
+	_, err := stager.New(stager.Config{ID: "a.b", MemoryMB: -1, Stacks: []stager.Stack{{}}}, stager.Parts{Start: func(messaging.StartMessage, *resources.Reservation) {}})
 	for _, text := range []string{"ID", "BaseDir", "MemoryMB", "Stacks[0].Name", "Parts.Conn", "Parts.Backend", "Parts.Ledger", "Parts.Buildpacks", "Parts.Droplets"} {
 		assert.ErrorContains(t, err, text)
 	}

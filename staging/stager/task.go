@@ -34,6 +34,7 @@ type task struct {
 
 	undo      []func(context.Context) error // of what must not outlast the last answer
 	dir       string                        // the workspace: work/ and log/
+	quota     *quota                        // of work/
 	output    *staging.Log
 	container container.Container
 	staged    staging.Task
@@ -44,6 +45,7 @@ type task struct {
 func newTask(s *Stager, request messaging.StagingRequest, requester requester) *task {
 	t := &task{s: s, id: string(request.TaskID), app: string(request.AppID), request: request, requester: requester}
 	t.log = s.log.With("task", t.id, "app", t.app)
+	t.quota = newQuota(s.cfg, t.diskMB())
 	return t
 }
 
@@ -88,12 +90,25 @@ func (t *task) run(ctx context.Context) {
 	t.cleanUp(ctx)
 	start := t.finish(ctx, err)
 	t.log.Info("staging.task.done", "took", time.Since(began), "error", err)
-	t.reservation.Release()
-	t.s.unregister(t)
-	if start != nil {
-		t.s.parts.Start(*start)
+	if start == nil {
+		t.reservation.Release()
 	}
+	t.s.unregister(t)
+	t.handOver(ctx, start)
 	t.linger()
+}
+
+// handOver has instance 0 started, in the room that the task held. Whoever has stopped the app while its result was told wants
+// no instance.
+func (t *task) handOver(ctx context.Context, start *messaging.StartMessage) {
+	switch {
+	case start == nil:
+	case ctx.Err() != nil:
+		t.log.Info("staging.task.start.left-out", "reason", context.Cause(ctx))
+		t.reservation.Release()
+	default:
+		t.s.parts.Start(*start, t.reservation)
+	}
 }
 
 // work is the task itself. Answer 1 is sent on the way.
@@ -123,12 +138,16 @@ func (t *task) stage(ctx context.Context) error {
 		defer f.Close()
 		files[i] = f
 	}
-	t.staged.Droplet = files[0]
+	t.staged.Droplet = t.quota.writer(files[0])
 	if t.request.BuildpackCacheUploadURI != "" {
-		t.staged.NewCache = files[1]
+		t.staged.NewCache = t.quota.writer(files[1])
+	}
+	parts := staging.Parts{
+		Container: t.container, Log: t.output, Logger: t.log,
+		WatchDisk: t.s.parts.Backend.Capabilities().Disk == container.NotEnforced,
 	}
 	var err error
-	t.result, err = staging.Stage(ctx, t.staged, staging.Parts{Container: t.container, Log: t.output, Logger: t.log})
+	t.result, err = staging.Stage(ctx, t.staged, parts)
 	t.destroyContainer(ctx)
 	if err != nil {
 		return err
