@@ -55,12 +55,12 @@ func (b *builder) clone(ctx context.Context, name, dir string) error {
 	if err != nil {
 		return fmt.Errorf("Failed to clone git repository at %s: %w", shown(name), err)
 	}
-	parent := filepath.Dir(git.Path())
+	parent := filepath.Dir(git.Dir())
 	defer os.RemoveAll(parent)
 	if err := git.Prepare(ctx, buildpack.Build{Log: io.Discard}); err != nil {
 		return fmt.Errorf("Failed to clone git repository at %s: %w", shown(name), err)
 	}
-	return os.Rename(git.Path(), dir)
+	return os.Rename(git.Dir(), dir)
 }
 
 func (b *builder) downloadZip(ctx context.Context, name, dir string) error {
