@@ -24,13 +24,13 @@ func (r *run) pack(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if r.result.Droplet, err = r.compress(ctx, r.build.Root, r.Droplet, r.dropletMembers); err != nil {
+	if r.result.Droplet, err = r.compress(ctx, r.build.Root, r.Droplet, r.Format, r.dropletMembers); err != nil {
 		return r.unpackable(err)
 	}
 	if r.NewCache == nil {
 		return nil
 	}
-	r.result.Cache, err = r.compress(ctx, CacheDir, r.NewCache, nil)
+	r.result.Cache, err = r.compress(ctx, CacheDir, r.NewCache, droplet.Gzip, nil)
 	if err != nil && r.CacheOptional && ctx.Err() == nil {
 		r.log.Line("       The cache cannot be kept: %s", refusal(err))
 		r.slog.Warn("staging.cache.pack.failed", "error", err)
@@ -76,9 +76,11 @@ func (r *run) unpackable(err error) error {
 	return err
 }
 
-// compress writes the content of a directory of the container as a gzip-compressed tar file. members, where it is given,
+// compress writes the content of a directory of the container as a compressed tar file. members, where it is given,
 // stands between the tar stream of the container and the one that is compressed.
-func (r *run) compress(ctx context.Context, dir string, w io.Writer, members func(io.Writer, io.Reader) error) (droplet.Digest, error) {
+func (r *run) compress(
+	ctx context.Context, dir string, w io.Writer, format droplet.Format, members func(io.Writer, io.Reader) error,
+) (droplet.Digest, error) {
 	stream, err := r.container.StreamOut(ctx, dir+"/")
 	if err != nil {
 		return droplet.Digest{}, err
@@ -99,7 +101,7 @@ func (r *run) compress(ctx context.Context, dir string, w io.Writer, members fun
 		}()
 		plain = from
 	}
-	digest, err := droplet.Compress(ctx, w, plain, droplet.PackOptions{})
+	digest, err := droplet.Compress(ctx, w, plain, droplet.PackOptions{Format: format, Limits: r.Limits})
 	if err != nil {
 		return droplet.Digest{}, fmt.Errorf("pack %s: %w", dir, err)
 	}

@@ -41,7 +41,10 @@ func Stage(ctx context.Context, task Task, parts Parts) (Result, error) {
 	if parts.Logger == nil {
 		parts.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &run{Task: task, container: parts.Container, watchDisk: parts.WatchDisk, log: parts.Log, slog: parts.Logger}
+	if parts.Began == nil {
+		parts.Began = func(string) {}
+	}
+	r := &run{Task: task, container: parts.Container, watchDisk: parts.WatchDisk, log: parts.Log, slog: parts.Logger, began: parts.Began}
 	if err := r.steps(ctx); err != nil {
 		r.log.Line("Staging failed: %v", describe(err))
 		r.stop(ctx)
@@ -70,6 +73,7 @@ type run struct {
 	watchDisk bool
 	log       *Log
 	slog      *slog.Logger
+	began     func(step string)
 
 	build  buildpack.Build
 	chosen buildpack.Buildpack
@@ -103,6 +107,7 @@ func (r *run) steps(ctx context.Context) *Error {
 			bound, cancel = context.WithTimeoutCause(ctx, r.StepTimeout, errTimeout)
 			defer cancel()
 		}
+		r.began(step.name)
 		began := time.Now()
 		err := step.do(bound)
 		if err == nil && bound.Err() != nil {

@@ -60,6 +60,9 @@ type Task struct {
 	// Limits bound the content of the app and of the droplet, each for itself.
 	Limits droplet.Limits
 
+	// Format is that of the droplet; the default is Gzip, which everything reads.
+	Format droplet.Format
+
 	// Droplet gets the droplet. NewCache gets the cache for the next staging; nil means that nobody wants it. After an
 	// error they may have received a part.
 	Droplet  io.Writer
@@ -107,6 +110,9 @@ type Parts struct {
 	// WatchDisk has the disk limit of the container watched while buildpacks work, for a back end that does not enforce it
 	// (Capabilities.Disk).
 	WatchDisk bool
+
+	// Began is told the name of each step when it begins; nil tells nobody. It must not block.
+	Began func(step string)
 
 	Logger *slog.Logger // nil discards
 }
