@@ -146,6 +146,7 @@ type Status struct {
 
 	ExitStatus      int // -1 when unknown
 	ExitDescription string
+	StartError      error  // why the instance did not come up, in more words than ExitDescription; nil when it did
 	CrashPath       string // where the files of a crashed instance are kept, empty when there are none
 }
 

@@ -140,7 +140,7 @@ func (l *life) end(ctx context.Context, startErr error) {
 	}
 	status, description := l.outcome(startErr)
 	err := l.transition(messaging.Crashed, func(s *Status) {
-		s.ExitStatus, s.ExitDescription = status, description
+		s.ExitStatus, s.ExitDescription, s.StartError = status, description, startErr
 	})
 	if err != nil { // STOPPING came first
 		l.bringDown(ctx)

@@ -195,6 +195,7 @@ func TestCrash(t *testing.T) {
 	assert.Equal(t, []messaging.State{messaging.Born, messaging.Starting, messaging.Running, messaging.Crashed}, n.states())
 	assert.Equal(t, 3, s.ExitStatus)
 	assert.Equal(t, "app instance exited", s.ExitDescription)
+	assert.NoError(t, s.StartError)
 	assert.Equal(t, resources.Amount{DiskBytes: 256 << 20}, n.ledger.Reserved(), "the files of the crash are still there")
 	log, err := os.ReadFile(filepath.Join(s.CrashPath, "logs/stdout.log"))
 	require.NoError(t, err)
@@ -231,6 +232,7 @@ func TestEndsWhileStarting(t *testing.T) {
 			assert.Equal(t, []messaging.State{messaging.Born, messaging.Starting, messaging.Crashed}, n.states(), "exactly one end")
 			assert.Equal(t, tc.status, i.Status().ExitStatus)
 			assert.Equal(t, tc.description, i.Status().ExitDescription)
+			assert.Error(t, i.Status().StartError, "in more words")
 			i.Release()
 		})
 	}
