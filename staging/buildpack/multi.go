@@ -163,5 +163,15 @@ func (m *Multi) Detect(ctx context.Context, b Build) (string, bool, error) {
 
 // programs returns a member as a directory with programs.
 func (m *Multi) programs(i int) *Classic {
-	return &Classic{key: m.members[i].Key(), dir: m.members[i].Path()}
+	member := m.members[i]
+	if fetched, ok := member.(*Fetched); ok {
+		member = fetched.Found()
+	}
+	if multi, ok := member.(*Multi); ok {
+		member = multi.last() // of one
+	}
+	if classic, ok := member.(*Classic); ok {
+		return classic
+	}
+	return &Classic{key: member.Key(), dir: member.Path()}
 }
