@@ -91,9 +91,14 @@ func (e *env) end(err error) int {
 		}
 	}
 	if e.json {
-		if err := writeJSON(e.out, struct {
+		told := struct {
 			Error failure `json:"error"`
-		}{f}); err != nil {
+		}{f}
+		write := writeJSON
+		if e.lines {
+			write = writeLine
+		}
+		if err := write(e.out, told); err != nil {
 			fmt.Fprintln(os.Stderr, "droplet:", err)
 		}
 		return f.Code

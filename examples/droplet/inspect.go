@@ -16,7 +16,8 @@ type inspectCmd struct {
 }
 
 func (c *inspectCmd) Help() string {
-	return "It reads as far as the droplet tells of itself, which stands at its beginning as a rule. Sizes of what is in it, and whether it is whole: droplet verify."
+	return "It reads as far as the droplet tells of itself, which stands at its beginning as a rule. " +
+		"Sizes of what is in it, and whether it is whole: droplet verify."
 }
 
 func (c *inspectCmd) Run(e *env) error {
@@ -76,7 +77,8 @@ func (c *verifyCmd) Validate() error {
 }
 
 func (c *verifyCmd) Help() string {
-	return "It reads the droplet to its end and refuses what a node would refuse to unpack: names and links that lead out of it, devices, setuid files, more than 4 GiB, what is cut short or followed by something else."
+	return "It reads the droplet to its end and refuses what a node would refuse to unpack: names and links that lead out of it, " +
+		"devices, setuid files, more than 4 GiB, what is cut short or followed by something else."
 }
 
 func (c *verifyCmd) Run(e *env) error {

@@ -82,6 +82,7 @@ func (c *cli) logger() *slog.Logger {
 type env struct {
 	ctx    context.Context // ends with the first signal
 	json   bool
+	lines  bool     // JSON comes in lines
 	screen *screen  // for people, on standard error
 	out    *os.File // for results
 	log    *slog.Logger

@@ -50,6 +50,7 @@ func (c *runCmd) Help() string {
 }
 
 func (c *runCmd) Run(e *env) (err error) {
+	e.lines = true
 	variables, err := environment(c.Env)
 	if err != nil {
 		return err
@@ -78,7 +79,7 @@ func (c *runCmd) Run(e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeBackend(e, backend)) }()
-	message, cfg, err := c.message(digest, command, variables)
+	message, cfg, err := c.message(backend, digest, command, variables)
 	if err != nil {
 		return err
 	}
@@ -126,7 +127,8 @@ func (c *runCmd) startCommand(info *droplet.StagingInfo) (string, error) {
 	switch {
 	case info == nil && (c.Command != "" || c.Process != "web"):
 		return "", &codedError{
-			code: exitUsage, err: fmt.Errorf("%s has no %s, so it has no process types, and starts with its own script", c.Droplet, droplet.InfoName),
+			code:   exitUsage,
+			err:    fmt.Errorf("%s has no %s, so it has no process types, and starts with its own script", c.Droplet, droplet.InfoName),
 			remedy: "leave out --process and --command",
 		}
 	case info == nil:
@@ -155,7 +157,9 @@ func (c *runCmd) wantsPort() bool {
 }
 
 // message tells what a platform tells when it starts an instance.
-func (c *runCmd) message(digest droplet.Digest, command string, variables []string) (messaging.StartMessage, instance.Config, error) {
+func (c *runCmd) message(
+	backend container.Backend, digest droplet.Digest, command string, variables []string,
+) (messaging.StartMessage, instance.Config, error) {
 	name, _, _ := strings.Cut(filepath.Base(c.Droplet), ".")
 	if name == "" {
 		name = "app"
@@ -171,7 +175,7 @@ func (c *runCmd) message(digest droplet.Digest, command string, variables []stri
 	for _, network := range public {
 		m.EgressNetworkRules = append(m.EgressNetworkRules, messaging.EgressRule{Protocol: "all", Destination: network})
 	}
-	stack, rootfs, err := c.stack()
+	stack, rootfs, err := c.stack(backend)
 	if stack != "" {
 		m.Env = append([]string{"CF_STACK=" + stack}, m.Env...)
 	}

@@ -49,7 +49,7 @@ func TestHowAppsEnd(t *testing.T) {
 		"never up":        {[]string{"--timeout", "1s"}, exitNotStarted, "", "--health-check none"},
 		"unknown type":    {[]string{"-t", "nope"}, exitUsage, "", "it has done, fails, hog, web;"},
 		"memory":          {[]string{"-t", "hog", "-m", "64"}, 137, "", "out of memory"},
-		"no stack":        {[]string{"--stack", "x=/gone"}, exitUsage, "", "no such file"},
+		"no stack":        {[]string{"--stack", "x=/"}, exitUsage, "", "no root file system but"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, out, errs := d.run(append([]string{"run", "x.tgz", "--backend", "process"}, tc.args...)...)
@@ -95,8 +95,9 @@ func TestPorts(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	assert.Equal(t, exitSignal, p.wait())
 	lines := strings.Split(strings.TrimSpace(p.out.String()), "\n")
-	assert.Contains(t, p.out.String(), `{"event":"ended"`)
-	assert.Equal(t, "}", lines[len(lines)-1], "the end of the error")
+	require.GreaterOrEqual(t, len(lines), 4)
+	assert.Contains(t, lines[len(lines)-2], `{"event":"ended"`)
+	assert.Equal(t, `{"error":{"exit_code":130,"message":"ended by a signal"}}`, lines[len(lines)-1])
 }
 
 func TestSignalsWhileAnAppRuns(t *testing.T) {
@@ -192,6 +193,11 @@ func TestInContainers(t *testing.T) {
 	code, _, errs := d.run("stage", "app", "-b", closed+"/bp", "--backend", "runc", "--stack", "cflinux=/", "-o", "other.tgz")
 	assert.Equal(t, exitOK, code, errs)
 	assert.Contains(t, errs, "vcap\nin cflinux\n", "the buildpack of a directory that is for root alone")
+	for _, args := range [][]string{{"stage", "app"}, {"run", "droplet.tgz"}} {
+		code, _, errs := d.run(append(args, "--backend", "runc", "--stack", "x=/gone")...)
+		assert.Equal(t, exitUsage, code, errs)
+		assert.Contains(t, errs, "no such file")
+	}
 	p := d.start("run", "droplet.tgz", "--backend", "runc")
 	p.saw("The app is up")
 	p.signal(os.Interrupt)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -13,9 +12,7 @@ import (
 func (r *running) tell(event runEvent) { tellEvent(r.env, event) }
 
 func tellEvent(e *env, event runEvent) {
-	encoder := json.NewEncoder(e.out)
-	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(event) // nobody is left to be told
+	_ = writeLine(e.out, event) // nobody is left to be told
 }
 
 // A logScreen shows the lines of the app. It blocks when nobody reads them, other than emitters should: there is one app, and

@@ -19,11 +19,14 @@ type sandbox struct {
 	Stack   string `help:"Name of the stack, which they find as CF_STACK; with a directory or tar file behind it, which becomes their root file system on the back end runc." placeholder:"NAME[=ROOTFS]"`
 }
 
-// stack returns the two parts of --stack.
-func (s sandbox) stack() (name, rootfs string, err error) {
+// stack returns the two parts of --stack, where the back end can have them.
+func (s sandbox) stack(backend container.Backend) (name, rootfs string, err error) {
 	name, rootfs, _ = strings.Cut(s.Stack, "=")
 	if rootfs == "" {
 		return name, "", nil
+	}
+	if c := backend.Capabilities(); !c.RootFS {
+		return "", "", wrong("--stack %s: the back end %s has no root file system but that of this machine", s.Stack, c.Name)
 	}
 	if rootfs, err = filepath.Abs(rootfs); err != nil {
 		return "", "", err
@@ -36,12 +39,9 @@ func (s sandbox) stack() (name, rootfs string, err error) {
 
 // create makes a container that may reach the public internet, as buildpacks expect.
 func (s sandbox) create(ctx context.Context, backend container.Backend, spec container.Spec) (_ container.Container, err error) {
-	name, rootfs, err := s.stack()
+	name, rootfs, err := s.stack(backend)
 	if err != nil {
 		return nil, err
-	}
-	if rootfs != "" && !backend.Capabilities().RootFS {
-		return nil, wrong("--stack %s: the back end %s has no root file system but that of this machine", s.Stack, backend.Capabilities().Name)
 	}
 	spec.RootFS = rootfs
 	if name != "" {

@@ -197,6 +197,13 @@ func writeJSON(out io.Writer, v any) error {
 	return encoder.Encode(v)
 }
 
+// writeLine is writeJSON on one line.
+func writeLine(out io.Writer, v any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}
+
 // size is a number of bytes for people.
 func size(bytes int64) string {
 	switch {

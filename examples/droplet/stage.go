@@ -56,7 +56,8 @@ func (c *stageCmd) Validate() error {
 
 // Help is the end of stage --help.
 func (c *stageCmd) Help() string {
-	return `Buildpacks can do to this machine what the back end does not forbid: on plain processes, all that you can. "droplet doctor" tells.`
+	return "Buildpacks can do to this machine what the back end does not forbid: on plain processes, all that you can. " +
+		`"droplet doctor" tells.`
 }
 
 func (c *stageCmd) Run(e *env) (err error) {
@@ -114,7 +115,8 @@ func (c *stageCmd) source() (string, error) {
 	}
 	inside := into == app || strings.HasPrefix(into, app+"/") || app == "/"
 	if info.IsDir() && inside {
-		return "", wrong("%s lies in the directory of the app and would become part of the next droplet: choose another place with --output", c.Output)
+		return "", wrong("%s lies in the directory of the app and would become part of the next droplet: "+
+			"choose another place with --output", c.Output)
 	}
 	return app, nil
 }

@@ -149,7 +149,7 @@ func TestStageFails(t *testing.T) {
 		"output in app":    {[]string{"app", "-o", "app/droplet.tgz"}, exitUsage, "", "", "--output"},
 		"output nowhere":   {[]string{"app", "-o", "gone/droplet.tgz"}, exitUsage, "", "", "no such file"},
 		"stack of process": {[]string{"app", "-b", fine, "--stack", "x=/"}, exitUsage, "", "", "root file system"},
-		"no such stack":    {[]string{"app", "-b", fine, "--stack", "x=/gone"}, exitUsage, "", "", "no such file"},
+		"no such stack":    {[]string{"app", "-b", fine, "--stack", "x=/gone"}, exitUsage, "", "", "no root file system but"},
 		"nameless env":     {[]string{"app", "-e", "=x"}, exitUsage, "", "", "no name"},
 	} {
 		t.Run(name, func(t *testing.T) {
