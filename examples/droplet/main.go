@@ -60,7 +60,9 @@ func run(args []string) (code int) {
 		fmt.Fprintf(os.Stderr, "droplet: %v; try --help\n", err)
 		return exitUsage
 	}
-	// SIGPIPE, because nobody reads on: what was begun has to be cleaned up then, too.
+	// SIGPIPE, because nobody reads on: what was begun has to be cleaned up then, too. Nor does it count as a second signal:
+	// as long as somebody is notified of it, it does not end the process.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once

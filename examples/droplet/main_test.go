@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -137,19 +139,25 @@ func (d *desk) nothingLeft() {
 		assert.NotContains(d.t, filepath.Base(path), ".incoming-", "a file that was not finished")
 		return nil
 	})
-	assert.Empty(d.t, processesBelow(d.dir), "processes that run on")
+	for _, p := range processesBelow(d.dir) {
+		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.Pid))
+		assert.Failf(d.t, "left over", "process %d runs on: %s", p.Pid, bytes.ReplaceAll(command, []byte{0}, []byte(" ")))
+		_ = p.Kill() // a test that fails leaves nothing either
+	}
 }
 
-// processesBelow lists the processes whose environment names a directory, but for this one.
-func processesBelow(dir string) (found []string) {
+// processesBelow lists the processes whose environment names a directory of a test.
+func processesBelow(dir string) (found []*os.Process) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, p := range dirs {
-		env, err := os.ReadFile(filepath.Join(p, "environ"))
-		if err != nil || !bytes.Contains(env, []byte(dir)) || filepath.Base(p) == "self" {
+	for _, name := range dirs {
+		env, err := os.ReadFile(filepath.Join(name, "environ"))
+		pid, notANumber := strconv.Atoi(filepath.Base(name))
+		if err != nil || notANumber != nil || !bytes.Contains(env, []byte(dir)) {
 			continue
 		}
-		command, _ := os.ReadFile(filepath.Join(p, "cmdline"))
-		found = append(found, filepath.Base(p)+" "+string(bytes.ReplaceAll(command, []byte{0}, []byte(" "))))
+		if p, err := os.FindProcess(pid); err == nil {
+			found = append(found, p)
+		}
 	}
 	return found
 }
