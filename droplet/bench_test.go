@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -55,24 +56,26 @@ func BenchmarkPack(b *testing.B) {
 	require.NoError(b, err)
 	size := plainSize(b, out.Bytes())
 
-	b.Run("deakit", func(b *testing.B) {
-		b.SetBytes(size)
-		var digest droplet.Digest
-		for b.Loop() {
-			digest, err = droplet.Pack(b.Context(), io.Discard, root, ".", droplet.PackOptions{})
-			require.NoError(b, err)
-		}
-		b.ReportMetric(float64(digest.Size), "archive-bytes")
-	})
-	for name, filter := range map[string]string{"tar+gzip": "gzip", "tar+pigz": "pigz"} {
-		b.Run(name, func(b *testing.B) {
+	for _, format := range []droplet.Format{droplet.Gzip, droplet.Zstd} {
+		b.Run("deakit-"+format.String(), func(b *testing.B) {
+			b.SetBytes(size)
+			var digest droplet.Digest
+			for b.Loop() {
+				digest, err = droplet.Pack(b.Context(), io.Discard, root, ".", droplet.PackOptions{Format: format})
+				require.NoError(b, err)
+			}
+			b.ReportMetric(float64(digest.Size), "archive-bytes")
+		})
+	}
+	for _, filter := range []string{"gzip", "pigz", "zstd -T0"} {
+		b.Run("tar+"+filter, func(b *testing.B) {
 			haveProgram(b, "tar")
-			haveProgram(b, filter)
+			haveProgram(b, strings.Fields(filter)[0])
 			b.SetBytes(size)
 			var count counter
 			for b.Loop() {
 				count = 0
-				cmd := exec.CommandContext(b.Context(), "tar", "-C", root.Name(), "--use-compress-program="+filter, "-cf", "-", ".")
+				cmd := exec.CommandContext(b.Context(), "tar", "-C", root.Name(), "-I", filter, "-cf", "-", ".")
 				cmd.Stdout = &count
 				require.NoError(b, cmd.Run())
 			}
@@ -87,56 +90,76 @@ func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return l
 
 func BenchmarkUnpack(b *testing.B) {
 	root := openRoot(b, sources(b))
-	name := filepath.Join(b.TempDir(), "droplet.tgz")
-	f, err := os.Create(name)
-	require.NoError(b, err)
-	defer f.Close()
-	_, err = droplet.Pack(b.Context(), f, root, ".", droplet.PackOptions{})
-	require.NoError(b, err)
-	data, err := os.ReadFile(name)
-	require.NoError(b, err)
-	size := plainSize(b, data)
-
-	run := func(unpack func(ctx context.Context, dir string) error) func(*testing.B) {
-		return func(b *testing.B) {
-			b.SetBytes(size)
-			for b.Loop() {
-				dir := b.TempDir()
-				require.NoError(b, unpack(b.Context(), dir))
-				b.StopTimer()
-				require.NoError(b, os.RemoveAll(dir))
-				b.StartTimer()
+	for _, format := range []droplet.Format{droplet.Gzip, droplet.Zstd} {
+		file, err := os.Create(filepath.Join(b.TempDir(), "droplet"+format.Ext()))
+		require.NoError(b, err)
+		defer file.Close()
+		_, err = droplet.Pack(b.Context(), file, root, ".", droplet.PackOptions{Format: format})
+		require.NoError(b, err)
+		data, err := os.ReadFile(file.Name())
+		require.NoError(b, err)
+		size := plainSize(b, data)
+		run := func(unpack func(ctx context.Context, dir string) error) func(*testing.B) {
+			return func(b *testing.B) {
+				b.SetBytes(size)
+				for b.Loop() {
+					b.StopTimer()
+					dir, err := os.MkdirTemp(b.TempDir(), "")
+					require.NoError(b, err)
+					b.StartTimer()
+					require.NoError(b, unpack(b.Context(), dir))
+					b.StopTimer()
+					require.NoError(b, os.RemoveAll(dir))
+					b.StartTimer()
+				}
 			}
 		}
-	}
-	b.Run("deakit", run(func(ctx context.Context, dir string) error {
-		_, err := f.Seek(0, io.SeekStart)
-		require.NoError(b, err)
-		to, err := os.OpenRoot(dir)
-		require.NoError(b, err)
-		defer to.Close()
-		return droplet.Unpack(ctx, f, to, ".", droplet.UnpackOptions{AbsoluteLinks: true})
-	}))
-	if _, err := exec.LookPath("tar"); err == nil {
-		b.Run("tar", run(func(ctx context.Context, dir string) error {
-			return exec.CommandContext(ctx, "tar", "-C", dir, "-xzf", name).Run()
+		b.Run("deakit-"+format.String(), run(func(ctx context.Context, dir string) error {
+			_, err := file.Seek(0, io.SeekStart)
+			require.NoError(b, err)
+			to, err := os.OpenRoot(dir)
+			require.NoError(b, err)
+			defer to.Close()
+			return droplet.Unpack(ctx, file, to, ".", droplet.UnpackOptions{AbsoluteLinks: true})
 		}))
+		b.Run("tar+"+format.String(), func(b *testing.B) {
+			haveProgram(b, "tar")
+			haveProgram(b, format.String())
+			run(func(ctx context.Context, dir string) error {
+				return exec.CommandContext(ctx, "tar", "-C", dir, "-I", format.String(), "-xf", file.Name()).Run()
+			})(b)
+		})
 	}
 }
 
-// BenchmarkMemory shows what is allocated to make a droplet: the figure does not grow with its size.
+// BenchmarkInspect reads what a droplet is; the last figure is how much of it was read.
+func BenchmarkInspect(b *testing.B) {
+	dir := b.TempDir()
+	require.NoError(b, os.CopyFS(filepath.Join(dir, "app"), os.DirFS(filepath.Join(sources(b), "net"))))
+	require.NoError(b, os.WriteFile(filepath.Join(dir, "staging_info.yml"), []byte("start_command: x\n"), 0o644))
+	data := pack(b, openRoot(b, dir), droplet.PackOptions{})
+	var r *counted
+	for b.Loop() {
+		r = &counted{Reader: bytes.NewReader(data)}
+		_, err := droplet.Inspect(b.Context(), r, droplet.Limits{})
+		require.NoError(b, err)
+	}
+	b.ReportMetric(float64(r.n)/float64(len(data)), "read/size")
+}
+
+// BenchmarkMemory makes, verifies, reads and repacks droplets that do not compress, and shows the peak of the heap: it does
+// not grow with the size.
 func BenchmarkMemory(b *testing.B) {
-	for _, size := range []int64{16 << 20, 256 << 20} {
-		b.Run(fmt.Sprintf("%dMiB", size>>20), func(b *testing.B) {
-			var before, after runtime.MemStats
-			for b.Loop() {
-				runtime.GC()
-				runtime.ReadMemStats(&before)
-				_, err := droplet.Compress(b.Context(), io.Discard, io.LimitReader(zeros{}, size), droplet.PackOptions{Level: 1})
-				require.NoError(b, err)
-				runtime.ReadMemStats(&after)
-			}
-			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/(1<<20), "MiB-allocated")
-		})
+	for _, format := range []droplet.Format{droplet.Gzip, droplet.Zstd} {
+		for _, size := range []int64{64 << 20, 1 << 30} {
+			b.Run(fmt.Sprintf("%s-%dMiB", format, size>>20), func(b *testing.B) {
+				peak := uint64(0)
+				for b.Loop() {
+					runtime.GC()
+					peak = max(peak, roundTrip(b, format, size, b.TempDir()))
+				}
+				b.ReportMetric(float64(peak)/(1<<20), "peak-MiB")
+			})
+		}
 	}
 }

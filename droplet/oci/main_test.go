@@ -16,9 +16,13 @@ import (
 
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/droplet/oci"
+	"github.com/deakit/deakit/internal/testapp"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	testapp.Main()
+	goleak.VerifyTestMain(m)
+}
 
 var then = time.Date(2014, 2, 1, 10, 0, 0, 0, time.UTC)
 

@@ -32,7 +32,7 @@ type CheckOptions struct {
 func Check(ctx context.Context, r io.Reader, opts CheckOptions, visit func(*tar.Header, io.Reader) error) error {
 	limits := opts.Limits.WithDefaults()
 	in := Bound(ctx, r, limits)
-	c := &checker{opts: opts, budget: budget{limits: limits}, seed: maphash.MakeSeed(), seen: map[uint64]byte{}}
+	c := &checker{opts: opts, budget: budget{limits: limits}, seed: maphash.MakeSeed(), seen: map[uint64]place{}}
 	tr := tar.NewReader(in)
 	for {
 		hdr, err := tr.Next()
@@ -63,8 +63,18 @@ type checker struct {
 	opts   CheckOptions
 	budget budget
 	seed   maphash.Seed
-	seen   map[uint64]byte // type of the latest member of each name, by its hash
+	seen   map[uint64]place // by the hash of the name
 }
+
+// A place is what would stand under a name.
+type place struct {
+	kind   byte  // tar.TypeReg, TypeSymlink or TypeDir; 0 for nothing
+	filled bool  // of a directory: whether there is something in it
+	ups    int32 // of a symbolic link: how many directories its target goes up
+}
+
+func (c *checker) at(name string) place        { return c.seen[maphash.String(c.seed, name)] }
+func (c *checker) put(name string, what place) { c.seen[maphash.String(c.seed, name)] = what }
 
 func (c *checker) member(hdr *tar.Header) error {
 	if err := c.budget.member(hdr.Name, hdr.Linkname, hdr.Size); err != nil {
@@ -80,37 +90,60 @@ func (c *checker) member(hdr *tar.Header) error {
 	if err := c.way(name); err != nil {
 		return err
 	}
-	switch hdr.Typeflag {
-	case tar.TypeDir:
-	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
-		if hdr.FileInfo().Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
-			return refuse(hdr.Name, ErrSetID, "mode %04o", hdr.Mode)
-		}
-		hdr.Typeflag = tar.TypeReg
-	case tar.TypeSymlink:
-		if err := checkTarget(name, hdr.Linkname, c.opts.AbsoluteLinks); err != nil {
-			return err
-		}
-	case tar.TypeLink:
-		if err := c.hardLink(name, hdr); err != nil {
-			return err
-		}
-	default:
-		return refuse(hdr.Name, ErrType, "type %q", hdr.Typeflag)
+	made, err := c.make(name, hdr)
+	if err != nil {
+		return err
+	}
+	switch before := c.at(name); {
+	case made.kind != tar.TypeDir && before.filled:
+		return refuse(hdr.Name, ErrPath, "it is a directory with members")
+	case made.kind == tar.TypeDir && before.filled:
+		made.filled = true
 	}
 	hdr.Name = name
-	c.seen[maphash.String(c.seed, name)] = hdr.Typeflag
+	c.put(name, made)
 	return nil
 }
 
-// way refuses a name that leads through a member that is no directory.
+// make returns what a member is.
+func (c *checker) make(name string, hdr *tar.Header) (place, error) {
+	switch hdr.Typeflag {
+	case tar.TypeDir:
+		return place{kind: tar.TypeDir}, nil
+	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
+		if hdr.FileInfo().Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
+			return place{}, refuse(hdr.Name, ErrSetID, "mode %04o", hdr.Mode)
+		}
+		hdr.Typeflag = tar.TypeReg
+		return place{kind: tar.TypeReg}, nil
+	case tar.TypeSymlink:
+		return place{kind: tar.TypeSymlink, ups: ups(hdr.Linkname)}, checkTarget(name, hdr.Linkname, c.opts.AbsoluteLinks)
+	case tar.TypeLink:
+		return c.hardLink(name, hdr)
+	}
+	return place{}, refuse(hdr.Name, ErrType, "type %q", hdr.Typeflag)
+}
+
+// ups returns how many directories a target goes up before it goes down.
+func ups(target string) (n int32) {
+	for part := range strings.SplitSeq(path.Clean(target), "/") {
+		if part != ".." {
+			return n
+		}
+		n++
+	}
+	return n
+}
+
+// way refuses a name that leads through a member that is no directory, and takes note of the directories on it.
 func (c *checker) way(name string) error {
 	for i, r := range name {
 		if r != '/' {
 			continue
 		}
-		switch c.seen[maphash.String(c.seed, name[:i])] {
+		switch c.at(name[:i]).kind {
 		case 0, tar.TypeDir:
+			c.put(name[:i], place{kind: tar.TypeDir, filled: true})
 		case tar.TypeSymlink:
 			return refuse(name, ErrLink, "%q is a symbolic link", shorten(name[:i]))
 		default:
@@ -120,23 +153,29 @@ func (c *checker) way(name string) error {
 	return nil
 }
 
-// hardLink refuses a link to what is no earlier member. The target of one to a symbolic link is judged when it is unpacked.
-func (c *checker) hardLink(name string, hdr *tar.Header) error {
+// hardLink returns what the link leads to, which must be an earlier member.
+func (c *checker) hardLink(name string, hdr *tar.Header) (place, error) {
 	target, err := localName(hdr.Linkname)
-	if err != nil || target == "." || target == name {
-		return refuse(hdr.Name, ErrLink, "target %q", shorten(hdr.Linkname))
+	if err != nil || target == "." {
+		return place{}, refuse(hdr.Name, ErrLink, "target %q", shorten(hdr.Linkname))
+	}
+	if target == name {
+		return place{}, refuse(hdr.Name, ErrLink, "links to itself")
 	}
 	if err := c.way(target); err != nil {
-		return err
+		return place{}, err
 	}
-	switch c.seen[maphash.String(c.seed, target)] {
-	case 0:
-		return fmt.Errorf("member %q: hard link to %q: %w", shorten(hdr.Name), shorten(target), fs.ErrNotExist)
-	case tar.TypeDir:
-		return refuse(hdr.Name, ErrLink, "target %q is no file", shorten(hdr.Linkname))
+	to := c.at(target)
+	switch {
+	case to.kind == 0:
+		return place{}, fmt.Errorf("member %q: hard link to %q: %w", shorten(hdr.Name), shorten(target), fs.ErrNotExist)
+	case to.kind == tar.TypeDir:
+		return place{}, refuse(hdr.Name, ErrLink, "target %q is no file", shorten(hdr.Linkname))
+	case int(to.ups) > strings.Count(name, "/"): // the link means something else where it stands under another name
+		return place{}, refuse(hdr.Name, ErrLink, "target %q", shorten(hdr.Linkname))
 	}
 	hdr.Linkname = target
-	return nil
+	return to, nil
 }
 
 // Canonical gives a member that was checked the form of those that Write makes: a name that begins with "./", that of a
