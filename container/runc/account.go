@@ -56,7 +56,7 @@ func (c *box) account(name string) (account, error) {
 }
 
 // rlimits returns the limits that are asked for, none above what the container may have.
-func (c *box) rlimits(r container.Rlimits) ([]supervisor.Rlimit, error) {
+func (c *box) rlimits(r container.Rlimits, user account) ([]supervisor.Rlimit, error) {
 	var list []supervisor.Rlimit
 	for _, l := range []struct {
 		resource int
@@ -70,6 +70,9 @@ func (c *box) rlimits(r container.Rlimits) ([]supervisor.Rlimit, error) {
 		{unix.RLIMIT_CPU, r.CPU},
 		{unix.RLIMIT_STACK, r.Stack},
 	} {
+		if l.resource == unix.RLIMIT_NPROC {
+			l.value = c.processLimit(l.value, user)
+		}
 		if l.value == nil {
 			continue
 		}

@@ -97,7 +97,9 @@ func (c *box) make(ctx context.Context, base string) error {
 		func() error { return c.makeNetwork() },
 		func() (err error) { c.status, err = supervisor.OpenStatus(c.path(statusName)); return err },
 		func() error { return c.launch(ctx) },
+		func() error { return c.awaitSupervisor(ctx) },
 		func() error { return c.connect() },
+		func() error { return c.group().Join(c.init.pid) },
 		func() error { return c.group().SetLimits(c.groupLimits(c.limits)) },
 		func() error { return c.begin() },
 		func() error { return c.save() },
@@ -123,7 +125,7 @@ func (c *box) makeFiles(ctx context.Context, base string) (err error) {
 	}
 	layer := rootfs.Layer{
 		Base: base, Dir: c.dir, UID: c.slot.uid, GID: c.slot.uid, Hostname: c.hostname(),
-		Files: map[string][]byte{supervisorPath: program},
+		Files: map[string][]byte{supervisorPath: program}, Unprivileged: c.b.ids.Inside,
 	}
 	var host netip.Addr
 	own := "127.0.0.1"
@@ -142,7 +144,7 @@ func (c *box) makeFiles(ctx context.Context, base string) (err error) {
 	if err := layer.Fill(); err != nil {
 		return err
 	}
-	return rootfs.Mount(base, c.dir)
+	return layer.Mount()
 }
 
 // hidden are the paths of the host's root that containers do not see, without links: those would be seen as what they lead

@@ -66,7 +66,7 @@ type Options struct {
 	MaxPIDs int64
 
 	// UIDs are the user ids that are given to container.AppUser, a different one in each container: from UIDs on. Default
-	// 400000. No account of the host should have one of them.
+	// 400000, and without root 10000, or less where there are few. No account of the host should have one of them.
 	UIDs int
 
 	Network NetworkOptions
@@ -88,7 +88,8 @@ type Options struct {
 
 // NetworkOptions are about the network of containers.
 type NetworkOptions struct {
-	// Host lets containers share the network of the host: nothing is confined, ports are not mapped.
+	// Host lets containers share the network of the host: nothing is confined, ports are not mapped. Without root they
+	// always do.
 	Host bool
 
 	// Pool is the IPv4 network that containers' networks are taken from, four addresses for each. Default 10.254.0.0/20,
@@ -149,7 +150,6 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.DiskMax = cmp.Or(o.DiskMax, defaultDisk)
 	o.MaxPIDs = cmp.Or(o.MaxPIDs, defaultPIDs)
-	o.UIDs = cmp.Or(o.UIDs, defaultUIDs)
 	o.Network.Pool = cmp.Or(o.Network.Pool, defaultPool)
 	o.StopGrace = cmp.Or(o.StopGrace, 10*time.Second)
 	o.HostIP = cmp.Or(o.HostIP, "127.0.0.1")

@@ -129,7 +129,7 @@ func (c *box) prepare(spec container.ProcessSpec) (start supervisor.Process, err
 		}
 		slices.Sort(start.Drop)
 	}
-	if start.Rlimits, err = c.rlimits(spec.Rlimits); err != nil {
+	if start.Rlimits, err = c.rlimits(spec.Rlimits, user); err != nil {
 		return start, err
 	}
 	if len(start.Paths) == 0 {

@@ -68,7 +68,7 @@ func (c *box) spec() *specs.Spec {
 		},
 		Mounts: standardMounts(),
 		Linux: &specs.Linux{
-			CgroupsPath: c.b.groupPath(c.handle),
+			CgroupsPath: c.b.groups.RuntimePath(c.b.groupPath(c.handle)),
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.IPCNamespace},
 				{Type: specs.UTSNamespace}, {Type: specs.CgroupNamespace},
@@ -83,6 +83,9 @@ func (c *box) spec() *specs.Spec {
 			},
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		},
+	}
+	if c.b.ids.Inside {
+		c.b.adjustMounts(spec)
 	}
 	if c.b.net != nil {
 		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})

@@ -33,10 +33,14 @@ type Layer struct {
 
 	// Files are further files, by path, which are executable.
 	Files map[string][]byte
+	// Unprivileged is for a process that is root of a user namespace only.
+	Unprivileged bool
+
+	empty []string // directories through which nothing of the base is seen, once filled
 }
 
 // Fill fills the empty writable layer. It writes to that directory and to nothing else, whatever the base holds.
-func (l Layer) Fill() error {
+func (l *Layer) Fill() error {
 	upper, err := os.OpenRoot(Upper(l.Dir))
 	if err != nil {
 		return err
@@ -57,9 +61,8 @@ func (l Layer) Fill() error {
 }
 
 type filler struct {
-	Layer
+	*Layer
 	upper, base *os.Root
-	empty       []string // directories through which nothing of the base is seen
 }
 
 // hide makes paths of the base empty.
@@ -102,11 +105,19 @@ func (f *filler) opaque(name string, mode fs.FileMode) error {
 		return err
 	}
 	defer d.Close()
-	if err := unix.Fsetxattr(int(d.Fd()), "trusted.overlay.opaque", []byte("y"), 0); err != nil {
+	if err := unix.Fsetxattr(int(d.Fd()), f.xattr("opaque"), []byte("y"), 0); err != nil {
 		return fmt.Errorf("hide /%s: %w", name, err)
 	}
 	f.empty = append(f.empty, name)
 	return nil
+}
+
+// xattr is the name of an attribute that overlayfs reads.
+func (l *Layer) xattr(name string) string {
+	if l.Unprivileged {
+		return "user.overlay." + name
+	}
+	return "trusted.overlay." + name
 }
 
 // mkdir makes a directory, and its parents as they are in the base.
@@ -117,7 +128,9 @@ func (f *filler) mkdir(name string, mode fs.FileMode) error {
 			owner := &syscall.Stat_t{}
 			if info, err := f.base.Lstat(parent); err == nil && info.IsDir() {
 				parentMode = info.Mode()
-				owner, _ = info.Sys().(*syscall.Stat_t) // which it is on Linux
+				if !f.Unprivileged { // where it may be of nobody here
+					owner, _ = info.Sys().(*syscall.Stat_t) // which it is on Linux
+				}
 			}
 			if err := f.mkdir(parent, parentMode); err != nil {
 				return err

@@ -31,7 +31,7 @@ func mounted(t *testing.T, layer Layer) (dir, merged string) {
 	require.NoError(t, err)
 	layer.Dir = dir
 	require.NoError(t, layer.Fill())
-	require.NoError(t, Mount(layer.Base, dir))
+	require.NoError(t, layer.Mount())
 	t.Cleanup(func() { require.NoError(t, Unmount(dir)) })
 	return dir, filepath.Join(dir, MergedName)
 }

@@ -1,0 +1,137 @@
+package cgroup
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// FindDelegated looks for the control groups that were given to an ordinary user: those below the group of this process
+// of version 2, if it may make some there. There may be none, which is no error: then groups are empty, and limits are
+// passed over.
+//
+// Where nobody else is in the group, this process moves to one below it, as a group with processes cannot pass on
+// controllers (cgroups(7), "no internal processes").
+func FindDelegated() (*Hierarchy, error) {
+	all, err := Find()
+	if errors.Is(err, ErrNone) {
+		return &Hierarchy{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open("/proc/self/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	own, err := ownGroup(f)
+	if err != nil {
+		return nil, err
+	}
+	return delegated(all, own)
+}
+
+// nodeName is the group of the processes that make containers.
+const nodeName = "deakit-node"
+
+func delegated(all *Hierarchy, own string) (*Hierarchy, error) {
+	h := &Hierarchy{}
+	own = strings.TrimSuffix(own, "/"+nodeName) // where an earlier start has brought us
+	if all.unified == "" || own == "/" || own == "" {
+		return h, nil // all of the machine is nobody's to give
+	}
+	dir := filepath.Join(all.unified, own)
+	for _, name := range []string{"", "cgroup.procs", "cgroup.subtree_control"} {
+		if unix.Access(filepath.Join(dir, name), unix.W_OK) != nil {
+			return h, nil
+		}
+	}
+	h.unified, h.top, h.pure = all.unified, own, len(all.v1) == 0
+	if err := makeRoom(dir); err != nil {
+		return nil, fmt.Errorf("make room in control group %s: %w", own, err)
+	}
+	passOn(dir)
+	text, err := read(dir, "cgroup.subtree_control")
+	h.has2 = strings.Fields(text)
+	return h, err
+}
+
+// ownGroup reads which group of version 2 this process is in.
+func ownGroup(proc io.Reader) (string, error) {
+	lines := bufio.NewScanner(proc)
+	for lines.Scan() {
+		if path, ok := strings.CutPrefix(lines.Text(), "0::"); ok {
+			return path, nil
+		}
+	}
+	return "", lines.Err()
+}
+
+// makeRoom moves this process out of a group, if it is alone there. Others are not ours to move.
+func makeRoom(dir string) error {
+	pids, err := processesOf(dir)
+	if err != nil || !slices.Equal(pids, []int{os.Getpid()}) {
+		return err
+	}
+	node := filepath.Join(dir, nodeName)
+	if err := os.Mkdir(node, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return write(node, "cgroup.procs", "0") // 0 is who writes
+}
+
+// passOn gives the controllers of a group to those below it, as far as it can.
+func passOn(dir string) {
+	text, err := read(dir, "cgroup.controllers")
+	if err != nil {
+		return
+	}
+	for controller := range strings.FieldsSeq(text) {
+		_ = write(dir, "cgroup.subtree_control", "+"+controller) // what comes of it is looked at
+	}
+}
+
+// RuntimePath returns how an OCI runtime is told of a group. It is empty where the runtime must leave groups alone, as it
+// has no right to those that it would make; then Join makes them.
+func (h *Hierarchy) RuntimePath(path string) string {
+	if h.top == "" {
+		if h.unified == "" && len(h.v1) == 0 {
+			return ""
+		}
+		return path
+	}
+	if h.pure {
+		return filepath.Join(h.top, path)
+	}
+	return ""
+}
+
+// Join makes the group below a delegated one, if need be, and moves a process there.
+func (g Group) Join(pid int) error {
+	if g.h.top == "" {
+		return nil // the runtime did
+	}
+	dir := g.unified()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make control group: %w", err)
+	}
+	passOn(filepath.Dir(dir))
+	if err := write(dir, "cgroup.procs", fmt.Sprint(pid)); err != nil {
+		return fmt.Errorf("enter control group: %w", err)
+	}
+	return nil
+}
+
+// CountsCPU tells whether the groups count processor time.
+func (h *Hierarchy) CountsCPU() bool { return h.v1["cpuacct"] != "" || h.unified != "" }
+
+// unified returns the directory of the group in version 2.
+func (g Group) unified() string { return filepath.Join(g.h.unified, g.h.top, g.path) }
