@@ -112,6 +112,9 @@ func (b *Backend) prepare() error {
 	if b.seccomp, err = seccompProfile(); err != nil {
 		return err
 	}
+	if b.ids.Count == 1 {
+		allowNesting(b.seccomp)
+	}
 	if b.dns, err = findNameServers(b.opts.Network.DNS); err != nil {
 		return err
 	}

@@ -119,12 +119,12 @@ func (c *box) makeFiles(ctx context.Context, base string) (err error) {
 	if c.disk, err = rootfs.MakeDisk(ctx, c.b.disk, c.dir, c.limits); err != nil {
 		return err
 	}
-	program, err := supervisor.Program(supervisorPath)
+	program, err := supervisor.Program(supervisorPath, c.b.nested())
 	if err != nil {
 		return err
 	}
 	layer := rootfs.Layer{
-		Base: base, Dir: c.dir, UID: c.slot.uid, GID: c.slot.uid, Hostname: c.hostname(),
+		Base: base, Dir: c.dir, UID: c.slot.uid, GID: c.slot.uid, Account: c.appUser().uid, Hostname: c.hostname(),
 		Files: map[string][]byte{supervisorPath: program}, Unprivileged: c.b.ids.Inside,
 	}
 	var host netip.Addr

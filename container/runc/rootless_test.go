@@ -64,5 +64,10 @@ func asNobody(t *testing.T, subIDs, tests string) {
 
 // TestWithoutRoot passes the suite as an ordinary user who has more ids.
 func TestWithoutRoot(t *testing.T) {
-	asNobody(t, "nobody:300000:65536\n", "^(TestConformance)$")
+	asNobody(t, "nobody:300000:65536\n", "^TestConformance$/^(Limits|Net)$")
+}
+
+// TestWithOneID passes the suite as an ordinary user who has no other ids.
+func TestWithOneID(t *testing.T) {
+	asNobody(t, "", "^TestConformance$/^(Run|Limits|Net|Hostile)$")
 }

@@ -22,7 +22,8 @@ type Layer struct {
 	Base string // directory
 	Dir  string // of the container
 
-	UID, GID int // of container.AppUser
+	UID, GID int // of the files of container.AppUser
+	Account  int // user and group id of container.AppUser as the container sees them
 	Hostname string
 	// Hosts and Resolv are the contents of /etc/hosts and /etc/resolv.conf; an empty Resolv keeps that of the base.
 	Hosts, Resolv string
@@ -199,8 +200,8 @@ func (f *filler) directories() error {
 
 // accounts adds the app user to the accounts of the base.
 func (f *filler) accounts() error {
-	user := fmt.Sprintf("%s:x:%d:%d::%s:/bin/bash\n", container.AppUser, f.UID, f.GID, container.AppHome)
-	group := fmt.Sprintf("%s:x:%d:\n", container.AppUser, f.GID)
+	user := fmt.Sprintf("%s:x:%d:%d::%s:/bin/bash\n", container.AppUser, f.Account, f.Account, container.AppHome)
+	group := fmt.Sprintf("%s:x:%d:\n", container.AppUser, f.Account)
 	const root = "root:x:0:0:root:/root:/bin/sh\n"
 	if err := f.extend("etc/passwd", root, user); err != nil {
 		return err
