@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -44,6 +46,20 @@ func (b *Backend) slotCount() int {
 		return max(min(b.ids.Count, nobody)-b.opts.UIDs, 1)
 	}
 	return maxShared
+}
+
+// homes are the directories of the user who is root here, and of no other machine's root.
+func (b *Backend) homes() (list []string) {
+	if !b.ids.Inside {
+		return nil
+	}
+	if home, err := os.UserHomeDir(); err == nil && path.IsAbs(home) && path.Clean(home) != "/" {
+		list = append(list, home)
+		if target, err := filepath.EvalSymlinks(home); err == nil {
+			list = append(list, target)
+		}
+	}
+	return list
 }
 
 // findGroups finds the control groups that this process may make groups in.

@@ -107,7 +107,9 @@ func create(t testing.TB, b *runc.Backend, spec container.Spec) container.Contai
 	return c
 }
 
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { conformance(t) }
+
+func conformance(t *testing.T) {
 	const grace = 500 * time.Millisecond
 	containertest.Run(t, containertest.Config{
 		StopGrace: grace,
