@@ -104,7 +104,7 @@ func (b *Backend) prepare() error {
 	}
 	b.adjust()
 	if b.runtime, err = exec.LookPath(b.opts.Runtime); err != nil {
-		return fmt.Errorf("%w: %w: install runc, or set Options.Runtime", err, ErrMissing)
+		return fmt.Errorf("%w: %w: install the package runc", err, ErrMissing)
 	}
 	if b.groups, err = b.findGroups(); err != nil {
 		return fmt.Errorf("%w: %w", err, ErrMissing)

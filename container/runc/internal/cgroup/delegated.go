@@ -20,41 +20,54 @@ import (
 // Where nobody else is in the group, this process moves to one below it, as a group with processes cannot pass on
 // controllers (cgroups(7), "no internal processes").
 func FindDelegated() (*Hierarchy, error) {
-	all, err := Find()
-	if errors.Is(err, ErrNone) {
-		return &Hierarchy{}, nil
-	}
+	all, own, err := findOwn()
 	if err != nil {
 		return nil, err
+	}
+	return all.delegated(own)
+}
+
+// findOwn returns all control groups, and which group of version 2 this process is in.
+func findOwn() (*Hierarchy, string, error) {
+	all, err := Find()
+	if errors.Is(err, ErrNone) {
+		return &Hierarchy{}, "", nil
+	}
+	if err != nil {
+		return nil, "", err
 	}
 	f, err := os.Open("/proc/self/cgroup")
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer f.Close()
 	own, err := ownGroup(f)
-	if err != nil {
-		return nil, err
-	}
-	return delegated(all, own)
+	return all, strings.TrimSuffix(own, "/"+nodeName), err // where an earlier start has brought us
 }
 
 // nodeName is the group of the processes that make containers.
 const nodeName = "deakit-node"
 
-func delegated(all *Hierarchy, own string) (*Hierarchy, error) {
-	h := &Hierarchy{}
-	own = strings.TrimSuffix(own, "/"+nodeName) // where an earlier start has brought us
-	if all.unified == "" || own == "/" || own == "" {
-		return h, nil // all of the machine is nobody's to give
+// given tells whether a group was given to this user.
+func (h *Hierarchy) given(own string) bool {
+	if h.unified == "" || own == "/" || own == "" {
+		return false // all of the machine is nobody's to give
 	}
-	dir := filepath.Join(all.unified, own)
 	for _, name := range []string{"", "cgroup.procs", "cgroup.subtree_control"} {
-		if unix.Access(filepath.Join(dir, name), unix.W_OK) != nil {
-			return h, nil
+		if unix.Access(filepath.Join(h.unified, own, name), unix.W_OK) != nil {
+			return false
 		}
 	}
-	h.unified, h.top, h.pure = all.unified, own, len(all.v1) == 0
+	return true
+}
+
+// delegated returns the groups below one.
+func (h *Hierarchy) delegated(own string) (*Hierarchy, error) {
+	if !h.given(own) {
+		return &Hierarchy{}, nil
+	}
+	dir := filepath.Join(h.unified, own)
+	h = &Hierarchy{unified: h.unified, top: own, pure: len(h.v1) == 0}
 	if err := makeRoom(dir); err != nil {
 		return nil, fmt.Errorf("make room in control group %s: %w", own, err)
 	}
@@ -135,3 +148,13 @@ func (h *Hierarchy) CountsCPU() bool { return h.v1["cpuacct"] != "" || h.unified
 
 // unified returns the directory of the group in version 2.
 func (g Group) unified() string { return filepath.Join(g.h.unified, g.h.top, g.path) }
+
+// Delegation returns the group that FindDelegated would take, as text for people, and changes nothing. It is empty where
+// there is none.
+func Delegation() (string, error) {
+	h, own, err := findOwn()
+	if err != nil || !h.given(own) {
+		return "", err
+	}
+	return own, nil
+}
