@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"strconv"
 	"strings"
 
@@ -27,11 +28,18 @@ func checkEntrance() []Finding {
 	findings[2].Required = true
 	f := Finding{What: "user ids for apps", OK: true}
 	if err := userns.MissingIDs(); err != nil {
-		f.OK, f.Detail = false, strings.ReplaceAll(err.Error(), "\n", "; ")
+		f.OK, f.Detail = false, err.Error()
 		f.Remedy = fmt.Sprintf("apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s, "+
-			"with a range that nobody else has", cmp.Or(os.Getenv("USER"), strconv.Itoa(os.Getuid())))
+			"with a range that nobody else has", userName())
 	}
 	return append(findings, f)
+}
+
+func userName() string {
+	if me, err := user.Current(); err == nil {
+		return me.Username
+	}
+	return strconv.Itoa(os.Getuid())
 }
 
 // checkKernel looks for overlayfs in user namespaces.

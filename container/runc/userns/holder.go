@@ -83,17 +83,18 @@ func MissingIDs() error {
 func ownSubIDs() (ids subIDs, err error) {
 	for _, program := range []string{"newuidmap", "newgidmap"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return ids, fmt.Errorf("%w: install the package uidmap", err)
+			return ids, err
 		}
 	}
 	name := ""
 	if me, err := user.Current(); err == nil {
 		name = me.Username
 	}
-	var errs [2]error
-	ids.uid, ids.uids, errs[0] = largest("/etc/subuid", name, os.Getuid())
-	ids.gid, ids.gids, errs[1] = largest("/etc/subgid", name, os.Getuid())
-	return ids, errors.Join(errs[:]...)
+	if ids.uid, ids.uids, err = largest("/etc/subuid", name, os.Getuid()); err != nil {
+		return ids, err
+	}
+	ids.gid, ids.gids, err = largest("/etc/subgid", name, os.Getuid())
+	return ids, err
 }
 
 // maxSubIDs bounds the files of ids that are read.
@@ -122,8 +123,7 @@ func largest(file, name string, uid int) (first, count int, err error) {
 		}
 	}
 	if count == 0 {
-		return 0, 0, fmt.Errorf("%s gives no ids to this user: add a line %s:100000:65536, with a range that nobody else has",
-			file, name)
+		return 0, 0, fmt.Errorf("%s has no range of ids for %s", file, name)
 	}
 	return first, count, nil
 }
