@@ -55,7 +55,7 @@ type ordinaryUser struct {
 
 const nobody = 65534
 
-func newOrdinaryUser(t *testing.T, subIDs string) *ordinaryUser {
+func newOrdinaryUser(t testing.TB, subIDs string) *ordinaryUser {
 	t.Helper()
 	requirements(t)
 	for program, pkg := range map[string]string{"newuidmap": "uidmap", "nsenter": "util-linux", "setpriv": "util-linux"} {
@@ -78,11 +78,14 @@ func newOrdinaryUser(t *testing.T, subIDs string) *ordinaryUser {
 	return u
 }
 
-// command runs the test that calls it, as the user. The machine's files stay as they are: others are seen in their place.
-func (u *ordinaryUser) command(t *testing.T, what string) *exec.Cmd {
-	cmd := exec.Command("unshare", "--mount", "sh", "-c", `mount --bind "$1" /etc/subuid && mount --bind "$1" /etc/subgid &&
-		exec setpriv --reuid nobody --regid nogroup --clear-groups "$0" -test.run="$2" -test.v`,
-		filepath.Join(u.dir, "test"), u.ids, "^"+t.Name()+"$")
+// command runs tests as the user. The machine's files stay as they are: if need be, others are seen in their place.
+func (u *ordinaryUser) command(what, tests string, flags ...string) *exec.Cmd {
+	cmd := exec.Command("unshare", append([]string{
+		"--mount", "sh", "-c", `if [ -s "$0" ] || grep -q ^nobody: /etc/subuid; then
+			mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid
+		fi && exec setpriv --reuid nobody --regid nogroup --clear-groups "$@"`,
+		u.ids, filepath.Join(u.dir, "test"), "-test.run=" + tests, "-test.v",
+	}, flags...)...)
 	cmd.Dir = u.dir
 	cmd.Env = append(os.Environ(), rootlessEnv+"="+what, "TMPDIR="+u.dir, "HOME="+u.home)
 	return cmd
@@ -94,7 +97,7 @@ func inside(t *testing.T, subIDs string, body func(*testing.T)) {
 		body(t)
 		return
 	}
-	out, err := newOrdinaryUser(t, subIDs).command(t, "yes").CombinedOutput()
+	out, err := newOrdinaryUser(t, subIDs).command("yes", "^"+t.Name()+"$").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	assert.Contains(t, string(out), "--- PASS: "+t.Name())
 }
@@ -211,7 +214,7 @@ func TestNextProcess(t *testing.T) {
 		u := newOrdinaryUser(t, someIDs)
 		var killed *exec.ExitError
 		for _, what := range []string{"make", "adopt", "make", "end", "lost"} {
-			cmd := u.command(t, what)
+			cmd := u.command(what, "^TestNextProcess$")
 			cmd.Env = append(cmd.Env, namespaceEnv+"="+filepath.Join(u.dir, "namespace"))
 			out, err := cmd.CombinedOutput()
 			if what == "make" {

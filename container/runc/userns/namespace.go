@@ -97,10 +97,7 @@ func (n *Namespace) arguments(script string, args ...string) ([]string, error) {
 // a name for the program, and environment. Its number, its open files that are not close-on-exec, its working directory
 // and its children stay. It returns only if it fails, and then nothing has changed.
 func (n *Namespace) Enter(args, env []string) error {
-	if err := n.enter(args, env); err != nil {
-		return fmt.Errorf("enter user namespace: %w", err)
-	}
-	return nil
+	return fmt.Errorf("enter user namespace: %w", n.enter(args, env))
 }
 
 func (n *Namespace) enter(args, env []string) error {
