@@ -7,7 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,8 +17,8 @@ import (
 // of version 2, if it may make some there. There may be none, which is no error: then groups are empty, and limits are
 // passed over.
 //
-// Where nobody else is in the group, this process moves to one below it, as a group with processes cannot pass on
-// controllers (cgroups(7), "no internal processes").
+// Where nobody else is in the group but processes of the same user namespace, they move to one below it, as a group with
+// processes cannot pass on controllers (cgroups(7), "no internal processes").
 func FindDelegated() (*Hierarchy, error) {
 	all, own, err := findOwn()
 	if err != nil {
@@ -88,17 +88,32 @@ func ownGroup(proc io.Reader) (string, error) {
 	return "", lines.Err()
 }
 
-// makeRoom moves this process out of a group, if it is alone there. Others are not ours to move.
+// makeRoom moves what is in a group out of it, if all of that is of this user namespace: this process, and who holds the
+// namespace. Others are not ours to move.
 func makeRoom(dir string) error {
 	pids, err := processesOf(dir)
-	if err != nil || !slices.Equal(pids, []int{os.Getpid()}) {
+	if err != nil || len(pids) == 0 {
 		return err
+	}
+	own, err := os.Readlink("/proc/self/ns/user")
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/user", pid)); err != nil || its != own {
+			return nil
+		}
 	}
 	node := filepath.Join(dir, nodeName)
 	if err := os.Mkdir(node, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return write(node, "cgroup.procs", "0") // 0 is who writes
+	for _, pid := range pids {
+		if err := write(node, "cgroup.procs", strconv.Itoa(pid)); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	}
+	return nil
 }
 
 // passOn gives the controllers of a group to those below it, as far as it can.
@@ -137,7 +152,7 @@ func (g Group) Join(pid int) error {
 		return fmt.Errorf("make control group: %w", err)
 	}
 	passOn(filepath.Dir(dir))
-	if err := write(dir, "cgroup.procs", fmt.Sprint(pid)); err != nil {
+	if err := write(dir, "cgroup.procs", strconv.Itoa(pid)); err != nil {
 		return fmt.Errorf("enter control group: %w", err)
 	}
 	return nil
