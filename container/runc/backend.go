@@ -175,14 +175,12 @@ func (b *Backend) capabilities() container.Capabilities {
 		return container.NotEnforced
 	}
 	caps := container.Capabilities{
-		Name: "runc", RootFS: true, Users: true, ReadOnlyMounts: true, Processes: true, Survives: !b.opts.Fresh,
+		Name: "runc", RootFS: true, ReadOnlyMounts: true, Processes: true, Survives: !b.opts.Fresh,
 		Network: b.net != nil, PortMapping: b.net != nil, EgressRules: b.net != nil,
 		Memory: enforced("memory"), CPU: enforced("cpu"), PIDs: enforced("pids"),
 	}
-	if b.ids.Inside {
-		caps.Users = b.ids.Count > 1
-		caps.Memory = cmp.Or(caps.Memory, container.Watched)
-	}
+	caps.Users = b.ids.Count > 1
+	caps.Memory = cmp.Or(caps.Memory, container.Watched)
 	if b.disk.Mode != DiskDirectory {
 		caps.Disk = container.ByKernel
 	}

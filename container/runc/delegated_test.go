@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -78,6 +79,24 @@ func delegatedGroup(t *testing.T) {
 	}, 20*time.Second, 10*time.Millisecond)
 	require.NoError(t, c.Destroy(t.Context()))
 	assert.NoDirExists(t, dir)
+}
+
+// TestVersion2 looks at control groups as on a machine that has version 2 only. Those of a machine whose version 1 has the
+// controllers have none then: this is about making, finding and ending groups, and about doing without.
+func TestVersion2(t *testing.T) {
+	if os.Getenv(groupEnv) != "" {
+		conformance(t)
+		return
+	}
+	requirements(t)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command("unshare", "--mount", "sh", "-c", `mount -t cgroup2 none /mnt && umount --recursive /sys/fs/cgroup &&
+		mount --move /mnt /sys/fs/cgroup && exec "$0" -test.v -test.run="$1"`, self, "^TestVersion2$/^(Life|Limits|Stop)$")
+	cmd.Env = append(os.Environ(), groupEnv+"=/")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	assert.Contains(t, string(out), "--- PASS: TestVersion2/Limits/Usage")
 }
 
 // version2 is where control groups of version 2 are mounted.

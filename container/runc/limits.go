@@ -164,8 +164,8 @@ func (c *box) usage(ctx context.Context) (u container.Usage, err error) {
 	if err := c.usable(ctx); err != nil {
 		return u, err
 	}
-	if c.b.ids.Inside {
-		return c.usageWithoutRoot(ctx)
+	if !c.b.groups.Has("memory") {
+		return c.usageByProcesses(ctx)
 	}
 	group := c.group()
 	pids, err := group.Processes()

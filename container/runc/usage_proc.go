@@ -15,17 +15,12 @@ import (
 // ticksPerSecond is the unit of times in /proc, USER_HZ: 100 on every architecture that Go supports on Linux.
 const ticksPerSecond = 100
 
-// usageWithoutRoot measures by control groups as far as there are any, and else by the container's own process table.
-func (c *box) usageWithoutRoot(ctx context.Context) (u container.Usage, err error) {
+// usageByProcesses measures by control groups as far as there are any, and else by the container's own process table.
+func (c *box) usageByProcesses(ctx context.Context) (u container.Usage, err error) {
 	t := c.processTable()
 	u.Processes, u.MemoryBytes = t.processes, t.memory
 	cpu := t.cpu
 	group := c.group()
-	if c.b.groups.Has("memory") {
-		if u.MemoryBytes, err = group.Memory(); err != nil {
-			return u, err
-		}
-	}
 	if c.b.groups.CountsCPU() {
 		if cpu, err = group.CPUTime(); err != nil {
 			return u, err
