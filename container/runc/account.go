@@ -49,7 +49,7 @@ func (c *box) owner(a account) (uid, gid int) {
 	if c.b.slots.shared() {
 		return 0, 0
 	}
-	return a.uid, a.gid
+	return a.uid + c.b.opts.UserNamespace, a.gid + c.b.opts.UserNamespace
 }
 
 func (c *box) lookUp(name string) (account, error) {

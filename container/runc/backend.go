@@ -52,6 +52,7 @@ type Backend struct {
 	seccomp *specs.LinuxSeccomp
 	caps    container.Capabilities
 	files   *fileWatch
+	shift   *rootfs.Shift // nil if containers have no user namespace
 	ended   chan struct{} // closed by Close and Leave
 	log     *slog.Logger
 
@@ -123,6 +124,15 @@ func (b *Backend) prepare() error {
 
 // open builds what stands on the depot, and takes over what is in it.
 func (b *Backend) open() error {
+	if b.opts.UserNamespace > 0 {
+		err := passable(b.depot.dir)
+		if err != nil {
+			return err
+		}
+		if b.shift, err = rootfs.NewShift(b.opts.UserNamespace); err != nil {
+			return fmt.Errorf("option UserNamespace: %w: %w", err, ErrMissing)
+		}
+	}
 	b.bases = rootfs.NewBases(b.depot.path(basesName))
 	b.disk = rootfs.DiskConfig{Mode: b.opts.Disk, MaxBytes: b.opts.DiskMax, Templates: b.depot.path(templatesName)}
 	if b.disk.Mode == "" {
@@ -139,7 +149,7 @@ func (b *Backend) open() error {
 			return err
 		}
 	}
-	b.slots = newSlotPool(b.opts.UIDs, b.slotCount(), b.net, b.ids)
+	b.slots = newSlotPool(b.opts.UIDs, b.slotCount(), b.net, b.ids, b.opts.UserNamespace)
 	b.caps = b.capabilities()
 	var err error
 	if b.files, err = newFileWatch(b.log); err != nil {

@@ -100,6 +100,7 @@ func (b *Backend) letGo() {
 // rest ends the goroutines that are not of one container. It may be called again.
 func (b *Backend) rest() {
 	b.files.close()
+	b.shift.Close()
 	select {
 	case <-b.ended:
 	default:

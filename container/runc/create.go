@@ -91,6 +91,11 @@ func (c *box) make(ctx context.Context, base string) error {
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return err
 	}
+	if shift := c.b.opts.UserNamespace; shift > 0 { // the container's root comes through here, and nobody else
+		if err := errors.Join(os.Chown(c.dir, 0, shift), os.Chmod(c.dir, 0o710)); err != nil {
+			return err
+		}
+	}
 	for _, step := range []func() error{
 		func() error { return os.Mkdir(c.path(streamsName), 0o700) },
 		func() error { return c.makeFiles(ctx, base) },
@@ -125,7 +130,7 @@ func (c *box) makeFiles(ctx context.Context, base string) (err error) {
 	}
 	layer := rootfs.Layer{
 		Base: base, Dir: c.dir, UID: c.slot.uid, GID: c.slot.uid, Account: c.appUser().uid, Hostname: c.hostname(),
-		Files: map[string][]byte{supervisorPath: program}, Unprivileged: c.b.ids.Inside,
+		Files: map[string][]byte{supervisorPath: program}, Unprivileged: c.b.ids.Inside, Shift: c.b.shift,
 	}
 	var host netip.Addr
 	own := "127.0.0.1"

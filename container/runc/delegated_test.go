@@ -29,6 +29,7 @@ func TestDelegatedGroup(t *testing.T) {
 		delegatedGroup(t)
 		return
 	}
+	t.Parallel()
 	u := newOrdinaryUser(t, "")
 	top := version2(t)
 	for _, controller := range []string{"+memory", "+pids", "+cpu"} {
@@ -88,6 +89,7 @@ func TestVersion2(t *testing.T) {
 		conformance(t)
 		return
 	}
+	t.Parallel()
 	requirements(t)
 	self, err := os.Executable()
 	require.NoError(t, err)

@@ -165,8 +165,10 @@ func (c *box) streamIn(ctx context.Context, dir, user string, tar io.Reader) err
 		return err
 	}
 	defer root.Close()
-	if err := writable(root, who.name, uid, gid); err != nil {
-		return err
+	if who.uid != 0 {
+		if err := writable(root, who.name, uid, gid); err != nil {
+			return err
+		}
 	}
 	ctx, done := c.bound(ctx)
 	defer done()
@@ -185,7 +187,7 @@ func (c *box) streamIn(ctx context.Context, dir, user string, tar io.Reader) err
 // put a link there, and what they could not write we must not write for them.
 func writable(dir *os.Root, name string, uid, gid int) error {
 	info, err := dir.Stat(".")
-	if err != nil || uid == 0 {
+	if err != nil {
 		return err
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)

@@ -69,6 +69,12 @@ type Options struct {
 	// 400000, and without root 10000, or less where there are few. No account of the host should have one of them.
 	UIDs int
 
+	// UserNamespace lets containers have a user namespace: their ids 0 to 65535 are those of the host from this one on,
+	// which no account should have, and root in a container is an ordinary user to the host. Default 0: they have none. It
+	// must stay the same as long as there are containers, and the way to the depot must be open to all users (o+x). It takes
+	// Linux 5.19, and root: without, containers are in the user namespace of this process.
+	UserNamespace int
+
 	Network NetworkOptions
 
 	// StopGrace is how long processes have to act on SIGTERM. Default 10 s (Warden).
@@ -123,8 +129,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Depot == "" {
 		return o, fmt.Errorf("option Depot is missing: %w", container.ErrInvalid)
 	}
-	if o.StopGrace < 0 || o.DiskMax < 0 || o.UIDs < 0 || o.Network.MTU < 0 {
-		return o, fmt.Errorf("option StopGrace, DiskMax, UIDs or Network.MTU is negative: %w", container.ErrInvalid)
+	if o.StopGrace < 0 || o.DiskMax < 0 || o.UIDs < 0 || o.UserNamespace < 0 || o.Network.MTU < 0 {
+		return o, fmt.Errorf("option StopGrace, DiskMax, UIDs, UserNamespace or Network.MTU is negative: %w", container.ErrInvalid)
 	}
 	if o.Ports == (PortRange{}) {
 		o.Ports = hostport.Default()

@@ -24,11 +24,14 @@ const unprivilegedUIDs = 10_000
 // adjust fits the options to what this process may do.
 func (b *Backend) adjust() {
 	if !b.ids.Inside {
-		if b.opts.UIDs == 0 {
+		if b.opts.UIDs == 0 && b.opts.UserNamespace > 0 {
+			b.opts.UIDs = unprivilegedUIDs
+		} else if b.opts.UIDs == 0 {
 			b.opts.UIDs = defaultUIDs
 		}
 		return
 	}
+	b.opts.UserNamespace = 0
 	if b.opts.UIDs == 0 {
 		b.opts.UIDs = min(unprivilegedUIDs, b.ids.Count/2)
 	}
@@ -39,13 +42,14 @@ func (b *Backend) adjust() {
 // slotCount is how many containers there can be.
 func (b *Backend) slotCount() int {
 	const nobody = 65534 // is somebody
-	switch {
-	case b.net != nil:
-		return b.net.Size()
-	case b.ids.Inside && b.ids.Count > 1:
-		return max(min(b.ids.Count, nobody)-b.opts.UIDs, 1)
+	count := maxShared
+	if b.net != nil {
+		count = b.net.Size()
 	}
-	return maxShared
+	if b.opts.UserNamespace > 0 || b.ids.Inside && b.ids.Count > 1 {
+		count = min(count, max(min(b.ids.Count, nobody)-b.opts.UIDs, 1))
+	}
+	return count
 }
 
 // homes are the directories of the user who is root here, and of no other machine's root.

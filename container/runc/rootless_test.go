@@ -91,13 +91,15 @@ func (u *ordinaryUser) command(what, tests string, flags ...string) *exec.Cmd {
 	return cmd
 }
 
-// inside runs the test that calls it as an ordinary user with the given ids, and what it does there.
-func inside(t *testing.T, subIDs string, body func(*testing.T)) {
+// inside runs the test that calls it as an ordinary user with the given ids, and what it does there: of the suite, the
+// given groups.
+func inside(t *testing.T, subIDs, groups string, body func(*testing.T)) {
 	if withoutRoot() {
 		body(t)
 		return
 	}
-	out, err := newOrdinaryUser(t, subIDs).command("yes", "^"+t.Name()+"$").CombinedOutput()
+	t.Parallel()
+	out, err := newOrdinaryUser(t, subIDs).command("yes", "^"+t.Name()+"$/./"+groups).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	assert.Contains(t, string(out), "--- PASS: "+t.Name())
 }
@@ -106,7 +108,7 @@ const someIDs = "someone:100000:65536\nnobody:300000:65536\n"
 
 // TestWithoutRoot has an ordinary user who may give ids to a namespace.
 func TestWithoutRoot(t *testing.T) {
-	inside(t, someIDs, func(t *testing.T) {
+	inside(t, someIDs, "", func(t *testing.T) {
 		t.Run("Conformance", conformance)
 		t.Run("Isolation", func(t *testing.T) { isolationWithoutRoot(t) })
 		t.Run("Identity", func(t *testing.T) {
@@ -137,10 +139,8 @@ func TestWithoutRoot(t *testing.T) {
 
 // TestWithOneID has an ordinary user who has none but his own.
 func TestWithOneID(t *testing.T) {
-	inside(t, "", func(t *testing.T) {
-		if !testing.Short() {
-			t.Run("Conformance", conformance)
-		}
+	inside(t, "", "^(Life|Run|Files|Hostile|Limits|Survive)$", func(t *testing.T) {
+		t.Run("Conformance", conformance)
 		t.Run("Isolation", func(t *testing.T) { isolationWithoutRoot(t) })
 		t.Run("Identity", func(t *testing.T) {
 			b := open(t, runc.Options{})
@@ -211,6 +211,7 @@ func isolationWithoutRoot(t *testing.T) {
 func TestNextProcess(t *testing.T) {
 	switch os.Getenv(rootlessEnv) {
 	case "":
+		t.Parallel()
 		u := newOrdinaryUser(t, someIDs)
 		var killed *exec.ExitError
 		for _, what := range []string{"make", "adopt", "make", "end", "lost"} {

@@ -42,6 +42,9 @@ func open(t testing.TB, opts runc.Options) *runc.Backend {
 	if opts.Depot == "" {
 		opts.Depot = depotDir(t)
 	}
+	if _, err := os.Stat(opts.Depot); err == nil && opts.UserNamespace > 0 {
+		require.NoError(t, os.Chmod(opts.Depot, 0o711))
+	}
 	b, err := runc.New(opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { shut(t, b) })
@@ -109,16 +112,21 @@ func create(t testing.TB, b *runc.Backend, spec container.Spec) container.Contai
 
 func TestConformance(t *testing.T) { conformance(t) }
 
-func conformance(t *testing.T) {
+func conformance(t *testing.T) { conformanceWith(t, runc.Options{}) }
+
+func conformanceWith(t *testing.T, opts runc.Options) {
 	const grace = 500 * time.Millisecond
+	opts.StopGrace = grace
 	containertest.Run(t, containertest.Config{
 		StopGrace: grace,
 		New: func(t *testing.T) container.Backend {
-			return open(t, runc.Options{StopGrace: grace})
+			return open(t, opts)
 		},
 		Open: func(t *testing.T, dir string) container.Backend {
 			t.Cleanup(func() { nothingLeft(t, dir) })
-			return open(t, runc.Options{StopGrace: grace, Depot: dir})
+			opts := opts
+			opts.Depot = dir
+			return open(t, opts)
 		},
 	})
 }

@@ -33,14 +33,16 @@ type slotPool struct {
 	size int
 	net  *network.Network // may be nil
 	ids  userns.IDs
+	// shift is between the user id of a slot and that of the host.
+	shift int
 
 	mu   sync.Mutex
 	next int
 	used map[int]bool
 }
 
-func newSlotPool(uids, size int, n *network.Network, ids userns.IDs) *slotPool {
-	return &slotPool{uids: uids, size: size, net: n, ids: ids, next: rand.IntN(size), used: map[int]bool{}}
+func newSlotPool(uids, size int, n *network.Network, ids userns.IDs, shift int) *slotPool {
+	return &slotPool{uids: uids, size: size, net: n, ids: ids, shift: shift, next: rand.IntN(size), used: map[int]bool{}}
 }
 
 func (p *slotPool) draw() (*slot, error) {
@@ -100,7 +102,7 @@ func (p *slotPool) slot(index int) *slot {
 	if p.shared() {
 		return s
 	}
-	lock, err := net.ListenPacket("unixgram", fmt.Sprintf("@deakit-runc-%d", p.ids.Outer(s.uid)))
+	lock, err := net.ListenPacket("unixgram", fmt.Sprintf("@deakit-runc-%d", p.ids.Outer(s.uid+p.shift)))
 	if err == nil {
 		s.lock = lock
 	}

@@ -80,7 +80,12 @@ func (c *box) spec() *specs.Spec {
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		},
 	}
-	if c.b.ids.Inside {
+	if shift := c.b.opts.UserNamespace; shift > 0 {
+		ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(shift), Size: rootfs.ShiftedIDs}}
+		spec.Linux.UIDMappings, spec.Linux.GIDMappings = ids, ids
+		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	}
+	if c.b.ids.Inside || c.b.opts.UserNamespace > 0 && c.b.net == nil {
 		c.b.adjustMounts(spec)
 	}
 	if c.b.net != nil {

@@ -37,6 +37,9 @@ type Layer struct {
 	// Unprivileged is for a process that is root of a user namespace only.
 	Unprivileged bool
 
+	// Shift lets the files of base and layer belong to other ids; nil: as they are.
+	Shift *Shift
+
 	empty []string // directories through which nothing of the base is seen, once filled
 }
 
@@ -53,7 +56,7 @@ func (l *Layer) Fill() error {
 	}
 	defer base.Close()
 	f := &filler{Layer: l, upper: upper, base: base}
-	for _, step := range []func() error{f.directories, f.hide, f.accounts, f.system} {
+	for _, step := range []func() error{f.directories, f.hide, f.accounts, f.system, f.shift} {
 		if err := step(); err != nil {
 			return fmt.Errorf("fill the writable layer: %w", err)
 		}

@@ -17,6 +17,7 @@ const (
 	MergedName = "rootfs" // what processes see, before bind mounts
 	diskName   = "disk"   // where the writable layer is
 	imageName  = "disk.img"
+	baseName   = "base" // what is below it, while that is put together
 )
 
 // mountFlags are those of all mounts: what containers leave there must not become dangerous for the host.
@@ -35,6 +36,8 @@ func (l *Layer) Mount() error {
 		err = lookErr
 	} else if points = without(points, l.Base); l.Unprivileged && len(points) > 0 {
 		err = l.mountParts(l.seen(points))
+	} else if l.Shift != nil {
+		err = l.mountShifted()
 	} else {
 		err = l.overlay("", "")
 	}
