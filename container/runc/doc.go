@@ -13,10 +13,10 @@
 // of the user root, than administering the container takes: none of them can mount, load, trace or reconfigure anything.
 // The network is as internal/network tells: nothing may go out but what NetOut allows, and nothing reaches the host.
 //
-// As root there is no user namespace, unless Options.UserNamespace says so: root in a container is root to the kernel, but
-// for the privileges that it has not. So it can
-// read what only root can read in a base that is the root of the host, and is not hidden. Whoever runs what he does not
-// trust as root takes one, or a base of its own (Options.RootFS). Files that are streamed in are written as if their user did.
+// As root there is no user namespace, unless Options.UserNamespace asks for it: root in a container is root to the kernel,
+// but for the privileges that it has not. So it can read what only root can read in a base that is the root of the host,
+// and is not hidden. Whoever runs what he does not trust as root takes a user namespace, or a base of its own
+// (Options.RootFS). Files that are streamed in are written as if their user did.
 //
 // # Without root
 //

@@ -21,7 +21,6 @@ const shifted = 700_000
 
 // TestUserNamespace passes the suite with root that is an ordinary user of the host.
 func TestUserNamespace(t *testing.T) {
-	t.Parallel()
 	t.Run("Conformance", func(t *testing.T) { conformanceWith(t, runc.Options{UserNamespace: shifted}) })
 	t.Run("RootFS", func(t *testing.T) { rootFS(t, runc.Options{UserNamespace: shifted}) })
 }
