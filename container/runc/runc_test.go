@@ -126,6 +126,9 @@ func conformanceWith(t *testing.T, opts runc.Options) {
 			t.Cleanup(func() { nothingLeft(t, dir) })
 			opts := opts
 			opts.Depot = dir
+			for at := filepath.Dir(dir); opts.UserNamespace > 0 && at != os.TempDir() && at != "/"; at = filepath.Dir(at) {
+				require.NoError(t, os.Chmod(at, 0o755))
+			}
 			return open(t, opts)
 		},
 	})
