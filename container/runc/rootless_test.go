@@ -81,7 +81,7 @@ func newOrdinaryUser(t testing.TB, subIDs string) *ordinaryUser {
 // command runs tests as the user. The machine's files stay as they are: if need be, others are seen in their place.
 func (u *ordinaryUser) command(what, tests string, flags ...string) *exec.Cmd {
 	cmd := exec.Command("unshare", append([]string{
-		"--mount", "sh", "-c", `if [ -s "$0" ] || grep -q ^nobody: /etc/subuid; then
+		"--mount", "sh", "-c", letGoOfMounts + `if [ -s "$0" ] || grep -q ^nobody: /etc/subuid; then
 			mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid
 		fi && exec setpriv --reuid nobody --regid nogroup --clear-groups "$@"`,
 		u.ids, filepath.Join(u.dir, "test"), "-test.run=" + tests, "-test.v",
@@ -90,6 +90,9 @@ func (u *ordinaryUser) command(what, tests string, flags ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), rootlessEnv+"="+what, "TMPDIR="+u.dir, "HOME="+u.home)
 	return cmd
 }
+
+// letGoOfMounts lets a mount namespace not keep what other tests unmount.
+const letGoOfMounts = "awk '$5 ~ \"^/tmp/\" { print $5 }' /proc/self/mountinfo | sort --reverse | xargs --no-run-if-empty umount --lazy; "
 
 // inside runs the test that calls it as an ordinary user with the given ids, and what it does there: of the suite, the
 // given groups.

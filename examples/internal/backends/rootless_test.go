@@ -82,21 +82,24 @@ func TestOrdinaryUser(t *testing.T) {
 	binary := filepath.Join(dir, "node")
 	require.NoError(t, os.WriteFile(binary, self, 0o755))
 	require.NoError(t, os.Chmod(dir, 0o755))
-	run := func(what string, env ...string) string {
+	run := func(what, path string) string {
 		t.Helper()
-		cmd := exec.Command(setpriv, "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", binary, what)
+		// A namespace keeps what is mounted when it is made: not what other tests have.
+		cmd := exec.Command("unshare", "--mount", "sh", "-c", `awk '$5 ~ "^/tmp/" { print $5 }' /proc/self/mountinfo | sort --reverse |
+			xargs --no-run-if-empty umount --lazy; PATH=$WANTED exec "$0" "$@"`,
+			setpriv, "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", binary, what)
 		cmd.Dir = dir
-		cmd.Env = append(append(os.Environ(), ordinaryEnv+"="+filepath.Join(dir, "depot"), "TMPDIR="+dir), env...)
+		cmd.Env = append(os.Environ(), ordinaryEnv+"="+filepath.Join(dir, "depot"), "TMPDIR="+dir, "WANTED="+path)
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		return string(out)
 	}
-	assert.Contains(t, run("doctor"), "--backend auto takes runc, because it is the strongest that works here without root")
-	without := run("doctor", "PATH="+dir)
+	assert.Contains(t, run("doctor", os.Getenv("PATH")), "--backend auto takes runc, because it is the strongest that works here without root")
+	without := run("doctor", dir)
 	assert.Contains(t, without, "--backend auto takes process, because runc does not work here: ")
 	assert.Contains(t, without, "remedy: apt-get install util-linux")
-	assert.Equal(t, "runc, because it is the strongest that works here without root\n", run("leave"))
+	assert.Equal(t, "runc, because it is the strongest that works here without root\n", run("leave", os.Getenv("PATH")))
 	assert.FileExists(t, filepath.Join(dir, "depot-runc.namespace"))
-	assert.Equal(t, "runc, because an earlier run left 1 containers in it\nvcap\n", run("close"))
+	assert.Equal(t, "runc, because an earlier run left 1 containers in it\nvcap\n", run("close", os.Getenv("PATH")))
 	assert.NoFileExists(t, filepath.Join(dir, "depot-runc.namespace"), "nothing holds it")
 }
