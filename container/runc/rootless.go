@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,18 +51,16 @@ func (b *Backend) slotCount() int {
 	return count
 }
 
-// homes are the directories of the user who is root here, and of no other machine's root.
-func (b *Backend) homes() (list []string) {
-	if !b.ids.Inside {
+// home is the directory of the user who is root of this user namespace, without links, if there is one.
+func (b *Backend) home() []string {
+	home, err := os.UserHomeDir()
+	if err == nil {
+		home, err = filepath.EvalSymlinks(home)
+	}
+	if err != nil || !b.ids.Inside || !filepath.IsAbs(home) || home == "/" {
 		return nil
 	}
-	if home, err := os.UserHomeDir(); err == nil && path.IsAbs(home) && path.Clean(home) != "/" {
-		list = append(list, home)
-		if target, err := filepath.EvalSymlinks(home); err == nil {
-			list = append(list, target)
-		}
-	}
-	return list
+	return []string{home}
 }
 
 // findGroups finds the control groups that this process may make groups in.

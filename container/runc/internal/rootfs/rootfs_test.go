@@ -59,7 +59,8 @@ func TestHiddenLinks(t *testing.T) {
 		dir := t.TempDir()
 		_, err := MakeDisk(t.Context(), DiskConfig{Mode: DiskDirectory}, dir, container.Limits{})
 		require.NoError(t, err)
-		require.ErrorContains(t, Layer{Base: base(t, t.TempDir()), Dir: dir, Hidden: []string{hidden}}.Fill(), "hide "+hidden)
+		layer := Layer{Base: base(t, t.TempDir()), Dir: dir, Hidden: []string{hidden}}
+		require.ErrorContains(t, layer.Fill(), "hide "+hidden)
 	}
 }
 
