@@ -28,9 +28,34 @@ const maxAccounts = 4 << 20
 // account finds a user; an empty name stands for the app's. Those that the back end makes are not looked up: nothing that
 // happens in the container changes what they mean.
 func (c *box) account(name string) (account, error) {
+	a, err := c.lookUp(name)
+	if c.b.slots.shared() { // all are one
+		a.uid, a.gid = nestedUID, nestedUID
+	}
+	return a, err
+}
+
+// appUser is the account of container.AppUser.
+func (c *box) appUser() account {
+	uid := c.slot.uid
+	if c.b.slots.shared() {
+		uid = nestedUID
+	}
+	return account{container.AppUser, uid, uid, container.AppHome}
+}
+
+// owner returns the ids that the files of an account have here.
+func (c *box) owner(a account) (uid, gid int) {
+	if c.b.slots.shared() {
+		return 0, 0
+	}
+	return a.uid + c.b.opts.UserNamespace, a.gid + c.b.opts.UserNamespace
+}
+
+func (c *box) lookUp(name string) (account, error) {
 	switch name {
 	case "", container.AppUser:
-		return account{container.AppUser, c.slot.uid, c.slot.uid, container.AppHome}, nil
+		return c.appUser(), nil
 	case "root":
 		return account{"root", 0, 0, "/root"}, nil
 	}
@@ -56,7 +81,7 @@ func (c *box) account(name string) (account, error) {
 }
 
 // rlimits returns the limits that are asked for, none above what the container may have.
-func (c *box) rlimits(r container.Rlimits) ([]supervisor.Rlimit, error) {
+func (c *box) rlimits(r container.Rlimits, user account) ([]supervisor.Rlimit, error) {
 	var list []supervisor.Rlimit
 	for _, l := range []struct {
 		resource int
@@ -70,6 +95,9 @@ func (c *box) rlimits(r container.Rlimits) ([]supervisor.Rlimit, error) {
 		{unix.RLIMIT_CPU, r.CPU},
 		{unix.RLIMIT_STACK, r.Stack},
 	} {
+		if l.resource == unix.RLIMIT_NPROC {
+			l.value = c.processLimit(l.value, user)
+		}
 		if l.value == nil {
 			continue
 		}

@@ -1,6 +1,7 @@
 package runc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/deakit/deakit/container/runc/internal/cgroup"
 	"github.com/deakit/deakit/container/runc/internal/network"
 	"github.com/deakit/deakit/container/runc/internal/rootfs"
+	"github.com/deakit/deakit/container/runc/userns"
 	"github.com/deakit/deakit/internal/hostport"
 )
 
@@ -37,8 +39,9 @@ var (
 type Backend struct {
 	opts    Options
 	depot   *depot
-	boot    string // stands for the time since the machine started
-	runtime string // path of runc
+	boot    string     // stands for the time since the machine started
+	runtime string     // path of runc
+	ids     userns.IDs // Inside: without root
 	groups  *cgroup.Hierarchy
 	net     *network.Network // nil where containers share the host's
 	dns     nameServers
@@ -49,6 +52,8 @@ type Backend struct {
 	seccomp *specs.LinuxSeccomp
 	caps    container.Capabilities
 	files   *fileWatch
+	shift   *rootfs.Shift // nil if containers have no user namespace
+	ended   chan struct{} // closed by Close and Leave
 	log     *slog.Logger
 
 	creating sync.WaitGroup // calls of Create
@@ -73,7 +78,7 @@ func New(opts Options) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open runc back end: %w", err)
 	}
-	b := &Backend{opts: opts, log: opts.Logger, boot: bootID(), boxes: map[string]*box{}, ports: hostport.NewPool(opts.Ports)}
+	b := &Backend{opts: opts, log: opts.Logger, boot: bootID(), boxes: map[string]*box{}, ended: make(chan struct{}), ports: hostport.NewPool(opts.Ports)}
 	if err := b.prepare(); err != nil {
 		return nil, fmt.Errorf("open runc back end: %w", err)
 	}
@@ -92,17 +97,24 @@ func New(opts Options) (*Backend, error) {
 // prepare finds out about the machine, and changes nothing.
 func (b *Backend) prepare() error {
 	if os.Geteuid() != 0 {
-		return fmt.Errorf("it takes root: %w", ErrMissing)
+		return fmt.Errorf("it takes root, or a user namespace that was entered before (package userns): %w", ErrMissing)
 	}
 	var err error
-	if b.runtime, err = exec.LookPath(b.opts.Runtime); err != nil {
-		return fmt.Errorf("%w: %w: install runc, or set Options.Runtime", err, ErrMissing)
+	if b.ids, err = userns.Current(); err != nil {
+		return err
 	}
-	if b.groups, err = cgroup.Find(); err != nil {
+	b.adjust()
+	if b.runtime, err = exec.LookPath(b.opts.Runtime); err != nil {
+		return fmt.Errorf("%w: %w: install the package runc", err, ErrMissing)
+	}
+	if b.groups, err = b.findGroups(); err != nil {
 		return fmt.Errorf("%w: %w", err, ErrMissing)
 	}
 	if b.seccomp, err = seccompProfile(); err != nil {
 		return err
+	}
+	if b.ids.Count == 1 {
+		allowNesting(b.seccomp)
 	}
 	if b.dns, err = findNameServers(b.opts.Network.DNS); err != nil {
 		return err
@@ -112,6 +124,15 @@ func (b *Backend) prepare() error {
 
 // open builds what stands on the depot, and takes over what is in it.
 func (b *Backend) open() error {
+	if b.opts.UserNamespace > 0 {
+		err := passable(b.depot.dir)
+		if err != nil {
+			return err
+		}
+		if b.shift, err = rootfs.NewShift(b.opts.UserNamespace); err != nil {
+			return fmt.Errorf("option UserNamespace: %w: %w", err, ErrMissing)
+		}
+	}
 	b.bases = rootfs.NewBases(b.depot.path(basesName))
 	b.disk = rootfs.DiskConfig{Mode: b.opts.Disk, MaxBytes: b.opts.DiskMax, Templates: b.depot.path(templatesName)}
 	if b.disk.Mode == "" {
@@ -122,21 +143,22 @@ func (b *Backend) open() error {
 			b.log.Warn("disk limits are not enforced", "error", err)
 		}
 	}
-	size := maxShared
 	if !b.opts.Network.Host {
 		var err error
 		if b.net, err = b.newNetwork(); err != nil {
 			return err
 		}
-		size = b.net.Size()
 	}
-	b.slots = newSlotPool(b.opts.UIDs, size, b.net)
+	b.slots = newSlotPool(b.opts.UIDs, b.slotCount(), b.net, b.ids, b.opts.UserNamespace)
 	b.caps = b.capabilities()
 	var err error
 	if b.files, err = newFileWatch(b.log); err != nil {
 		return err
 	}
 	b.work.Go(b.files.run)
+	if b.caps.Memory == container.Watched {
+		b.work.Go(b.watchMemory)
+	}
 	return b.takeOver()
 }
 
@@ -163,10 +185,12 @@ func (b *Backend) capabilities() container.Capabilities {
 		return container.NotEnforced
 	}
 	caps := container.Capabilities{
-		Name: "runc", RootFS: true, Users: true, ReadOnlyMounts: true, Processes: true, Survives: !b.opts.Fresh,
+		Name: "runc", RootFS: true, ReadOnlyMounts: true, Processes: true, Survives: !b.opts.Fresh,
 		Network: b.net != nil, PortMapping: b.net != nil, EgressRules: b.net != nil,
 		Memory: enforced("memory"), CPU: enforced("cpu"), PIDs: enforced("pids"),
 	}
+	caps.Users = b.ids.Count > 1
+	caps.Memory = cmp.Or(caps.Memory, container.Watched)
 	if b.disk.Mode != DiskDirectory {
 		caps.Disk = container.ByKernel
 	}

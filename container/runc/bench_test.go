@@ -3,9 +3,11 @@ package runc_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"testing"
@@ -21,12 +23,17 @@ import (
 // BenchmarkStart makes a container and starts /bin/true in it. The yardstick is `runc run` of /bin/true with the bundle of
 // such a container: its config.json, and its root file system. Both are measured in turn, as times here move from one
 // moment to the next, and what is told is the median of each and their ratio.
+//
+// Without root it is measured by BenchmarkStartWithoutRoot, in a user namespace, where both have the host's network.
 func BenchmarkStart(b *testing.B) {
 	for name, opts := range map[string]runc.Options{
 		"loop disk":                    {Disk: runc.DiskLoop},
 		"directory disk":               {Disk: runc.DiskDirectory},
 		"directory disk, host network": {Disk: runc.DiskDirectory, Network: runc.NetworkOptions{Host: true}},
 	} {
+		if withoutRoot() && (opts.Disk == runc.DiskLoop || !opts.Network.Host) {
+			continue
+		}
 		b.Run(name, func(b *testing.B) {
 			backend := open(b, opts)
 			yardstick := plainRunc(b, backend)
@@ -40,6 +47,21 @@ func BenchmarkStart(b *testing.B) {
 			b.ReportMetric(median(ours).Seconds()*1000, "ms/create-to-running")
 			b.ReportMetric(float64(median(ours))/float64(median(plain)), "ratio")
 		})
+	}
+}
+
+// BenchmarkStartWithoutRoot runs BenchmarkStart as an ordinary user, and tells what it told.
+func BenchmarkStartWithoutRoot(b *testing.B) {
+	u := newOrdinaryUser(b, "")
+	out, err := u.command("yes", "^$", "-test.bench=^BenchmarkStart$", "-test.benchtime="+flag.Lookup("test.benchtime").Value.String()).CombinedOutput()
+	require.NoError(b, err, "%s", out)
+	figures := regexp.MustCompile(`([0-9.]+) (ms/\S+|ratio)`).FindAllStringSubmatch(string(out), -1)
+	require.Len(b, figures, 3, "%s", out)
+	b.ReportMetric(0, "ns/op")
+	for _, f := range figures {
+		value, err := strconv.ParseFloat(f[1], 64)
+		require.NoError(b, err)
+		b.ReportMetric(value, f[2])
 	}
 }
 
@@ -70,13 +92,17 @@ func plainRunc(b *testing.B, backend *runc.Backend) func() time.Duration {
 	bundle := b.TempDir()
 	config, err := os.ReadFile(filepath.Join(info.Path, "config.json"))
 	require.NoError(b, err)
-	config = replaceJSON(b, config, info.HostRoot, "/deakit-bench-"+filepath.Base(info.Path))
+	group := "/deakit-bench-" + filepath.Base(info.Path)
+	if withoutRoot() {
+		group = "" // there is none to be had
+	}
+	config = replaceJSON(b, config, info.HostRoot, group)
 	require.NoError(b, os.WriteFile(filepath.Join(bundle, "config.json"), config, 0o600))
 	n := 0
 	return func() time.Duration {
 		n++
 		began := time.Now()
-		cmd := exec.Command("runc", "--root", filepath.Join(bundle, "state"), "run", "--bundle", bundle, "bench"+strconv.Itoa(n))
+		cmd := exec.Command("runc", "--root", filepath.Join(bundle, "state"), "--rootless", strconv.FormatBool(withoutRoot()), "run", "--bundle", bundle, "bench"+strconv.Itoa(n))
 		out, err := cmd.CombinedOutput()
 		require.NoError(b, err, "%s", out)
 		return time.Since(began)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/cgroup"
@@ -50,17 +51,19 @@ type box struct {
 	starts context.Context // ends when the container is being stopped
 	refuse context.CancelCauseFunc
 
-	mu      sync.Mutex
-	state   container.State
-	events  []string
-	limits  container.Limits
-	ports   []*boundPort
-	egress  []container.EgressRule
-	procs   map[uint32]*process
-	lastID  uint32
-	ending  *ending  // nil until Stop
-	killed  bool     // it was stopped without a grace time
-	removal *removal // nil until Destroy
+	mu     sync.Mutex
+	state  container.State
+	events []string
+	limits container.Limits
+	ports  []*boundPort
+	egress []container.EgressRule
+	procs  map[uint32]*process
+	lastID uint32
+	ending *ending // nil until Stop
+	killed bool    // it was stopped without a grace time
+	// cpuKnown is the most that was ever measured, where no control group counts.
+	cpuKnown time.Duration
+	removal  *removal // nil until Destroy
 }
 
 // boundPort is a port of the host that leads to one of the container.

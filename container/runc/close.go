@@ -46,7 +46,7 @@ func (b *Backend) close(ctx context.Context) error {
 	if err := b.groups.Group(b.groupPath("")).Remove(ctx); err != nil {
 		return err
 	}
-	b.files.close()
+	b.rest()
 	if err := wait(ctx, &b.work); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (b *Backend) Leave(ctx context.Context) error {
 	for _, c := range b.all() {
 		c.letGo()
 	}
-	b.files.close()
+	b.rest()
 	if err := wait(ctx, &b.work); err != nil {
 		return fmt.Errorf("leave runc back end: %w", err)
 	}
@@ -92,9 +92,20 @@ func (b *Backend) letGo() {
 		c.letGo()
 	}
 	if b.files != nil {
-		b.files.close()
+		b.rest()
 	}
 	b.work.Wait()
+}
+
+// rest ends the goroutines that are not of one container. It may be called again.
+func (b *Backend) rest() {
+	b.files.close()
+	b.shift.Close()
+	select {
+	case <-b.ended:
+	default:
+		close(b.ended)
+	}
 }
 
 // wait waits for wg or the end of ctx.

@@ -91,13 +91,20 @@ func (c *box) make(ctx context.Context, base string) error {
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return err
 	}
+	if shift := c.b.opts.UserNamespace; shift > 0 { // the container's root comes through here, and nobody else
+		if err := errors.Join(os.Chown(c.dir, 0, shift), os.Chmod(c.dir, 0o710)); err != nil {
+			return err
+		}
+	}
 	for _, step := range []func() error{
 		func() error { return os.Mkdir(c.path(streamsName), 0o700) },
 		func() error { return c.makeFiles(ctx, base) },
 		func() error { return c.makeNetwork() },
 		func() (err error) { c.status, err = supervisor.OpenStatus(c.path(statusName)); return err },
 		func() error { return c.launch(ctx) },
+		func() error { return c.awaitSupervisor(ctx) },
 		func() error { return c.connect() },
+		func() error { return c.group().Join(c.init.pid) },
 		func() error { return c.group().SetLimits(c.groupLimits(c.limits)) },
 		func() error { return c.begin() },
 		func() error { return c.save() },
@@ -117,13 +124,13 @@ func (c *box) makeFiles(ctx context.Context, base string) (err error) {
 	if c.disk, err = rootfs.MakeDisk(ctx, c.b.disk, c.dir, c.limits); err != nil {
 		return err
 	}
-	program, err := supervisor.Program(supervisorPath)
+	program, err := supervisor.Program(supervisorPath, c.b.nested())
 	if err != nil {
 		return err
 	}
 	layer := rootfs.Layer{
-		Base: base, Dir: c.dir, UID: c.slot.uid, GID: c.slot.uid, Hostname: c.hostname(),
-		Files: map[string][]byte{supervisorPath: program},
+		Base: base, Dir: c.dir, UID: c.slot.uid, GID: c.slot.uid, Account: c.appUser().uid, Hostname: c.hostname(),
+		Files: map[string][]byte{supervisorPath: program}, Unprivileged: c.b.ids.Inside, Shift: c.b.shift,
 	}
 	var host netip.Addr
 	own := "127.0.0.1"
@@ -142,7 +149,7 @@ func (c *box) makeFiles(ctx context.Context, base string) (err error) {
 	if err := layer.Fill(); err != nil {
 		return err
 	}
-	return rootfs.Mount(base, c.dir)
+	return layer.Mount()
 }
 
 // hidden are the paths of the host's root that containers do not see, without links: those would be seen as what they lead
@@ -169,7 +176,7 @@ func (b *Backend) hide() []string {
 		"/var/backups", "/var/cache", "/var/crash", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers",
 		"/var/lib/kubelet", "/var/local", "/var/log", "/var/mail", "/var/spool", "/var/vcap",
 		b.depot.dir,
-	}, b.opts.Hide...)
+	}, append(b.home(), b.opts.Hide...)...)
 }
 
 // makeNetwork makes the rules, before there is anything that could need them.

@@ -97,6 +97,23 @@ func checkOwner(dir string) error {
 	return nil
 }
 
+// passable fails if a user without privileges, as root of a user namespace is, cannot get to what is in a directory.
+func passable(dir string) error {
+	for at := dir; ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		if err != nil {
+			return err
+		}
+		if info.Mode().Perm()&0o001 == 0 {
+			return fmt.Errorf("root of a user namespace cannot get to containers through %s: chmod o+x, or choose another depot: %w",
+				at, container.ErrInvalid)
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
+}
+
 // markOf returns what stands for a directory. The name alone could mean one in another mount namespace, the inode alone
 // one that was deleted.
 func markOf(dir string) (string, error) {

@@ -112,6 +112,9 @@ func (c *box) remove() error {
 func (b *Backend) removeTraces(handle string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), removePatience)
 	defer cancel()
+	if err := b.endLost(ctx, handle); err != nil {
+		return err
+	}
 	if err := b.groups.Group(b.groupPath(handle)).Remove(ctx); err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 // Package runc is the container back end for apps that nobody trusts: containers by an OCI runtime, runc, with namespaces,
-// control groups, a system call filter, a root file system and a network of their own. It needs Linux, root and runc;
-// [Doctor] tells what is there and what is missing, and [Backend.Capabilities] what is enforced.
+// control groups, a system call filter, a root file system and a network of their own. It needs Linux and runc, and root
+// for all of it; [Doctor] tells what is there and what is missing, and [Backend.Capabilities] what is enforced.
 //
 // # What a container sees
 //
@@ -13,9 +13,30 @@
 // of the user root, than administering the container takes: none of them can mount, load, trace or reconfigure anything.
 // The network is as internal/network tells: nothing may go out but what NetOut allows, and nothing reaches the host.
 //
-// There is no user namespace: root in a container is root to the kernel, but for the privileges that it has not. So it can
-// read what only root can read in a base that is the root of the host, and is not hidden. Whoever runs what he does not
-// trust as root takes a base of its own (Options.RootFS). Files that are streamed in are written as if their user did.
+// As root there is no user namespace, unless Options.UserNamespace asks for it: root in a container is root to the kernel,
+// but for the privileges that it has not. So it can read what only root can read in a base that is the root of the host,
+// and is not hidden. Whoever runs what he does not trust as root takes a user namespace, or a base of its own
+// (Options.RootFS). Files that are streamed in are written as if their user did.
+//
+// # Without root
+//
+// An ordinary user has containers too, on Linux 5.11 or later, in a process that has entered a user namespace before
+// (package userns), where it may mount and change owners. They have all of the above but this:
+//
+//   - The network is the host's: a port of the host is that of the container, egress rules are remembered only, and
+//     abstract sockets of the host can be connected to, whose owners had better look who comes.
+//   - Limits are enforced where a control group of version 2 was given to the user (a service with Delegate=yes). Else
+//     memory is measured every second, and a container above its limit is stopped; processes of the app user are bounded
+//     by RLIMIT_NPROC, each when it is started; processor time, disk (but by DiskMemory) and bandwidth are not limited.
+//   - Root in a container is the caller, but for what is not in the container. container.AppUser is another user to the
+//     kernel, another one in each container, where the caller has such ids to give (/etc/subuid, newuidmap), and may not
+//     read what the caller keeps to himself. Where the caller's id is the only one, all processes have it, whatever user
+//     they were to have, without privileges, and with the groups of the caller: only what is in the container protects
+//     what is the caller's.
+//   - A base with file systems mounted in it, as the root of the host is, is put together of its directories. What is
+//     directly in those that have a mount below them is copied, if it is small.
+//
+// A container ends with the namespaces: where these were lost, as the process that held them was killed, New removes it.
 //
 // # Survival
 //

@@ -16,15 +16,16 @@ import (
 	"github.com/deakit/deakit/container/runc/internal/cgroup"
 	"github.com/deakit/deakit/container/runc/internal/network"
 	"github.com/deakit/deakit/container/runc/internal/rootfs"
+	"github.com/deakit/deakit/container/runc/userns"
 )
 
 // A Finding is something that containers need, or are better with.
 type Finding struct {
-	What     string // in words for people: "runc"
-	OK       bool
-	Required bool   // without it there are no containers
-	Detail   string // what was found
-	Remedy   string // what to do; empty if OK or if there is nothing to be done
+	What     string `json:"what"` // in words for people: "runc"
+	OK       bool   `json:"ok"`
+	Required bool   `json:"required,omitempty"` // without it there are no containers
+	Detail   string `json:"detail,omitempty"`   // what was found
+	Remedy   string `json:"remedy,omitempty"`   // what a person at the machine does; empty if OK or if there is nothing to be done
 }
 
 // String is one line for people.
@@ -49,8 +50,18 @@ func (f Finding) String() string {
 // Doctor looks what this machine has of what containers with these options need, what it lacks, and what to do about it.
 // Where nothing required is missing, it makes a container for trial, in a directory of its own, and removes it again; only
 // then anything is changed, as New tells. A Depot in the options is looked at and not opened.
+//
+// For an ordinary user who is not in a user namespace, it looks whether one can be had, and for nothing else: what is in
+// there, Doctor tells who calls it again inside (package userns).
 func Doctor(ctx context.Context, opts Options) []Finding {
-	findings := []Finding{checkRoot(), checkRuntime(ctx, cmp.Or(opts.Runtime, "runc"))}
+	if os.Geteuid() != 0 {
+		return checkEntrance()
+	}
+	ids, err := userns.Current()
+	if err == nil && ids.Inside {
+		return doctorInside(ctx, opts, ids)
+	}
+	findings := []Finding{{What: "root", Required: true, OK: true}, checkRuntime(ctx, cmp.Or(opts.Runtime, "runc"))}
 	findings = append(findings, checkGroups()...)
 	findings = append(findings,
 		checkFileSystem("overlay", true),
@@ -66,6 +77,11 @@ func Doctor(ctx context.Context, opts Options) []Finding {
 	if opts.Depot != "" {
 		findings = append(findings, checkDepot(opts.Depot))
 	}
+	return withTrial(ctx, opts, findings)
+}
+
+// withTrial adds a trial where nothing required is missing.
+func withTrial(ctx context.Context, opts Options, findings []Finding) []Finding {
 	for _, f := range findings {
 		if f.Required && !f.OK {
 			return findings
@@ -74,19 +90,11 @@ func Doctor(ctx context.Context, opts Options) []Finding {
 	return append(findings, trial(ctx, opts))
 }
 
-func checkRoot() Finding {
-	f := Finding{What: "root", Required: true, OK: os.Geteuid() == 0}
-	if !f.OK {
-		f.Detail, f.Remedy = "this is an ordinary user", "run as root; for trusted apps, take the process back end"
-	}
-	return f
-}
-
 func checkRuntime(ctx context.Context, name string) Finding {
 	f := Finding{What: "runc", Required: true}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		f.Detail, f.Remedy = err.Error(), "apt-get install runc, or set Options.Runtime"
+		f.Detail, f.Remedy = err.Error(), "apt-get install runc"
 		return f
 	}
 	out, err := exec.CommandContext(ctx, path, "--version").Output()
@@ -96,7 +104,7 @@ func checkRuntime(ctx context.Context, name string) Finding {
 	case err != nil:
 		f.Detail, f.Remedy = fmt.Sprintf("%s --version: %v", path, err), "install runc anew"
 	case !strings.HasPrefix(first, "runc "):
-		f.Remedy = "this is another runtime, which is not supported: install runc"
+		f.Remedy = "this is another runtime, which is not supported: apt-get install runc"
 	default:
 		f.OK = true
 	}
@@ -168,10 +176,7 @@ func checkSeccomp() Finding {
 func checkLoop(required bool) Finding {
 	f := Finding{What: "disk limits (loop devices)", Required: required, OK: true}
 	if err := rootfs.CanLoop(); err != nil {
-		f.OK, f.Detail = false, err.Error()
-		if !required {
-			f.Remedy = "or set Options.Disk to memory"
-		}
+		f.OK, f.Detail, f.Remedy = false, err.Error(), "apt-get install e2fsprogs; modprobe loop ext4"
 	}
 	return f
 }
@@ -202,7 +207,7 @@ func checkNetwork() Finding {
 	f := Finding{What: "network of their own", Required: true, OK: true}
 	if err := network.Probe(); err != nil {
 		f.OK, f.Detail = false, err.Error()
-		f.Remedy = "modprobe nf_tables veth, or set Options.Network.Host"
+		f.Remedy = "modprobe nf_tables veth"
 	}
 	return f
 }
@@ -212,9 +217,9 @@ func checkForwarding() Finding {
 	f := Finding{What: "forwarding of packets", OK: err == nil, Detail: "on"}
 	switch {
 	case err != nil:
-		f.Required, f.Detail, f.Remedy = true, err.Error(), "mount /proc/sys writable, or set Options.Network.Host"
+		f.Required, f.Detail, f.Remedy = true, err.Error(), "mount -o remount,rw /proc/sys"
 	case !on:
-		f.Detail = "off; New turns it on"
+		f.Detail = "off; the first container turns it on"
 	}
 	return f
 }

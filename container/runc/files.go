@@ -155,24 +155,27 @@ func (c *box) streamIn(ctx context.Context, dir, user string, tar io.Reader) err
 	if err != nil {
 		return err
 	}
-	owner, err := c.account(user)
+	who, err := c.account(user)
 	if err != nil {
 		return err
 	}
+	uid, gid := c.owner(who)
 	root, rest, err := c.openParent(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	if err := writable(root, owner); err != nil {
-		return err
+	if who.uid != 0 {
+		if err := writable(root, who.name, uid, gid); err != nil {
+			return err
+		}
 	}
 	ctx, done := c.bound(ctx)
 	defer done()
 	err = tarball.Extract(ctx, root, rest, tar, tarball.ExtractOptions{
 		// Droplets that were made in a container link to its absolute paths.
 		AbsoluteLinks: true,
-		Owner:         &tarball.Owner{UID: owner.uid, GID: owner.gid},
+		Owner:         &tarball.Owner{UID: uid, GID: gid},
 	})
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return cause
@@ -182,9 +185,9 @@ func (c *box) streamIn(ctx context.Context, dir, user string, tar io.Reader) err
 
 // writable tells whether a user may make files in a directory. We may everywhere; but processes of the container can have
 // put a link there, and what they could not write we must not write for them.
-func writable(dir *os.Root, user account) error {
+func writable(dir *os.Root, name string, uid, gid int) error {
 	info, err := dir.Stat(".")
-	if err != nil || user.uid == 0 {
+	if err != nil {
 		return err
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
@@ -193,13 +196,13 @@ func writable(dir *os.Root, user account) error {
 	}
 	allowed := info.Mode().Perm() & 0o007
 	switch {
-	case int(st.Uid) == user.uid:
+	case int(st.Uid) == uid:
 		allowed = info.Mode().Perm() >> 6
-	case int(st.Gid) == user.gid:
+	case int(st.Gid) == gid:
 		allowed = info.Mode().Perm() >> 3
 	}
 	if allowed&0o003 != 0o003 {
-		return fmt.Errorf("user %s may not write there: %w", user.name, fs.ErrPermission)
+		return fmt.Errorf("user %s may not write there: %w", name, fs.ErrPermission)
 	}
 	return nil
 }

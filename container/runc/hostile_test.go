@@ -257,12 +257,15 @@ func TestCPUQuota(t *testing.T) {
 }
 
 // TestRootFS takes a directory and a tarball as base.
-func TestRootFS(t *testing.T) {
+func TestRootFS(t *testing.T) { rootFS(t, runc.Options{}) }
+
+func rootFS(t *testing.T, opts runc.Options) {
 	requirements(t)
 	base := smallBase(t)
 	tarball := filepath.Join(t.TempDir(), "base.tar.gz")
 	archive(t, tarball, base)
-	b := open(t, runc.Options{RootFS: tarball})
+	opts.RootFS = tarball
+	b := open(t, opts)
 	for name, spec := range map[string]container.Spec{"tarball": {}, "directory": {RootFS: base}} {
 		c := create(t, b, spec)
 		assert.Equal(t, "of the base\n", output(t, c, shell("cat /mark")), name)

@@ -223,7 +223,7 @@ func TestOtherOptions(t *testing.T) {
 	create(t, b, container.Spec{})
 	require.NoError(t, b.Leave(t.Context()))
 	_, err := runc.New(runc.Options{Depot: depot, Network: runc.NetworkOptions{Host: true}})
-	require.ErrorContains(t, err, "Network and UIDs must not change")
+	require.ErrorContains(t, err, "Network, UIDs and UserNamespace must not change")
 	b = open(t, runc.Options{Depot: depot})
 	handles, err := b.List(t.Context())
 	require.NoError(t, err)

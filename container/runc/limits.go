@@ -63,6 +63,25 @@ func (c *box) groupLimits(l container.Limits) cgroup.Limits {
 	return limits
 }
 
+// processLimit returns the limit of processes of a user, where no control group limits those of the container. It is good
+// for the app user, whom no other container has; root is the caller, who may have any number.
+func (c *box) processLimit(asked *uint64, user account) *uint64 {
+	if !c.b.ids.Inside || c.b.groups.Has("pids") || c.b.slots.shared() || user.uid == 0 {
+		return asked
+	}
+	c.mu.Lock()
+	limit := c.limits.PIDs
+	c.mu.Unlock()
+	if limit == 0 {
+		limit = max(c.b.opts.MaxPIDs, 0)
+	}
+	if limit == 0 || asked != nil && *asked < uint64(limit) {
+		return asked
+	}
+	n := uint64(limit)
+	return &n
+}
+
 // beginOOM begins to notice shortages of memory.
 func (c *box) beginOOM() (err error) {
 	hint := func() {
@@ -144,6 +163,9 @@ func (c *box) Usage(ctx context.Context) (container.Usage, error) {
 func (c *box) usage(ctx context.Context) (u container.Usage, err error) {
 	if err := c.usable(ctx); err != nil {
 		return u, err
+	}
+	if !c.b.groups.Has("memory") {
+		return c.usageByProcesses(ctx)
 	}
 	group := c.group()
 	pids, err := group.Processes()

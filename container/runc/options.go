@@ -66,8 +66,14 @@ type Options struct {
 	MaxPIDs int64
 
 	// UIDs are the user ids that are given to container.AppUser, a different one in each container: from UIDs on. Default
-	// 400000. No account of the host should have one of them.
+	// 400000, and without root 10000, or less where there are few. No account of the host should have one of them.
 	UIDs int
+
+	// UserNamespace lets containers have a user namespace: their ids 0 to 65535 are those of the host from this one on,
+	// which no account should have, and root in a container is an ordinary user to the host. Default 0: they have none. It
+	// must stay the same as long as there are containers, and the way to the depot must be open to all users (o+x). It takes
+	// Linux 5.19, and root: without, containers are in the user namespace of this process.
+	UserNamespace int
 
 	Network NetworkOptions
 
@@ -88,7 +94,8 @@ type Options struct {
 
 // NetworkOptions are about the network of containers.
 type NetworkOptions struct {
-	// Host lets containers share the network of the host: nothing is confined, ports are not mapped.
+	// Host lets containers share the network of the host: nothing is confined, ports are not mapped. Without root they
+	// always do.
 	Host bool
 
 	// Pool is the IPv4 network that containers' networks are taken from, four addresses for each. Default 10.254.0.0/20,
@@ -122,8 +129,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Depot == "" {
 		return o, fmt.Errorf("option Depot is missing: %w", container.ErrInvalid)
 	}
-	if o.StopGrace < 0 || o.DiskMax < 0 || o.UIDs < 0 || o.Network.MTU < 0 {
-		return o, fmt.Errorf("option StopGrace, DiskMax, UIDs or Network.MTU is negative: %w", container.ErrInvalid)
+	if o.StopGrace < 0 || o.DiskMax < 0 || o.UIDs < 0 || o.UserNamespace < 0 || o.Network.MTU < 0 {
+		return o, fmt.Errorf("option StopGrace, DiskMax, UIDs, UserNamespace or Network.MTU is negative: %w", container.ErrInvalid)
 	}
 	if o.Ports == (PortRange{}) {
 		o.Ports = hostport.Default()
@@ -149,7 +156,6 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.DiskMax = cmp.Or(o.DiskMax, defaultDisk)
 	o.MaxPIDs = cmp.Or(o.MaxPIDs, defaultPIDs)
-	o.UIDs = cmp.Or(o.UIDs, defaultUIDs)
 	o.Network.Pool = cmp.Or(o.Network.Pool, defaultPool)
 	o.StopGrace = cmp.Or(o.StopGrace, 10*time.Second)
 	o.HostIP = cmp.Or(o.HostIP, "127.0.0.1")

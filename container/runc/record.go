@@ -28,8 +28,10 @@ var errBadRecord = errors.New("the record of the container cannot be used")
 // may read it.
 type record struct {
 	Version    int                    `json:"version"`
-	Mark       string                 `json:"mark"`    // of the depot
-	Boot       string                 `json:"boot"`    // without which pids mean nothing
+	Mark       string                 `json:"mark"`                // of the depot
+	Boot       string                 `json:"boot"`                // without which pids mean nothing
+	Namespace  string                 `json:"namespace,omitempty"` // without root: where its mounts are
+	Shift      int                    `json:"user_namespace,omitempty"`
 	Network    string                 `json:"network"` // the pool; empty if it is the host's
 	Slot       int                    `json:"slot"`
 	UID        int                    `json:"uid"`
@@ -93,7 +95,7 @@ func (c *box) save() error {
 
 func (c *box) record() record {
 	r := record{
-		Version: recordVersion, Mark: c.b.depot.mark, Boot: c.b.boot, Network: c.b.networkName(),
+		Version: recordVersion, Mark: c.b.depot.mark, Boot: c.b.boot, Namespace: c.b.namespace(), Shift: c.b.opts.UserNamespace, Network: c.b.networkName(),
 		Slot: c.slot.index, UID: c.slot.uid, InitPID: c.init.pid, InitStart: c.init.start,
 		DiskMode: c.disk.Mode, DiskBase: c.disk.Base(),
 		Limits: c.limits, Egress: c.egress, State: c.state, Events: c.events, Killed: c.killed,
@@ -146,8 +148,10 @@ func (b *Backend) loadRecord(handle string) (r record, err error) {
 		return r, fmt.Errorf("%w: it is of another depot, which was copied or moved here", errBadRecord)
 	case r.Boot != b.boot:
 		return r, fmt.Errorf("%w: the machine was started anew, and the container is gone", errBadRecord)
-	case r.Network != b.networkName() || r.UID != b.opts.UIDs+r.Slot:
-		return r, fmt.Errorf("container %s was made with other options: Network and UIDs must not change while there are containers",
+	case r.Namespace != b.namespace():
+		return r, fmt.Errorf("%w: it was made in a user namespace that has ended", errBadRecord)
+	case r.Network != b.networkName() || r.UID != b.slots.uid(r.Slot) || r.Shift != b.opts.UserNamespace:
+		return r, fmt.Errorf("container %s was made with other options: Network, UIDs and UserNamespace must not change while there are containers",
 			handle)
 	}
 	return r, nil

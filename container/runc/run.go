@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -116,7 +115,7 @@ func (c *box) prepare(spec container.ProcessSpec) (start supervisor.Process, err
 	}
 	start = supervisor.Process{
 		Paths: candidates(spec.Path, env), Args: append([]string{spec.Path}, spec.Args...), Env: env, Dir: spec.Dir,
-		UID: user.uid, GID: user.gid, KeepCapabilities: user.uid == 0,
+		UID: user.uid, GID: user.gid, KeepCapabilities: user.uid == 0, KeepGroups: c.b.slots.shared(),
 	}
 	if start.Dir == "" {
 		start.Dir = user.home
@@ -124,12 +123,9 @@ func (c *box) prepare(spec container.ProcessSpec) (start supervisor.Process, err
 		start.Dir = path.Clean("/" + start.Dir)
 	}
 	if user.uid != 0 {
-		for _, number := range capabilities {
-			start.Drop = append(start.Drop, number)
-		}
-		slices.Sort(start.Drop)
+		start.Drop = c.b.capabilitiesToDrop()
 	}
-	if start.Rlimits, err = c.rlimits(spec.Rlimits); err != nil {
+	if start.Rlimits, err = c.rlimits(spec.Rlimits, user); err != nil {
 		return start, err
 	}
 	if len(start.Paths) == 0 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +13,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
+	"github.com/deakit/deakit/container/runc/internal/rootfs"
 	"github.com/deakit/deakit/container/runc/internal/supervisor"
 )
 
@@ -55,10 +58,32 @@ func (c *box) launch(ctx context.Context) error {
 	return c.init.open()
 }
 
+// awaitSupervisor waits until the supervisor runs: what it does first is to remove its file, which would count as one of
+// the container's until then.
+func (c *box) awaitSupervisor(ctx context.Context) error {
+	for {
+		_, err := os.Lstat(filepath.Join(rootfs.Upper(c.dir), supervisorPath))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !c.init.lives() {
+			return errors.New("the supervisor ended at once")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Microsecond):
+		}
+	}
+}
+
 // execute runs runc, which leaves the supervisor behind.
 func (c *box) execute(ctx context.Context, files ...*os.File) error {
 	cmd := exec.CommandContext(ctx, c.b.runtime, "--root", c.b.depot.path(stateName), "--log", c.path(logName),
-		"run", "--detach", "--bundle", c.dir, "--pid-file", c.path(pidName),
+		"--rootless", strconv.FormatBool(c.b.ids.Inside), "run", "--detach", "--bundle", c.dir, "--pid-file", c.path(pidName),
 		"--preserve-fds", strconv.Itoa(len(files)), "--", c.handle) // which can begin with "-"
 	cmd.ExtraFiles = files // Its other files are the null device: the supervisor inherits them.
 	// Should this process be killed, the container must not come into being after a successor has cleaned up. The signal

@@ -10,6 +10,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/network"
+	"github.com/deakit/deakit/container/runc/userns"
 )
 
 // maxShared is how many containers there are at most that share the host's network.
@@ -31,14 +32,17 @@ type slotPool struct {
 	uids int
 	size int
 	net  *network.Network // may be nil
+	ids  userns.IDs
+	// shift is between the user id of a slot and that of the host.
+	shift int
 
 	mu   sync.Mutex
 	next int
 	used map[int]bool
 }
 
-func newSlotPool(uids, size int, n *network.Network) *slotPool {
-	return &slotPool{uids: uids, size: size, net: n, next: rand.IntN(size), used: map[int]bool{}}
+func newSlotPool(uids, size int, n *network.Network, ids userns.IDs, shift int) *slotPool {
+	return &slotPool{uids: uids, size: size, net: n, ids: ids, shift: shift, next: rand.IntN(size), used: map[int]bool{}}
 }
 
 func (p *slotPool) draw() (*slot, error) {
@@ -60,7 +64,7 @@ func (p *slotPool) draw() (*slot, error) {
 			}
 		}
 		s := p.slot(index)
-		if s.lock == nil {
+		if s.lock == nil && !p.shared() {
 			continue
 		}
 		p.used[index] = true
@@ -81,10 +85,24 @@ func (p *slotPool) hold(index int) (*slot, error) {
 	return p.slot(index), nil
 }
 
+// shared tells that there is one user id for all.
+func (p *slotPool) shared() bool { return p.ids.Count == 1 }
+
+// uid is that of a slot.
+func (p *slotPool) uid(index int) int {
+	if p.shared() {
+		return 0
+	}
+	return p.uids + index
+}
+
 // slot makes a slot, and takes its name on this machine: a Unix socket, which ends with this process at the latest.
 func (p *slotPool) slot(index int) *slot {
-	s := &slot{index: index, uid: p.uids + index}
-	lock, err := net.ListenPacket("unixgram", fmt.Sprintf("@deakit-runc-%d", s.uid))
+	s := &slot{index: index, uid: p.uid(index)}
+	if p.shared() {
+		return s
+	}
+	lock, err := net.ListenPacket("unixgram", fmt.Sprintf("@deakit-runc-%d", p.ids.Outer(s.uid+p.shift)))
 	if err == nil {
 		s.lock = lock
 	}

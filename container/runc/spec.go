@@ -2,8 +2,10 @@ package runc
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/moby/profiles/seccomp"
@@ -30,13 +32,7 @@ var capabilities = map[string]int{
 	"CAP_SETUID":           unix.CAP_SETUID,
 }
 
-func capabilityNames() []string {
-	var names []string
-	for name := range capabilities {
-		names = append(names, name)
-	}
-	return names
-}
+func capabilityNames() []string { return slices.Sorted(maps.Keys(capabilities)) }
 
 // seccompProfile returns the system calls that are allowed: Docker's.
 func seccompProfile() (*specs.LinuxSeccomp, error) {
@@ -52,7 +48,7 @@ func seccompProfile() (*specs.LinuxSeccomp, error) {
 // spec describes the container to runc. Limits are not in it: they can change, so they are set in one way only, by
 // ourselves, before there is anything but the supervisor.
 func (c *box) spec() *specs.Spec {
-	names := capabilityNames()
+	names := c.b.capabilityNames()
 	umask := uint32(0o022)
 	spec := &specs.Spec{
 		Version:  "1.0.2",
@@ -68,7 +64,7 @@ func (c *box) spec() *specs.Spec {
 		},
 		Mounts: standardMounts(),
 		Linux: &specs.Linux{
-			CgroupsPath: c.b.groupPath(c.handle),
+			CgroupsPath: c.b.groups.RuntimePath(c.b.groupPath(c.handle)),
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.PIDNamespace}, {Type: specs.MountNamespace}, {Type: specs.IPCNamespace},
 				{Type: specs.UTSNamespace}, {Type: specs.CgroupNamespace},
@@ -83,6 +79,14 @@ func (c *box) spec() *specs.Spec {
 			},
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		},
+	}
+	if shift := c.b.opts.UserNamespace; shift > 0 {
+		ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(shift), Size: rootfs.ShiftedIDs}}
+		spec.Linux.UIDMappings, spec.Linux.GIDMappings = ids, ids
+		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	}
+	if c.b.ids.Inside || c.b.opts.UserNamespace > 0 && c.b.net == nil {
+		c.b.adjustMounts(spec)
 	}
 	if c.b.net != nil {
 		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})

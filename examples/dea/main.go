@@ -51,7 +51,10 @@ type cli struct {
 	NoDirectoryServer bool `help:"Leave directory_server.v2_port to a directory server in a process of its own."`
 }
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	backends.Begin()
+	os.Exit(run(os.Args[1:]))
+}
 
 func run(args []string) (code int) {
 	var c cli
@@ -104,6 +107,9 @@ func (c *cli) run() error {
 			fmt.Printf("%s can be used; warnings: %d\n", c.Config, len(odd))
 		}
 		return err
+	}
+	if err := backends.Enter(context.Background(), c.Backend, containers(cfg, c.Config, "", nil)); err != nil {
+		return fmt.Errorf("dea: %w", err)
 	}
 	l, err := openLog(c.Config, cfg)
 	if err != nil {

@@ -59,6 +59,9 @@ func (c *demoCmd) Run(e *env) (err error) {
 	if _, err := os.Stat(c.App); err != nil {
 		return fmt.Errorf("%w; run the demo from the root of the repository, or name a directory with --app", err)
 	}
+	if err := backends.Enter(e.ctx, c.Backend, anyContainers()); err != nil {
+		return err
+	}
 	dir, remove, err := workDir()
 	if err != nil {
 		return err
@@ -150,6 +153,9 @@ type serveCmd struct {
 }
 
 func (c *serveCmd) Run(e *env) error {
+	if err := backends.Enter(e.ctx, c.Backend, anyContainers()); err != nil {
+		return err
+	}
 	dir := c.Dir
 	if dir == "" {
 		temporary, remove, err := workDir()
@@ -179,7 +185,10 @@ type doctorCmd struct {
 }
 
 func (c *doctorCmd) Run(e *env) error {
-	return backends.Doctor(e.ctx, e.screen.out, c.Backend, backends.Config{
-		Depot: filepath.Join(os.TempDir(), "deakit-paas", "containers"), Fresh: true,
-	})
+	return backends.Doctor(e.ctx, e.screen.out, c.Backend, anyContainers())
+}
+
+// anyContainers is a place for containers on which it does not depend which back end works.
+func anyContainers() backends.Config {
+	return backends.Config{Depot: filepath.Join(os.TempDir(), "deakit-paas", "containers"), Fresh: true}
 }

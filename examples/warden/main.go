@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -38,7 +39,10 @@ type cli struct {
 	Check   bool   `help:"Check the configuration, tell what is wrong or odd with it, and end."`
 }
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	backends.Begin()
+	os.Exit(run(os.Args[1:]))
+}
 
 func run(args []string) (code int) {
 	var c cli
@@ -76,6 +80,9 @@ func (c *cli) run() error {
 		}
 		fmt.Printf("%s is fine, with %d warnings.\n", c.Config, len(warnings))
 		return nil
+	}
+	if err := backends.Enter(context.Background(), c.Backend, cfg.containers(nil)); err != nil {
+		return err
 	}
 	return c.serve(cfg, warnings)
 }

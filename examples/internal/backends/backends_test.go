@@ -24,7 +24,11 @@ import (
 	"github.com/deakit/deakit/internal/needs"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	backends.Begin()
+	asOrdinaryUser()
+	goleak.VerifyTestMain(m)
+}
 
 func config(t *testing.T) backends.Config {
 	return backends.Config{Depot: filepath.Join(t.TempDir(), "not/yet/there")}

@@ -38,9 +38,9 @@ type Config struct {
 	// Depot is the directory of the process back end. The others have theirs beside it, with their name added.
 	Depot string
 
-	HostIP string // at which apps are reached
-	Fresh  bool   // end and remove what an earlier process left
-	Logger *slog.Logger
+	HostIP string       // at which apps are reached
+	Fresh  bool         // end and remove what an earlier process left
+	Logger *slog.Logger `json:"-"`
 
 	// Of the back ends that are no server; zero takes their defaults.
 	StopGrace time.Duration
@@ -167,19 +167,31 @@ func listens(ctx context.Context, socket string) error {
 	return conn.Close()
 }
 
-// Examine looks what runc containers lack on this machine.
+// Examine looks what runc containers lack on this machine. For an ordinary user it starts a process in a user namespace,
+// which Begin makes answer.
 func Examine(ctx context.Context, cfg Config) []runc.Finding {
 	ctx, cancel := context.WithTimeout(ctx, trialTime)
 	defer cancel()
 	opts := cfg.runc()
 	opts.Logger = nil // what it says is in the findings
-	return runc.Doctor(ctx, opts)
+	findings := runc.Doctor(ctx, opts)
+	if _, missing := obstacle(findings); missing || os.Geteuid() == 0 {
+		return findings
+	}
+	inside, err := examineInside(ctx, cfg)
+	if err != nil {
+		return append(findings, runc.Finding{What: "a container, for trial", Required: true, Detail: err.Error()})
+	}
+	return append(findings, inside...)
 }
 
 // strongest is what Auto takes where there are no containers.
 func strongest(findings []runc.Finding) Choice {
 	if f, missing := obstacle(findings); missing {
 		return Choice{Process, fmt.Sprintf("runc does not work here: %s: %s", f.What, f.Detail)}
+	}
+	if withoutRoot() {
+		return Choice{Runc, "it is the strongest that works here without root"}
 	}
 	return Choice{Runc, "it is the strongest that works here"}
 }

@@ -47,7 +47,13 @@ func Open(ctx context.Context, choice Choice, cfg Config) (*Backend, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.Backend, b.close, b.leave = r, r.Close, r.Leave
+		b.Backend, b.leave = r, r.Leave
+		b.close = func(ctx context.Context) error {
+			if err := r.Close(ctx); err != nil {
+				return err
+			}
+			return endNamespace(cfg)
+		}
 	case Warden:
 		w, err := warden.New(ctx, cfg.warden())
 		if err != nil {

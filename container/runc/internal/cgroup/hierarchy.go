@@ -19,6 +19,8 @@ type Hierarchy struct {
 	v1      map[string]string // mount points of version 1, by controller
 	unified string            // mount point of version 2; empty if there is none
 	has2    []string          // the controllers that version 2 has
+	top     string            // the group of version 2 below which all are, if that is not the first
+	pure    bool              // of one with a top: there is no version 1
 }
 
 // Find looks for the control groups of this process.
@@ -75,6 +77,8 @@ func find(mountinfo io.Reader) (*Hierarchy, error) {
 // Layout names the layout: "v1", "v2" or "hybrid".
 func (h *Hierarchy) Layout() string {
 	switch {
+	case len(h.v1) == 0 && h.unified == "":
+		return "none"
 	case len(h.v1) == 0:
 		return "v2"
 	case h.unified == "":
@@ -96,7 +100,7 @@ func (h *Hierarchy) mounts() []string {
 		list = append(list, at)
 	}
 	if h.unified != "" {
-		list = append(list, h.unified)
+		list = append(list, filepath.Join(h.unified, h.top))
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
@@ -139,7 +143,7 @@ func (g Group) dir(controller string) (dir string, v2 bool) {
 		return filepath.Join(at, g.path), false
 	}
 	if slices.Contains(g.h.has2, controller) {
-		return filepath.Join(g.h.unified, g.path), true
+		return g.unified(), true
 	}
 	return "", false
 }

@@ -42,13 +42,17 @@ func (g Group) CPUTime() (time.Duration, error) {
 	if g.h.unified == "" {
 		return 0, nil
 	}
-	stat, err := counters(filepath.Join(g.h.unified, g.path, "cpu.stat"))
+	stat, err := counters(filepath.Join(g.unified(), "cpu.stat"))
 	return time.Duration(stat["usage_usec"]) * time.Microsecond, err
 }
 
 // Processes returns the processes of the group, in no particular order.
 func (g Group) Processes() ([]int, error) {
-	pids, err := processesOf(g.any())
+	dir := g.any()
+	if dir == "" {
+		return nil, nil
+	}
+	pids, err := processesOf(dir)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) { // it was removed, maybe meanwhile
 		return nil, nil
 	}
@@ -62,7 +66,10 @@ func (g Group) any() string {
 			return dir
 		}
 	}
-	return filepath.Join(g.h.mounts()[0], g.path)
+	if mounts := g.h.mounts(); len(mounts) > 0 {
+		return filepath.Join(mounts[0], g.path)
+	}
+	return ""
 }
 
 // OOMKills returns how many processes the kernel ended because the group used too much memory.

@@ -22,7 +22,8 @@ type Layer struct {
 	Base string // directory
 	Dir  string // of the container
 
-	UID, GID int // of container.AppUser
+	UID, GID int // of the files of container.AppUser
+	Account  int // user and group id of container.AppUser as the container sees them
 	Hostname string
 	// Hosts and Resolv are the contents of /etc/hosts and /etc/resolv.conf; an empty Resolv keeps that of the base.
 	Hosts, Resolv string
@@ -33,10 +34,17 @@ type Layer struct {
 
 	// Files are further files, by path, which are executable.
 	Files map[string][]byte
+	// Unprivileged is for a process that is root of a user namespace only.
+	Unprivileged bool
+
+	// Shift lets the files of base and layer belong to other ids; nil: as they are.
+	Shift *Shift
+
+	empty []string // directories through which nothing of the base is seen, once filled
 }
 
 // Fill fills the empty writable layer. It writes to that directory and to nothing else, whatever the base holds.
-func (l Layer) Fill() error {
+func (l *Layer) Fill() error {
 	upper, err := os.OpenRoot(Upper(l.Dir))
 	if err != nil {
 		return err
@@ -48,7 +56,7 @@ func (l Layer) Fill() error {
 	}
 	defer base.Close()
 	f := &filler{Layer: l, upper: upper, base: base}
-	for _, step := range []func() error{f.directories, f.hide, f.accounts, f.system} {
+	for _, step := range []func() error{f.directories, f.hide, f.accounts, f.system, f.shift} {
 		if err := step(); err != nil {
 			return fmt.Errorf("fill the writable layer: %w", err)
 		}
@@ -57,9 +65,8 @@ func (l Layer) Fill() error {
 }
 
 type filler struct {
-	Layer
+	*Layer
 	upper, base *os.Root
-	empty       []string // directories through which nothing of the base is seen
 }
 
 // hide makes paths of the base empty.
@@ -102,11 +109,19 @@ func (f *filler) opaque(name string, mode fs.FileMode) error {
 		return err
 	}
 	defer d.Close()
-	if err := unix.Fsetxattr(int(d.Fd()), "trusted.overlay.opaque", []byte("y"), 0); err != nil {
+	if err := unix.Fsetxattr(int(d.Fd()), f.xattr("opaque"), []byte("y"), 0); err != nil {
 		return fmt.Errorf("hide /%s: %w", name, err)
 	}
 	f.empty = append(f.empty, name)
 	return nil
+}
+
+// xattr is the name of an attribute that overlayfs reads.
+func (l *Layer) xattr(name string) string {
+	if l.Unprivileged {
+		return "user.overlay." + name
+	}
+	return "trusted.overlay." + name
 }
 
 // mkdir makes a directory, and its parents as they are in the base.
@@ -117,7 +132,9 @@ func (f *filler) mkdir(name string, mode fs.FileMode) error {
 			owner := &syscall.Stat_t{}
 			if info, err := f.base.Lstat(parent); err == nil && info.IsDir() {
 				parentMode = info.Mode()
-				owner, _ = info.Sys().(*syscall.Stat_t) // which it is on Linux
+				if !f.Unprivileged { // where it may be of nobody here
+					owner, _ = info.Sys().(*syscall.Stat_t) // which it is on Linux
+				}
 			}
 			if err := f.mkdir(parent, parentMode); err != nil {
 				return err
@@ -186,8 +203,8 @@ func (f *filler) directories() error {
 
 // accounts adds the app user to the accounts of the base.
 func (f *filler) accounts() error {
-	user := fmt.Sprintf("%s:x:%d:%d::%s:/bin/bash\n", container.AppUser, f.UID, f.GID, container.AppHome)
-	group := fmt.Sprintf("%s:x:%d:\n", container.AppUser, f.GID)
+	user := fmt.Sprintf("%s:x:%d:%d::%s:/bin/bash\n", container.AppUser, f.Account, f.Account, container.AppHome)
+	group := fmt.Sprintf("%s:x:%d:\n", container.AppUser, f.Account)
 	const root = "root:x:0:0:root:/root:/bin/sh\n"
 	if err := f.extend("etc/passwd", root, user); err != nil {
 		return err

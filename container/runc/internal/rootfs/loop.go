@@ -184,15 +184,15 @@ func loopOf(dir string) (string, error) {
 // CanLoop tells what DiskLoop lacks on this machine, if anything. It changes nothing.
 func CanLoop() error {
 	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
-		return fmt.Errorf("%w: install e2fsprogs", err)
+		return fmt.Errorf("limits of disk space: %w", err)
 	}
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
-		return fmt.Errorf("loop devices: %w: load the kernel module loop", err)
+		return fmt.Errorf("loop devices: %w", err)
 	}
 	defer control.Close()
 	if _, err := os.Stat("/sys/fs/ext4"); err != nil {
-		return fmt.Errorf("file system ext4: %w: load the kernel module ext4", err)
+		return fmt.Errorf("file system ext4: %w", err)
 	}
 	return nil
 }

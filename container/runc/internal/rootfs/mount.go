@@ -17,24 +17,46 @@ const (
 	MergedName = "rootfs" // what processes see, before bind mounts
 	diskName   = "disk"   // where the writable layer is
 	imageName  = "disk.img"
+	baseName   = "base" // what is below it, while that is put together
 )
 
 // mountFlags are those of all mounts: what containers leave there must not become dangerous for the host.
 const mountFlags = unix.MS_NODEV | unix.MS_NOSUID
 
-// Mount puts base and the writable layer of the container directory dir together. The disk is mounted, the layer filled.
-func Mount(base, dir string) error {
-	merged := filepath.Join(dir, MergedName)
-	if err := os.Mkdir(merged, 0o755); err != nil {
+// Mount puts the base and the writable layer, which is filled, together. The disk is mounted.
+func (l *Layer) Mount() error {
+	if err := os.Mkdir(filepath.Join(l.Dir, MergedName), 0o755); err != nil {
 		return err
 	}
-	work := filepath.Join(dir, diskName, "work")
-	if err := os.Mkdir(work, 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(l.Dir, diskName, "work"), 0o700); err != nil {
 		return err
 	}
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", escape(base), escape(Upper(dir)), escape(work))
-	if err := unix.Mount("overlay", merged, "overlay", mountFlags, options); err != nil {
+	var err error
+	if points, lookErr := mountsBelow(l.Base); lookErr != nil {
+		err = lookErr
+	} else if points = without(points, l.Base); l.Unprivileged && len(points) > 0 {
+		err = l.mountParts(l.seen(points))
+	} else if l.Shift != nil {
+		err = l.mountShifted()
+	} else {
+		err = l.overlay("", "")
+	}
+	if err != nil {
 		return fmt.Errorf("mount the root file system: %w", err)
+	}
+	return nil
+}
+
+// overlay puts one directory of base and layer together. work names a directory for the kernel to work in.
+func (l *Layer) overlay(name, work string) error {
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", escape(filepath.Join(l.Base, name)),
+		escape(filepath.Join(Upper(l.Dir), name)), escape(filepath.Join(l.Dir, diskName, "work", work)))
+	if l.Unprivileged {
+		options += ",userxattr"
+	}
+	at := filepath.Join(l.Dir, MergedName, name)
+	if err := unix.Mount("overlay", at, "overlay", mountFlags, options); err != nil {
+		return &os.PathError{Op: "mount overlay at", Path: at, Err: err}
 	}
 	return nil
 }
@@ -81,7 +103,7 @@ func mountsBelow(dir string) ([]string, error) {
 			continue
 		}
 		p := unescape(fields[4])
-		if p == dir || strings.HasPrefix(p, dir+"/") {
+		if p == dir || strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/") {
 			points = append(points, p)
 		}
 	}

@@ -31,7 +31,7 @@ func mounted(t *testing.T, layer Layer) (dir, merged string) {
 	require.NoError(t, err)
 	layer.Dir = dir
 	require.NoError(t, layer.Fill())
-	require.NoError(t, Mount(layer.Base, dir))
+	require.NoError(t, layer.Mount())
 	t.Cleanup(func() { require.NoError(t, Unmount(dir)) })
 	return dir, filepath.Join(dir, MergedName)
 }
@@ -59,7 +59,8 @@ func TestHiddenLinks(t *testing.T) {
 		dir := t.TempDir()
 		_, err := MakeDisk(t.Context(), DiskConfig{Mode: DiskDirectory}, dir, container.Limits{})
 		require.NoError(t, err)
-		require.ErrorContains(t, Layer{Base: base(t, t.TempDir()), Dir: dir, Hidden: []string{hidden}}.Fill(), "hide "+hidden)
+		layer := Layer{Base: base(t, t.TempDir()), Dir: dir, Hidden: []string{hidden}}
+		require.ErrorContains(t, layer.Fill(), "hide "+hidden)
 	}
 }
 
@@ -108,7 +109,7 @@ func TestLayer(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "outside")
 	require.NoError(t, os.WriteFile(outside, []byte("root:x:0:0:from outside:/:/bin/sh\n"), 0o644))
 	_, merged := mounted(t, Layer{
-		Base: base(t, outside), UID: 1234, GID: 1235, Hostname: "me", Hosts: "127.0.0.1 localhost\n",
+		Base: base(t, outside), UID: 1234, GID: 1235, Account: 1236, Hostname: "me", Hosts: "127.0.0.1 localhost\n",
 		Hidden: []string{"/etc/secret", "/opt/deep/er/hidden", "/tmp/left", "/does/not/exist"},
 		Files:  map[string][]byte{"/.program": []byte("x")},
 	})
@@ -131,7 +132,7 @@ func TestLayer(t *testing.T) {
 	assert.NoFileExists(t, at("home/someone/key"))
 	require.NoError(t, unix.Stat(at("home/vcap"), &st))
 	assert.Equal(t, [2]uint32{1234, 1235}, [2]uint32{st.Uid, st.Gid})
-	assert.Equal(t, "root:x:0:0:root:/root:/bin/sh\nvcap:x:1234:1235::/home/vcap:/bin/bash\n", content("etc/passwd"), "not through the link")
+	assert.Equal(t, "root:x:0:0:root:/root:/bin/sh\nvcap:x:1236:1236::/home/vcap:/bin/bash\n", content("etc/passwd"), "not through the link")
 	assert.Equal(t, "me\n", content("etc/hostname"))
 	target, err := os.Readlink(at("link"))
 	require.NoError(t, err)

@@ -28,6 +28,8 @@ type Process struct {
 	// dropped too if KeepCapabilities is false.
 	Drop             []int
 	KeepCapabilities bool
+	// KeepGroups is for user namespaces in which nobody may change groups: it keeps those of the supervisor.
+	KeepGroups bool
 
 	Rlimits []Rlimit
 }
@@ -112,7 +114,9 @@ func (p Process) becomeUser(l *list) {
 	for _, c := range p.Drop {
 		l.call(step, unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uint64(c))
 	}
-	l.call(step, unix.SYS_SETGROUPS, 0, 0)
+	if !p.KeepGroups {
+		l.call(step, unix.SYS_SETGROUPS, 0, 0)
+	}
 	gid, uid := uint64(p.GID), uint64(p.UID)
 	l.call(step, unix.SYS_SETRESGID, gid, gid, gid)
 	l.call(step, unix.SYS_SETRESUID, uid, uid, uid)

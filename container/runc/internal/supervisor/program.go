@@ -14,18 +14,18 @@ import (
 var ErrArchitecture = errors.New("there is no supervisor for this processor architecture (there is for amd64 and arm64)")
 
 // Program returns the executable file of the supervisor. Called by the name path, it removes that name first: nothing of
-// it is left in the file system that it runs in.
-func Program(path string) ([]byte, error) {
+// it is left in the file system that it runs in. nested may be nil.
+func Program(path string, nested *Nested) ([]byte, error) {
 	start, end := code()
 	if uintptr(end) <= uintptr(start) {
 		return nil, ErrArchitecture
 	}
 	text := unsafe.Slice((*byte)(start), uintptr(end)-uintptr(start))
-	return link(text, data(path)), nil
+	return link(text, data(path, nested)), nil
 }
 
 // data returns what the memory of the supervisor holds in the beginning.
-func data(path string) []byte {
+func data(path string, nested *Nested) []byte {
 	memory := memory{
 		polls: [2]pollfd{{fd: socketFD, events: unix.POLLIN}, {fd: deathsFD, events: unix.POLLIN}},
 	}
@@ -38,15 +38,14 @@ func data(path string) []byte {
 		}},
 		{number: callJump, args: [6]uint64{requestAddr}},
 	}
-	l := beginning(path)
+	l := beginning(path, nested)
 	memory.first = [1]call{{number: callJump, args: [6]uint64{l.finish()}}}
 	return append(bytes.Clone(bytesOf(&memory)), l.bytes...)
 }
 
 // beginning is what the supervisor does first.
-func beginning(path string) *list {
+func beginning(path string, nested *Nested) *list {
 	l := &list{base: memoryAddr + uint64(unsafe.Sizeof(memory{}))}
-	l.try(unix.SYS_UNLINKAT, atCWD, l.text(path), 0)
 	// Nobody in the container may look into this process or at its descriptors, root neither.
 	l.call(1, unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
 	l.try(unix.SYS_PRCTL, unix.PR_SET_NAME, l.text("supervisor"))
@@ -57,6 +56,9 @@ func beginning(path string) *list {
 	l.call(2, unix.SYS_DUP3, 0, 2, 0)
 	l.try(unix.SYS_CLOSE_RANGE, deathsFD, ^uint64(0)>>32, 0)
 	l.try(unix.SYS_CLOSE, deathsFD)
+	if nested != nil {
+		nested.enter(l)
+	}
 	l.call(3, unix.SYS_FCNTL, socketFD, unix.F_SETFD, unix.FD_CLOEXEC)
 	l.call(3, unix.SYS_FCNTL, statusFD, unix.F_SETFD, unix.FD_CLOEXEC)
 	const (
@@ -65,6 +67,7 @@ func beginning(path string) *list {
 	)
 	l.call(4, unix.SYS_RT_SIGPROCMASK, sigSetMask, l.words(all), 0, 8)
 	l.call(5, unix.SYS_SIGNALFD4, all, l.words(child), 8, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK)
+	l.try(unix.SYS_UNLINKAT, atCWD, l.text(path), 0) // last: who made the container sees by it that all went well
 	return l
 }
 

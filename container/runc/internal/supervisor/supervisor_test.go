@@ -37,7 +37,7 @@ func newLab(t *testing.T) *lab {
 	needs.Root(t)
 	dir := t.TempDir()
 	program := filepath.Join(dir, "supervisor")
-	image, err := Program(program)
+	image, err := Program(program, nil)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(program, image, 0o700))
 	socket, err := Listen(filepath.Join(dir, "socket"))
@@ -226,7 +226,7 @@ func TestMany(t *testing.T) {
 // TestAlone checks that it refuses to be anything but the first process of a namespace: it signals all that it sees.
 func TestAlone(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "supervisor")
-	image, err := Program(program)
+	image, err := Program(program, nil)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(program, image, 0o700))
 	err = exec.Command(program).Run()
