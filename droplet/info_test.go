@@ -68,7 +68,7 @@ func TestParseInfo(t *testing.T) {
 				Sidecars: []droplet.Sidecar{{"s", []string{"web"}, "c", 7}},
 			},
 		},
-		"aliases in lists": {"x: &a [{name: a}]\nbuildpacks: [*a, *a]\n", droplet.StagingInfo{}},
+		"aliases in lists":         {"x: &a [{name: a}]\nbuildpacks: [*a, *a]\n", droplet.StagingInfo{}},
 		"flow map that is no JSON": {"{start_command: run}", droplet.StagingInfo{StartCommand: "run"}},
 		"failure": {
 			"---\nstaging_error:\n  type: NoAppDetectedError\n  message: \"An app was not successfully detected\"\n",
