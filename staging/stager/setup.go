@@ -109,7 +109,7 @@ func (t *task) getBuildpacks(ctx context.Context) error {
 		StartCommand: p.Meta.Command,
 		Timeout:      t.s.cfg.MaxDuration, StepTimeout: t.s.cfg.StepTimeout,
 		CacheOptional: t.s.cfg.CacheOptional, ModTime: t.s.cfg.ModTime,
-		Limits:       droplet.Limits{MaxBytes: t.diskMB() << 20},
+		Limits: droplet.Limits{MaxBytes: t.diskMB() << 20},
 		Environment: staging.Environment{
 			Application: t.application(), Services: p.Services, MemoryMB: t.appMemory(),
 			User: slices.Concat(t.s.cfg.Environment, p.Environment),
@@ -154,9 +154,15 @@ func (t *task) getBuildpacks(ctx context.Context) error {
 		return err
 	}
 	for _, ref := range refs {
-		if ref != nil {
-			t.staged.Buildpacks = append(t.staged.Buildpacks, ref.Buildpack())
+		if ref == nil {
+			continue
 		}
+		bp, err := ref.Buildpack()
+		if err != nil { // the others may do
+			t.log.Warn("staging.buildpack.unusable", "key", ref.Key(), "error", err)
+			continue
+		}
+		t.staged.Buildpacks = append(t.staged.Buildpacks, bp)
 	}
 	if _, err := t.s.parts.Buildpacks.Prune(ctx, keep); err != nil && ctx.Err() == nil {
 		t.log.Warn("staging.buildpack.prune.failed", "error", err)
