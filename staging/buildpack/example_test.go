@@ -44,7 +44,11 @@ func Example() {
 	}
 	defer ref.Release()
 
-	bp := ref.Buildpack()
+	bp, err := ref.Buildpack()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	rel, _ := filepath.Rel(dir, bp.Path())
 	fmt.Println(bp.Key(), "stands in", rel, "and mounts", len(bp.Mounts()), "directory")
 	// Output: static_0f3c stands in static_0f3c and mounts 1 directory

@@ -40,9 +40,9 @@ type Multi struct {
 	members []Buildpack
 }
 
-// NewMulti returns the Multi of members in their order. Members are a [Classic], a [Git] or another buildpack whose
-// programs stand below bin in the directory Path of the host when it is prepared, shown to the container under the same
-// name; another Multi stands for its members. Where the files are there already, NewMulti fails with ErrNoSupply for
+// NewMulti returns the Multi of members in their order. Members are a [Classic], a [Fetched], or another buildpack whose
+// programs stand below bin in the directory Path of the host, shown to the container under the same name; another Multi
+// stands for its members. Where the files are there already, NewMulti fails with ErrNoSupply for
 // members that cannot stand before others; else Compile does. It fails with ErrNoMembers and ErrMixed, too.
 func NewMulti(members ...Buildpack) (*Multi, error) {
 	m := &Multi{}
@@ -163,15 +163,18 @@ func (m *Multi) Detect(ctx context.Context, b Build) (string, bool, error) {
 
 // programs returns a member as a directory with programs.
 func (m *Multi) programs(i int) *Classic {
-	member := m.members[i]
-	if fetched, ok := member.(*Fetched); ok {
-		member = fetched.Found()
+	return &Classic{key: m.members[i].Key(), dir: directory(m.members[i])}
+}
+
+// directory is where the files of a buildpack stand, which is told elsewhere if they were fetched.
+func directory(bp Buildpack) string {
+	switch bp := bp.(type) {
+	case *Fetched:
+		if bp.found != nil {
+			return directory(bp.found)
+		}
+	case *Multi: // of one, found among what was fetched
+		return directory(bp.last())
 	}
-	if multi, ok := member.(*Multi); ok {
-		member = multi.last() // of one
-	}
-	if classic, ok := member.(*Classic); ok {
-		return classic
-	}
-	return &Classic{key: member.Key(), dir: member.Path()}
+	return bp.Path()
 }

@@ -94,20 +94,13 @@ func (m *Multi) index(i int) string {
 // deps is the directory of a member's dependencies.
 func (m *Multi) deps(b Build, i int) string { return path.Join(b.Root, depsName, m.index(i)) }
 
-// cache is the directory of the cache that is a member's. The last one's is the same whoever it is.
+// cache is the directory of the cache that is a member's, by what stays the same of it from one staging to the next. The
+// last one's is the same whoever it is.
 func (m *Multi) cache(b Build, i int) string {
 	if i == len(m.members)-1 {
 		return path.Join(b.CacheDir, finalizeName)
 	}
-	return path.Join(b.CacheDir, Hash(identity(m.members[i])))
-}
-
-// identity is what stays the same of a buildpack from one staging to the next.
-func identity(bp Buildpack) string {
-	if remote, ok := bp.(interface{ URL() string }); ok && bp.Key() == "" {
-		return remote.URL()
-	}
-	return nameOf(bp)
+	return path.Join(b.CacheDir, Hash(nameOf(m.members[i])))
 }
 
 // Hash names the directories that belong to a buildpack, by its key or URL: xxHash64 as 16 hexadecimal digits

@@ -1,9 +1,9 @@
 package buildpack_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -175,50 +175,49 @@ type rooted struct{ buildpack.Buildpack }
 
 func (rooted) Root() string { return "/home/vcap" }
 
-// late is a buildpack whose files come when it is prepared, as those of a git repository.
-type late struct {
-	*buildpack.Classic
-	t     *testing.T
-	files stagetest.Files
-}
-
-func newLate(t *testing.T, bodies map[string]string) *late {
-	t.Helper()
-	classic, err := buildpack.NewClassic("", t.TempDir())
-	require.NoError(t, err)
-	return &late{classic, t, programs(bodies)}
-}
-
-func (l *late) URL() string { return "https://example.com/bp" }
-
-func (l *late) Prepare(context.Context, buildpack.Build) error {
-	if l.files == nil {
-		return errors.New("no such repository")
-	}
-	l.files.Write(l.t, l.Path())
-	return nil
-}
-
-func TestMembersThatComeLate(t *testing.T) {
+// TestMembersThatAreFetched composes what is there only when it has been prepared.
+func TestMembersThatAreFetched(t *testing.T) {
 	finalizes := keyed(t, "finalizes", map[string]string{"finalize": "exit 0"})
-	bp, err := buildpack.Compose(newLate(t, map[string]string{"supply": tells("late")}), finalizes)
+	archive := func(files stagetest.Files) buildpack.Buildpack {
+		name := filepath.Join(t.TempDir(), "bp.zip")
+		require.NoError(t, os.WriteFile(name, files.Zip(t), 0o600))
+		source, err := buildpack.ParseSource(name)
+		require.NoError(t, err)
+		bp, err := source.Open(t.TempDir(), buildpack.FetchOptions{})
+		require.NoError(t, err)
+		return bp
+	}
+	repository := func(files stagetest.Files) buildpack.Buildpack {
+		dir := t.TempDir()
+		git(t, dir, "init", "-q")
+		files.Write(t, dir)
+		git(t, dir, "add", "-A")
+		git(t, dir, "commit", "-qm", "x")
+		bp, err := buildpack.NewGit("file://"+dir, t.TempDir(), localGit)
+		require.NoError(t, err)
+		return bp
+	}
+	first := archive(programs(map[string]string{"supply": tells("archive")}))
+	last := repository(programs(map[string]string{"supply": tells("git"), "finalize": tells("git")}))
+	bp, err := buildpack.Compose(first, last)
 	require.NoError(t, err)
 	_, log, err := compile(t, bp)
 	require.NoError(t, err)
-	assert.Equal(t, "late supply staged/app cache/"+buildpack.Hash("https://example.com/bp")+" staged/deps 0\n", log)
+	assert.Contains(t, log, "archive supply staged/app cache/"+buildpack.Hash(first.Path())+" staged/deps 0\n"+
+		"git supply staged/app cache/final staged/deps 1\ngit finalize staged/app cache/final staged/deps 1 staged/profile.d\n")
 
-	bp, err = buildpack.Compose(newLate(t, map[string]string{"compile": "echo never"}), finalizes)
+	bp, err = buildpack.Compose(archive(programs(map[string]string{"compile": "echo never"})), finalizes)
 	require.NoError(t, err)
 	_, log, err = compile(t, bp)
 	assert.ErrorIs(t, err, buildpack.ErrNoSupply)
-	assert.Empty(t, log)
+	assert.NotContains(t, log, "never")
 
-	gone := newLate(t, nil)
-	gone.files = nil
-	bp, err = buildpack.Compose(gone, finalizes)
+	broken := archive(programs(map[string]string{"supply": "exit 0"}))
+	require.NoError(t, os.Truncate(broken.Path(), 10))
+	bp, err = buildpack.Compose(broken, finalizes)
 	require.NoError(t, err)
 	build, _ := begin(t, bp)
-	assert.ErrorContains(t, bp.Prepare(t.Context(), build), "(1 of 2): no such repository")
+	assert.ErrorContains(t, bp.Prepare(t.Context(), build), "(1 of 2): ")
 }
 
 func TestClassicAsTheLast(t *testing.T) {

@@ -82,8 +82,8 @@ type Ref struct {
 	release sync.Once
 }
 
-// Buildpack returns the buildpack. It may be used until Release.
-func (r *Ref) Buildpack() *Classic { return &Classic{key: r.key, dir: r.Path()} }
+// Buildpack returns the buildpack, of the kind that [Open] finds. It may be used until Release.
+func (r *Ref) Buildpack() (Buildpack, error) { return Open(r.key, r.Path()) }
 
 // Key of the buildpack.
 func (r *Ref) Key() string { return r.key }

@@ -72,7 +72,8 @@ func TestStoreKeepsWhatItGot(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, mode, info.Mode(), name)
 	}
-	bp := ref.Buildpack()
+	bp, err := ref.Buildpack()
+	require.NoError(t, err)
 	assert.Equal(t, "b1_0f3c", bp.Key())
 	assert.Equal(t, ref.Path(), bp.Path())
 

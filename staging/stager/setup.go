@@ -154,9 +154,15 @@ func (t *task) getBuildpacks(ctx context.Context) error {
 		return err
 	}
 	for _, ref := range refs {
-		if ref != nil {
-			t.staged.Buildpacks = append(t.staged.Buildpacks, ref.Buildpack())
+		if ref == nil {
+			continue
 		}
+		bp, err := ref.Buildpack()
+		if err != nil { // the others may do
+			t.log.Warn("staging.buildpack.unusable", "key", ref.Key(), "error", err)
+			continue
+		}
+		t.staged.Buildpacks = append(t.staged.Buildpacks, bp)
 	}
 	if _, err := t.s.parts.Buildpacks.Prune(ctx, keep); err != nil && ctx.Err() == nil {
 		t.log.Warn("staging.buildpack.prune.failed", "error", err)
