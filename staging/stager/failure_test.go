@@ -1,9 +1,14 @@
 package stager_test
 
 import (
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -164,6 +169,106 @@ func TestAsynchronousUpload(t *testing.T) {
 	}
 }
 
+// TestLostAnswers: a droplet that has arrived is not told lost because nobody heard of it.
+func TestLostAnswers(t *testing.T) {
+	abort := func() { panic(http.ErrAbortHandler) }
+	t.Run("to the upload", func(t *testing.T) {
+		s := newSite(t)
+		var uploads atomic.Int32
+		s.cloud.handle("/droplet", func(w http.ResponseWriter, r *http.Request) {
+			s.cloud.receive(w, r)
+			if uploads.Add(1) == 1 {
+				abort()
+			}
+		})
+		result := s.stage(s.request())
+		assert.EqualValues(t, 2, uploads.Load())
+		sum := sha1.Sum(s.cloud.posted("/droplet").data)
+		assert.Equal(t, result.DropletSHA1, hex.EncodeToString(sum[:]), "the second time all of it came again")
+	})
+	t.Run("to polls", func(t *testing.T) {
+		s := newSite(t)
+		s.cloud.handle("/droplet", func(w http.ResponseWriter, r *http.Request) {
+			s.cloud.receive(w, r)
+			fmt.Fprintf(w, `{"metadata":{"url":%q},"entity":{"status":"queued"}}`, s.cloud.url("/jobs/j"))
+		})
+		var polls atomic.Int32
+		s.cloud.handle("/jobs/j", func(w http.ResponseWriter, _ *http.Request) {
+			switch n := polls.Add(1); {
+			case n == 1:
+				abort()
+			case n == 2:
+				w.WriteHeader(http.StatusBadGateway)
+			case n == 3:
+				_, _ = io.WriteString(w, `{"entity":{"status":"running"}}`)
+			case n < 13:
+				w.WriteHeader(http.StatusServiceUnavailable)
+			default:
+				_, _ = io.WriteString(w, `{"entity":{"status":"finished"}}`)
+			}
+		})
+		s.stage(s.request())
+		assert.EqualValues(t, 13, polls.Load())
+	})
+	t.Run("to all polls", func(t *testing.T) {
+		s := newSite(t)
+		s.cloud.handle("/droplet", func(w http.ResponseWriter, r *http.Request) {
+			s.cloud.receive(w, r)
+			fmt.Fprintf(w, `{"metadata":{"url":%q},"entity":{"status":"queued"}}`, s.cloud.url("/jobs/j"))
+		})
+		s.cloud.handle("/jobs/j", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+		_, result := s.ask(s.request()).both()
+		assert.Equal(t, "Error uploading: (Polling failed - status 502)", result.Error)
+		assert.Equal(t, 11, s.cloud.got("/jobs/j"))
+	})
+}
+
+// TestFilesOfATask: package, caches and droplet together are bounded.
+func TestFilesOfATask(t *testing.T) {
+	noise := func(megabytes int) []byte {
+		data := make([]byte, megabytes<<20)
+		_, _ = rand.Read(data)
+		return data
+	}
+	const text = "the task has more than 4 MB of files: app package, caches and droplet together"
+	s := newSite(t, func(s *site) { s.cfg.WorkspaceMB = 4 })
+	t.Run("package", func(t *testing.T) {
+		s.cloud.serve("/package", stagetest.Files{"noise": string(noise(5))}.Zip(t))
+		setup, result := s.ask(s.request()).both()
+		assert.Equal(t, "Error downloading: Response status: unknown, Error: "+text, setup.Error)
+		assert.Equal(t, setup.Error, result.Error)
+	})
+	t.Run("droplet", func(t *testing.T) {
+		s.cloud.serve("/package", stagetest.Files{"noise": string(noise(3))}.Zip(t))
+		setup, result := s.ask(s.request()).both()
+		assert.Empty(t, setup.Error)
+		assert.Contains(t, result.Error, text)
+		assert.Empty(t, result.DropletSHA1)
+	})
+	t.Run("a cache that does not fit is left out", func(t *testing.T) {
+		s.cloud.serve("/package", stagetest.Files{"noise": string(noise(1))}.Zip(t))
+		s.cloud.serve("/old_cache", stagetest.Files{"noise": string(noise(5))}.Tgz(t))
+		request := s.request()
+		request.BuildpackCacheDownloadURI = s.cloud.url("/old_cache")
+		s.stage(request)
+		log := stagetest.ReadTgz(t, s.cloud.posted("/droplet").data)["./logs/staging_task.log"]
+		assert.NotContains(t, log, "buildpack cache")
+	})
+}
+
+// TestCacheThatCannotBePacked: where caches are optional the task succeeds without, and the one of before stays.
+func TestCacheThatCannotBePacked(t *testing.T) {
+	for _, optional := range []bool{false, true} {
+		s := newSite(t, func(s *site) { s.cfg.CacheOptional = optional })
+		s.buildpack("deep", stagetest.Scripts("exit 0", `cd "$2"; for i in $(seq 300); do mkdir d && cd d; done`, ""))
+		setup, result := s.ask(s.request("deep")).both()
+		assert.Empty(t, setup.Error)
+		assert.Equal(t, optional, result.Error == "", result.Error)
+		assert.Empty(t, s.cloud.posted("/cache").data)
+		assert.Equal(t, optional, s.cloud.posted("/droplet").data != nil)
+	}
+}
+
 func TestWhoStartsInstance0(t *testing.T) {
 	withoutStart := func(s *site) { s.parts.Start = nil }
 	for _, test := range []struct {
@@ -178,6 +283,10 @@ func TestWhoStartsInstance0(t *testing.T) {
 		{"nobody", func(*site) {}, "null", true, 0},
 		{"nobody, and no one could", withoutStart, "{}", true, 0},
 		{"a message that no DEA takes", func(*site) {}, `{"index":0,"droplet":"app-1"}`, false, 0},
+		{"not one that is leaving", func(s *site) { s.parts.Leaving = func() bool { return true } }, "", false, 0},
+		{"not one without room", func(s *site) {
+			s.parts.Ledger = resources.NewLedger(resources.Capacity{MemoryBytes: 2048 << 20, DiskBytes: 65536 << 20})
+		}, `{"index":0,"droplet":"app-1","name":"web","version":"v1","uris":[],"limits":{"mem":4096,"disk":1024,"fds":64}}`, false, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSite(t, test.configure)
@@ -185,9 +294,13 @@ func TestWhoStartsInstance0(t *testing.T) {
 			if test.message != "" {
 				request.StartMessage = json.RawMessage(test.message)
 			}
+			request.MemoryLimit = 256 // that of the task
 			result := s.stage(request)
 			assert.Equal(t, test.sha1, result.DropletSHA1 != "")
 			assert.Len(t, s.starts, test.starts)
+			if test.starts > 0 {
+				assert.Equal(t, resources.Amount{MemoryBytes: 256 << 20, DiskBytes: 1024 << 20}, <-s.rooms)
+			}
 		})
 	}
 }

@@ -1,10 +1,13 @@
 package stager_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/internal/stagetest"
 	"github.com/deakit/deakit/messaging"
@@ -67,31 +71,81 @@ func TestStop(t *testing.T) {
 
 // TestStopAtAnyMoment: one or two answers, the last of them an error or a success, and nothing left.
 func TestStopAtAnyMoment(t *testing.T) {
-	s := newSite(t)
-	for _, path := range []string{"/buildpacks/ok", "/package", "/droplet"} {
+	backend := &slowBackend{entered: make(chan struct{}, 1)}
+	s := newSite(t, func(s *site) {
+		backend.Backend = s.parts.Backend
+		s.parts.Backend = backend
+	})
+	stop := func() {
+		require.NoError(t, messaging.StagingStop.Publish(s.conn, messaging.StagingStopMessage{AppID: "app-1"}))
+	}
+	ends := func(name string, a *asker, answers int) {
+		t.Helper()
+		for range answers - 1 {
+			answer, _ := a.next()
+			assert.Empty(t, answer.Error, name)
+		}
+		answer, _ := a.next()
+		assert.Equal(t, messaging.StagingAnswer{TaskID: "task-1", AppID: "app-1", Error: "Error staging: task stopped"}, answer, name)
+		a.noMore()
+		assert.Empty(t, s.starts)
+	}
+
+	// What goes over HTTP, in set-up, and when droplet and cache are delivered.
+	for _, test := range []struct {
+		path    string
+		answers int
+	}{{"/buildpacks/ok", 1}, {"/package", 1}, {"/old_cache", 1}, {"/droplet", 2}, {"/jobs/j", 2}, {"/cache", 2}} {
+		path := test.path
 		begun := make(chan struct{})
+		var once sync.Once
 		s.cloud.handle(path, func(_ http.ResponseWriter, r *http.Request) {
-			close(begun)
+			once.Do(func() { close(begun) })
 			_, _ = io.Copy(io.Discard, r.Body) // or the server would not see the client go
 			<-r.Context().Done()
 		})
-		a := s.ask(s.request())
-		<-begun
-		require.NoError(t, messaging.StagingStop.Publish(s.conn, messaging.StagingStopMessage{AppID: "app-1"}))
-		answer, _ := a.next()
-		if path == "/droplet" {
-			assert.Empty(t, answer.Error)
-			answer, _ = a.next()
+		if path == "/jobs/j" {
+			s.cloud.handle("/droplet", func(w http.ResponseWriter, r *http.Request) {
+				s.cloud.receive(w, r)
+				fmt.Fprintf(w, `{"metadata":{"url":%q},"entity":{"status":"queued"}}`, s.cloud.url("/jobs/j"))
+			})
 		}
-		assert.Equal(t, "Error staging: task stopped", answer.Error, path)
-		a.noMore()
-		s.cloud.handle(path, nil)
-	}
-	for i := range 20 {
 		request := s.request()
+		request.BuildpackCacheDownloadURI = s.cloud.url("/old_cache")
 		a := s.ask(request)
+		<-begun
+		stop()
+		ends(path, a, test.answers)
+		s.cloud.handle(path, nil)
+		s.cloud.handle("/droplet", nil)
+	}
+
+	// The container that is being made.
+	backend.slow.Store(true)
+	a := s.ask(s.request())
+	<-backend.entered
+	stop()
+	ends("container", a, 1)
+	backend.slow.Store(false)
+
+	// What runs in the container, with a process that tries to stay.
+	for n, script := range []string{"detect", "compile", "release"} {
+		g := newGate(t)
+		files := stagetest.Scripts("exit 0", "exit 0", "exit 0")
+		files["bin/"+script] = "#!/bin/sh\nsetsid sleep 1000 &\n" + g.script() + "\n"
+		key := fmt.Sprint("gated-", n)
+		s.buildpack(key, files)
+		a := s.ask(s.request(key))
+		soon(t, script, g.begun)
+		stop()
+		ends(script, a, 2)
+	}
+
+	// And whatever lies between.
+	for i := range 20 {
+		a := s.ask(s.request())
 		time.Sleep(time.Duration(i) * 2 * time.Millisecond) // any moment will do
-		require.NoError(t, messaging.StagingStop.Publish(s.conn, messaging.StagingStopMessage{AppID: "app-1"}))
+		stop()
 		answer, _ := a.next()
 		if answer.Error == "" {
 			answer, _ = a.next()
@@ -101,6 +155,36 @@ func TestStopAtAnyMoment(t *testing.T) {
 		}
 		a.noMore()
 	}
+}
+
+// slowBackend makes containers only when the caller gives up, while slow is set.
+type slowBackend struct {
+	container.Backend
+	slow    atomic.Bool
+	entered chan struct{}
+}
+
+func (b *slowBackend) Create(ctx context.Context, spec container.Spec) (container.Container, error) {
+	if !b.slow.Load() {
+		return b.Backend.Create(ctx, spec)
+	}
+	b.entered <- struct{}{}
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
+
+// TestStepsTakeTheirTime: a container that nobody makes is not waited for without end, and the answers say for what.
+func TestStepsTakeTheirTime(t *testing.T) {
+	backend := &slowBackend{entered: make(chan struct{}, 1)}
+	backend.slow.Store(true)
+	s := newSite(t, func(s *site) {
+		backend.Backend = s.parts.Backend
+		s.parts.Backend, s.cfg.StepTimeout = backend, 300*time.Millisecond
+	})
+	setup, result := s.ask(s.request()).both()
+	const want = "Error staging: waited for container longer than 300ms"
+	assert.Equal(t, want, setup.Error)
+	assert.Equal(t, want, result.Error)
 }
 
 // TestStopBeforeStart: a stop never hits the task whose request follows it.

@@ -90,19 +90,17 @@ func (t *task) run(ctx context.Context) {
 	t.cleanUp(ctx)
 	start := t.finish(ctx, err)
 	t.log.Info("staging.task.done", "took", time.Since(began), "error", err)
-	if start == nil {
-		t.reservation.Release()
-	}
-	t.s.unregister(t)
 	t.handOver(ctx, start)
+	t.s.unregister(t)
 	t.linger()
 }
 
-// handOver has instance 0 started, in the room that the task held. Whoever has stopped the app while its result was told wants
-// no instance.
+// handOver has instance 0 started, if it is to be, in the room that the task held. Whoever has stopped the app while its result
+// was told wants no instance.
 func (t *task) handOver(ctx context.Context, start *messaging.StartMessage) {
 	switch {
 	case start == nil:
+		t.reservation.Release()
 	case ctx.Err() != nil:
 		t.log.Info("staging.task.start.left-out", "reason", context.Cause(ctx))
 		t.reservation.Release()
