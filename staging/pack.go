@@ -24,13 +24,13 @@ func (r *run) pack(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if r.result.Droplet, err = r.compress(ctx, r.build.Root, r.Droplet, r.Format, r.dropletMembers); err != nil {
+	if r.result.Droplet, err = r.compress(ctx, r.build.Root, r.Droplet, r.Format, members{limits: r.bounds(), modTime: r.ModTime, app: true}); err != nil {
 		return r.unpackable(err)
 	}
 	if r.NewCache == nil {
 		return nil
 	}
-	r.result.Cache, err = r.compress(ctx, CacheDir, r.NewCache, droplet.Gzip, nil)
+	r.result.Cache, err = r.compress(ctx, CacheDir, r.NewCache, droplet.Gzip, members{limits: r.bounds()})
 	if err != nil && r.CacheOptional && ctx.Err() == nil {
 		r.log.Line("       The cache cannot be kept: %s", refusal(err))
 		r.slog.Warn("staging.cache.pack.failed", "error", err)
@@ -76,44 +76,43 @@ func (r *run) unpackable(err error) error {
 	return err
 }
 
-// compress writes the content of a directory of the container as a compressed tar file. members, where it is given,
-// stands between the tar stream of the container and the one that is compressed.
-func (r *run) compress(
-	ctx context.Context, dir string, w io.Writer, format droplet.Format, members func(io.Writer, io.Reader) error,
-) (droplet.Digest, error) {
+// compress writes the content of a directory of the container as a compressed tar file.
+func (r *run) compress(ctx context.Context, dir string, w io.Writer, format droplet.Format, m members) (droplet.Digest, error) {
 	stream, err := r.container.StreamOut(ctx, dir+"/")
 	if err != nil {
 		return droplet.Digest{}, err
 	}
-	defer stream.Close()
-	plain := tarball.Bound(ctx, stream, r.bounds())
-	if members != nil {
-		from, to := io.Pipe()
-		ended := make(chan struct{})
-		go func(plain io.Reader) {
-			defer close(ended)
-			to.CloseWithError(members(to, plain))
-		}(plain)
-		defer func() {
-			from.CloseWithError(io.ErrClosedPipe)
-			stream.Close() // or the reading of it could have no end
-			<-ended
-		}()
-		plain = from
-	}
-	digest, err := droplet.Compress(ctx, w, plain, droplet.PackOptions{Format: format, Limits: r.Limits})
+	from, to := io.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		to.CloseWithError(m.copy(to, tarball.Bound(ctx, stream, m.limits)))
+	}()
+	defer func() {
+		from.CloseWithError(io.ErrClosedPipe)
+		stream.Close() // before the end of who reads it, or that could be waited for in vain
+		<-ended
+	}()
+	digest, err := droplet.Compress(ctx, w, from, droplet.PackOptions{Format: format, Limits: r.Limits})
 	if err != nil {
 		return droplet.Digest{}, fmt.Errorf("pack %s: %w", dir, err)
 	}
 	return digest, nil
 }
 
-// dropletMembers passes the members of a droplet on, in one form whatever the back end, and fails when there is no app among
-// them.
-func (r *run) dropletMembers(w io.Writer, plain io.Reader) error {
+// members says what becomes of the members of a tar stream on their way from a container into an archive.
+type members struct {
+	limits  tarball.Limits
+	modTime time.Time // of all of them, unless it is zero
+	app     bool      // there must be a directory of the app
+}
+
+// copy passes the members on, in one form whatever the back end.
+func (m members) copy(w io.Writer, plain io.Reader) error {
+	limits := m.limits.WithDefaults()
 	in, out := tar.NewReader(plain), tar.NewWriter(w)
 	hasApp := false
-	for {
+	for count := 1; ; count++ {
 		header, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			break
@@ -121,10 +120,14 @@ func (r *run) dropletMembers(w io.Writer, plain io.Reader) error {
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
 			return err
 		}
+		if count > limits.MaxMembers || len(header.Name) > limits.MaxPath || len(header.Linkname) > limits.MaxPath {
+			return &tarball.MemberError{Name: header.Name, Reason: tarball.ErrLimit, Detail: fmt.Sprintf(
+				"more than %d members, or a path of more than %d bytes", limits.MaxMembers, limits.MaxPath)}
+		}
 		if path.Clean(header.Name) == "app" {
 			hasApp = header.Typeflag == tar.TypeDir
 		}
-		member := memberHeader(header, r.ModTime)
+		member := memberHeader(header, m.modTime)
 		if member == nil {
 			continue
 		}
@@ -138,8 +141,8 @@ func (r *run) dropletMembers(w io.Writer, plain io.Reader) error {
 	if _, err := io.Copy(io.Discard, plain); err != nil { // what follows the end mark
 		return err
 	}
-	if !hasApp {
-		return &Error{Kind: DropletRefused, Err: errors.New("the buildpack has left no directory of the app")}
+	if m.app && !hasApp {
+		return errNoApp()
 	}
 	return out.Close()
 }

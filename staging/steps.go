@@ -1,6 +1,7 @@
 package staging
 
 import (
+	"archive/tar"
 	"cmp"
 	"context"
 	"errors"
@@ -126,6 +127,8 @@ func (r *run) command(ctx context.Context, program string, args ...string) error
 func (r *run) release(ctx context.Context) error {
 	release, err := r.chosen.Release(ctx, r.build)
 	switch {
+	case err != nil && ctx.Err() == nil && !r.hasApp(ctx):
+		return errNoApp()
 	case errors.Is(err, buildpack.ErrProcfile):
 		return &Error{Kind: ProcfileRefused, Err: err}
 	case err != nil:
@@ -143,4 +146,19 @@ func (r *run) release(ctx context.Context) error {
 		r.result.Buildpacks = []droplet.BuildpackInfo{alone}
 	}
 	return nil
+}
+
+// hasApp tells whether there is a directory of the app, and neither nothing nor a link in its place.
+func (r *run) hasApp(ctx context.Context) bool {
+	stream, err := r.container.StreamOut(ctx, r.build.AppDir)
+	if err != nil {
+		return false
+	}
+	defer stream.Close()
+	header, err := tar.NewReader(stream).Next()
+	return err == nil && header.Typeflag == tar.TypeDir
+}
+
+func errNoApp() error {
+	return &Error{Kind: DropletRefused, Err: errors.New("the buildpack has left no directory of the app")}
 }

@@ -109,7 +109,7 @@ func (t *task) getBuildpacks(ctx context.Context) error {
 		StartCommand: p.Meta.Command,
 		Timeout:      t.s.cfg.MaxDuration, StepTimeout: t.s.cfg.StepTimeout,
 		CacheOptional: t.s.cfg.CacheOptional, ModTime: t.s.cfg.ModTime,
-		Limits:       droplet.Limits{MaxBytes: t.diskMB() << 20},
+		Limits: droplet.Limits{MaxBytes: t.diskMB() << 20},
 		Environment: staging.Environment{
 			Application: t.application(), Services: p.Services, MemoryMB: t.appMemory(),
 			User: slices.Concat(t.s.cfg.Environment, p.Environment),
