@@ -80,8 +80,8 @@ var hostiles = []hostile{
 	{name: "app is a FIFO", compile: `rm -rf "$1" && mkfifo "$1"`, want: staging.DropletRefused},
 	{name: "logs is a link out", compile: `rm -rf "$1/../logs" && ln -s /etc "$1/../logs"`, want: staging.DropletRefused},
 	{name: "log is a FIFO", compile: `cd "$1/../logs" && rm -f staging_task.log && mkfifo staging_task.log`},
-	{name: "staging info is a directory", compile: `mkdir -p "$1/../staging_info.yml/x"`, want: staging.ContainerFailed},
-	{name: "cache is a link out", compile: `rmdir "$2" && ln -s /etc "$2"`, want: staging.ContainerFailed},
+	{name: "staging info is a directory", compile: `mkdir -p "$1/../staging_info.yml/x"`, want: staging.DropletRefused},
+	{name: "cache is a link out", compile: `rmdir "$2" && ln -s /etc "$2"`, want: staging.DropletRefused},
 	{name: "FIFOs and devices", compile: `mkfifo "$1/fifo" "$2/fifo"; mknod "$1/null" c 1 3 2>/dev/null; exit 0`, check: func(t *testing.T, _ string, members map[string]string) {
 		assert.NotContains(t, members, "./app/fifo")
 		assert.NotContains(t, members, "./app/null")
@@ -90,8 +90,8 @@ var hostiles = []hostile{
 	{name: "closed to its owner", compile: `mkdir -p "$1/closed/in" && echo x >"$1/closed/in/f" && chmod 000 "$1/closed/in/f" "$1/closed/in" "$1/closed"`,
 		check: func(*testing.T, string, map[string]string) {}},
 	{name: "closed app", compile: `chmod 000 "$1"`, check: func(*testing.T, string, map[string]string) {}},
-	{name: "deep tree", compile: deep(`$ARGV[0]`, 20_000), want: staging.DropletRefused},
-	{name: "deep cache", compile: deep(`$ARGV[1]`, 20_000), want: staging.DropletRefused},
+	{name: "deep tree", compile: deep(`$ARGV[0]`, 5_000), want: staging.DropletRefused},
+	{name: "deep cache", compile: deep(`$ARGV[1]`, 5_000), want: staging.DropletRefused},
 	{name: "many files", compile: `perl -e 'chdir $ARGV[0]; for (1..3000) { open F, ">", "f$_" or die; }' "$1"`, want: staging.DropletRefused},
 	{name: "odd names", compile: `cd "$1" && n=$(printf '%0255d' 7) && mkdir "$n" && touch "$n/$n" "$(printf 'a\nb')" "$(printf '\377\376')" -- -rf '*'`,
 		check: func(t *testing.T, _ string, members map[string]string) {

@@ -10,6 +10,7 @@ import (
 	"path"
 	"time"
 
+	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/internal/containerfs"
 	"github.com/deakit/deakit/internal/tarball"
@@ -18,7 +19,11 @@ import (
 // pack makes droplet and cache. All processes are ended first, so that nothing changes under the packer's hands.
 func (r *run) pack(ctx context.Context) error {
 	if err := r.writeInfo(ctx); err != nil {
-		return r.unpackable(err)
+		if errors.Is(err, container.ErrStopped) || errors.Is(err, container.ErrNotFound) || ctx.Err() != nil {
+			return err
+		}
+		// The container works, so what the buildpack has put there is in the way.
+		return &Error{Kind: DropletRefused, Err: errors.New(refusal(err))}
 	}
 	if err := r.container.Stop(ctx, true); err != nil {
 		return err
@@ -93,7 +98,7 @@ func (r *run) compress(ctx context.Context, dir string, w io.Writer, format drop
 		stream.Close() // before the end of who reads it, or that could be waited for in vain
 		<-ended
 	}()
-	digest, err := droplet.Compress(ctx, w, from, droplet.PackOptions{Format: format})
+	digest, err := droplet.Compress(ctx, w, from, droplet.PackOptions{Format: format, Limits: r.Limits})
 	if err != nil {
 		return droplet.Digest{}, fmt.Errorf("pack %s: %w", dir, err)
 	}

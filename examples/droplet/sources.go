@@ -117,7 +117,11 @@ func openSample(ctx context.Context, store *buildpack.Store, name string) (build
 	if err != nil {
 		return nil, err
 	}
-	return placed{ref.Buildpack(), "sample:" + name}, nil // which nobody removes but with the workspace
+	bp, err := ref.Buildpack()
+	if err != nil {
+		return nil, err
+	}
+	return placed{bp, "sample:" + name}, nil // which nobody removes but with the workspace
 }
 
 // A placed is a buildpack that stands in the workspace and comes from elsewhere.
