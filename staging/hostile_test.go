@@ -35,14 +35,14 @@ type hostile struct {
 }
 
 // brief is the time of what has to be waited for.
-const brief = 3 * time.Second
+const brief = 2 * time.Second
 
 func logHas(text string) func(*testing.T, string, map[string]string) {
 	return func(t *testing.T, log string, _ map[string]string) { assert.Contains(t, log, text) }
 }
 
 var hostiles = []hostile{
-	{name: "hangs in detect", detect: "exec sleep 1000", want: staging.TimedOut, check: logHas("waiting for detect when the 3s had passed")},
+	{name: "hangs in detect", detect: "exec sleep 1000", want: staging.TimedOut, check: logHas("waiting for detect when the 2s had passed")},
 	{name: "hangs in compile", compile: "exec sleep 1000", want: staging.TimedOut, check: logHas("waiting for compile when")},
 	{name: "hangs in release", release: "exec sleep 1000", want: staging.TimedOut, check: logHas("waiting for release when")},
 	{name: "hears no signal", compile: `trap "" TERM INT HUP QUIT; while :; do sleep 1000; done`, want: staging.TimedOut},
