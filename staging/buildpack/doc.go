@@ -6,8 +6,9 @@
 //   - [Classic] is the kind with bin/detect, bin/compile and bin/release (Heroku, dea_ng).
 //   - [Multi] is one or several with bin/supply and bin/finalize (buildpackapplifecycle).
 //   - [Open] tells the kind by the files, and [Compose] makes one of several that a person named.
-//   - Its files come from a directory ([NewClassic]), from a zip file that a [Store] keeps by key, or from a git
-//     repository ([NewGit]).
+//   - [ParseSource] reads what people type, a directory, an archive, a URL, and tells the [Source] of the files. What is not
+//     in a directory of this machine is [Fetched] when it is prepared.
+//   - A [Store] keeps admin buildpacks by key.
 //
 // The package does not choose among buildpacks, and knows nothing of apps, droplets and messages.
 package buildpack

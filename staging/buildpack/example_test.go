@@ -53,3 +53,21 @@ func Example() {
 	fmt.Println(bp.Key(), "stands in", rel, "and mounts", len(bp.Mounts()), "directory")
 	// Output: static_0f3c stands in static_0f3c and mounts 1 directory
 }
+
+// ExampleParseSource reads what a person has typed. What may be shown of it has no password.
+func ExampleParseSource() {
+	for _, text := range []string{
+		"https://user:secret@host.example/org/bp.git#v1.2",
+		"https://host.example/bp.tgz#sha1=da39a3ee5e6b4b0d3255bfef95601890afd80709",
+	} {
+		source, err := buildpack.ParseSource(text)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(source.Kind, source)
+	}
+	// Output:
+	// git https://host.example/org/bp.git#v1.2
+	// archive URL https://host.example/bp.tgz#sha1=da39a3ee5e6b4b0d3255bfef95601890afd80709
+}

@@ -94,8 +94,8 @@ func (r *Ref) Path() string { return filepath.Join(r.store.shelf.Dir(), r.key) }
 // Release lets the store remove the buildpack. Only the first call does something.
 func (r *Ref) Release() { r.release.Do(func() { r.store.shelf.Release(r.key) }) }
 
-// Get returns the buildpack with this key. If it is there, download is not called; otherwise download writes the zip file
-// to the writer it gets, and is called again when it fails, up to Attempts times. What it wrote is unpacked with modes and
+// Get returns the buildpack with this key. If it is there, download is not called; otherwise download writes the zip or
+// tar file to the writer it gets, and is called again when it fails, up to Attempts times. What it wrote is unpacked with modes and
 // links; archives that reach out of their directory or exceed the limits are refused.
 //
 // Calls for the same key share one download, that of the first call, and all get its result. The context that download
@@ -111,7 +111,7 @@ func (s *Store) Get(ctx context.Context, key string, download func(context.Conte
 	return &Ref{store: s, key: key}, nil
 }
 
-// File returns a download function for a zip file of this machine.
+// File returns a download function for a zip or tar file of this machine.
 func File(name string) func(context.Context, io.Writer) error {
 	return func(_ context.Context, w io.Writer) error {
 		f, err := os.Open(name)
