@@ -117,6 +117,7 @@ func TestWithoutRoot(t *testing.T) {
 		t.Run("Identity", func(t *testing.T) {
 			b := open(t, runc.Options{})
 			c, other := create(t, b, container.Spec{}), create(t, b, container.Spec{})
+			assert.Equal(t, "x\n", output(t, c, shell("echo x >/dev/stdout")), "it may open its output by a name")
 			assert.Equal(t, "vcap vcap 1\n", output(t, c, shell("echo $(id -un) $(id -gn) $(id -G | wc -w)")))
 			assert.NotEqual(t, output(t, c, shell("id -u")), output(t, other, shell("id -u")), "no two containers share a user")
 			assert.Equal(t, "0\n", output(t, c, asRoot(shell("id -u"))))
@@ -148,6 +149,7 @@ func TestWithOneID(t *testing.T) {
 		t.Run("Identity", func(t *testing.T) {
 			b := open(t, runc.Options{})
 			c := create(t, b, container.Spec{})
+			assert.Equal(t, "x\n", output(t, c, shell("echo x >/dev/stdout")), "it may open its output by a name")
 			const want = "10000 vcap vcap 0000000000000000\n"
 			what := shell("echo $(id -u) $(id -un) $(stat -c %U /home/vcap) $(sed -n 's/^CapBnd:.//p' /proc/self/status)")
 			assert.Equal(t, want, output(t, c, what))

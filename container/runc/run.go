@@ -44,7 +44,7 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	defer done()
 	theirs, err := p.connect(pio)
 	if err == nil {
-		err = giveAway(theirs, start)
+		err = c.giveAway(theirs, account{uid: start.UID, gid: start.GID})
 	}
 	if err == nil {
 		err = c.client.Start(ctx, p.id, start, theirs)
@@ -174,12 +174,13 @@ func (p *process) connect(pio container.IO) (theirs [3]*os.File, err error) {
 }
 
 // giveAway makes the streams the user's, who may then open them by a name: /dev/stdout, for example.
-func giveAway(streams [3]*os.File, to supervisor.Process) error {
+func (c *box) giveAway(streams [3]*os.File, to account) error {
+	uid, gid := c.owner(to)
 	for _, f := range streams {
 		if f == nil {
 			continue
 		}
-		if err := f.Chown(to.UID, to.GID); err != nil {
+		if err := f.Chown(uid, gid); err != nil {
 			return fmt.Errorf("give the streams to the user: %w", err)
 		}
 	}

@@ -128,6 +128,7 @@ func conformanceWith(t *testing.T, opts runc.Options) {
 	opts.StopGrace = grace
 	containertest.Run(t, containertest.Config{
 		StopGrace: grace,
+		Patience:  2 * time.Minute, // a storm of calls takes its time where a base is put together of many parts
 		New: func(t *testing.T) container.Backend {
 			return open(t, opts)
 		},

@@ -55,6 +55,7 @@ func TestRootIsNobody(t *testing.T) {
 	assert.NotZero(t, status)
 	assert.NotContains(t, out, "the secret")
 
+	assert.Equal(t, "x\n", output(t, c, shell("echo x >/dev/stdout")), "it may open its output by a name")
 	_, err = c.Run(t.Context(), asRoot(shell("exec sleep 31536002")), container.IO{})
 	require.NoError(t, err)
 	stats, err := filepath.Glob("/proc/[0-9]*/cmdline")
