@@ -107,7 +107,7 @@ func TestTestLibrariesStayInTests(t *testing.T) {
 
 func TestLightPackagesStayLight(t *testing.T) {
 	all := packages(t)
-	for _, name := range []string{"messaging", "directory", "droplet"} {
+	for _, name := range []string{"messaging", "directory", "droplet", "droplet/oci"} {
 		p, ok := all[name]
 		if !ok {
 			t.Fatalf("package %s is gone", name)

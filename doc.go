@@ -8,6 +8,7 @@
 //   - [github.com/deakit/deakit/messaging]: protocol types, subjects, codec and connection for NATS
 //   - [github.com/deakit/deakit/container]: Backend, Container, Process, and back ends below it
 //   - [github.com/deakit/deakit/droplet]: the droplet archive and a store of droplets by digest
+//   - [github.com/deakit/deakit/droplet/oci]: droplets as container images, and back
 //   - [github.com/deakit/deakit/logging]: log lines as Steno writes them, from log/slog
 //   - [github.com/deakit/deakit/applog]: the lines of apps on their way to syslog drains or NATS
 //

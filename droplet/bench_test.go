@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,6 +40,21 @@ func haveProgram(b *testing.B, name string) {
 	}
 }
 
+// cpu starts to measure the processor time of this process and of the programs it runs, which depends less on what else the
+// machine does than the time on the clock.
+func cpu(b *testing.B) (report func()) {
+	used := func() (sum time.Duration) {
+		for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+			var usage syscall.Rusage
+			require.NoError(b, syscall.Getrusage(who, &usage))
+			sum += time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+		}
+		return sum
+	}
+	before := used()
+	return func() { b.ReportMetric(float64(used()-before)/float64(b.N)/1e9, "cpu-s/op") }
+}
+
 // plainSize makes MB/s mean uncompressed bytes in all benchmarks.
 func plainSize(b *testing.B, data []byte) int64 {
 	b.Helper()
@@ -60,10 +77,12 @@ func BenchmarkPack(b *testing.B) {
 		b.Run("deakit-"+format.String(), func(b *testing.B) {
 			b.SetBytes(size)
 			var digest droplet.Digest
+			report := cpu(b)
 			for b.Loop() {
 				digest, err = droplet.Pack(b.Context(), io.Discard, root, ".", droplet.PackOptions{Format: format})
 				require.NoError(b, err)
 			}
+			report()
 			b.ReportMetric(float64(digest.Size), "archive-bytes")
 		})
 	}
@@ -73,12 +92,14 @@ func BenchmarkPack(b *testing.B) {
 			haveProgram(b, strings.Fields(filter)[0])
 			b.SetBytes(size)
 			var count counter
+			report := cpu(b)
 			for b.Loop() {
 				count = 0
 				cmd := exec.CommandContext(b.Context(), "tar", "-C", root.Name(), "-I", filter, "-cf", "-", ".")
 				cmd.Stdout = &count
 				require.NoError(b, cmd.Run())
 			}
+			report()
 			b.ReportMetric(float64(count), "archive-bytes")
 		})
 	}

@@ -91,27 +91,27 @@ type writer struct {
 }
 
 func (t *writer) start(root, parent *os.Root, p string, followLast bool) error {
-	if p != "." && !followLast {
-		return t.entry(parent, path.Base(p), t.opts.Name, 0)
+	if p == "." || followLast {
+		dir, err := root.OpenRoot(p)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		return t.directory(dir, t.opts.Name, 0)
 	}
-	dir, err := root.OpenRoot(p)
+	info, err := parent.Lstat(path.Base(p))
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	return t.directory(dir, t.opts.Name, 0)
+	return t.entry(parent, path.Base(p), info.Mode().Type(), t.opts.Name, 0)
 }
 
-// entry writes what the directory parent holds under base as member name.
-func (t *writer) entry(parent *os.Root, base, name string, depth int) error {
+// entry writes what the directory parent holds under base, of the given type a moment ago, as member name.
+func (t *writer) entry(parent *os.Root, base string, kind fs.FileMode, name string, depth int) error {
 	if err := t.ctx.Err(); err != nil {
 		return err
 	}
-	info, err := parent.Lstat(base)
-	if err != nil {
-		return err
-	}
-	switch info.Mode().Type() {
+	switch kind {
 	case fs.ModeDir:
 		dir, err := parent.OpenRoot(base)
 		if err != nil {
@@ -122,14 +122,22 @@ func (t *writer) entry(parent *os.Root, base, name string, depth int) error {
 	case 0:
 		return t.file(parent, base, name)
 	case fs.ModeSymlink:
-		target, err := parent.Readlink(base)
-		if err != nil {
-			return err
-		}
-		return t.header(info, name, target)
+		return t.symlink(parent, base, name)
 	}
 	t.skip(name)
 	return nil
+}
+
+func (t *writer) symlink(parent *os.Root, base, name string) error {
+	info, err := parent.Lstat(base)
+	if err != nil {
+		return err
+	}
+	target, err := parent.Readlink(base)
+	if err != nil {
+		return err
+	}
+	return t.header(info, name, target)
 }
 
 func (t *writer) skip(name string) {
@@ -142,21 +150,21 @@ func (t *writer) directory(dir *os.Root, name string, depth int) error {
 	if depth > maxDepth {
 		return refuse(name, ErrLimit, "more than %d nested directories", maxDepth)
 	}
-	names, err := t.list(dir, name)
+	entries, err := t.list(dir, name)
 	if err != nil {
 		return err
 	}
-	for _, base := range names {
+	for _, entry := range entries {
 		// Not path.Join, which would drop the "./" in front.
-		if err := t.entry(dir, base, name+"/"+base, depth+1); err != nil {
+		if err := t.entry(dir, entry.Name(), entry.Type(), name+"/"+entry.Name(), depth+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// list writes the header of a directory and returns the names in it, those of directories last.
-func (t *writer) list(dir *os.Root, name string) ([]string, error) {
+// list writes the header of a directory and returns what is in it, directories last.
+func (t *writer) list(dir *os.Root, name string) ([]fs.DirEntry, error) {
 	d, err := dir.Open(".")
 	if err != nil {
 		return nil, err
@@ -169,29 +177,30 @@ func (t *writer) list(dir *os.Root, name string) ([]string, error) {
 	if err := t.header(info, name+"/", ""); err != nil {
 		return nil, err
 	}
-	var files, directories []string
+	var all []fs.DirEntry
 	for {
 		some, err := d.ReadDir(1024)
-		for _, entry := range some {
-			if entry.IsDir() {
-				directories = append(directories, entry.Name())
-			} else {
-				files = append(files, entry.Name())
-			}
-		}
+		all = append(all, some...)
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return nil, err
 		}
-		if len(files)+len(directories) > t.budget.limits.MaxMembers {
+		if len(all) > t.budget.limits.MaxMembers {
 			return nil, refuse(name, ErrLimit, "more than %d members", t.budget.limits.MaxMembers)
 		}
 	}
-	slices.Sort(files)
-	slices.Sort(directories)
-	return append(files, directories...), nil
+	slices.SortFunc(all, func(a, b fs.DirEntry) int {
+		if a.IsDir() != b.IsDir() {
+			if a.IsDir() {
+				return 1
+			}
+			return -1
+		}
+		return strings.Compare(a.Name(), b.Name())
+	})
+	return all, nil
 }
 
 func (t *writer) file(parent *os.Root, base, name string) error {
