@@ -166,10 +166,3 @@ func encode(v any) []byte {
 	}
 	return data
 }
-
-func (b *bundle) size() (n int64) {
-	for _, l := range b.layers {
-		n += l.size
-	}
-	return n
-}
