@@ -24,6 +24,14 @@ type Target struct {
 	Distros           []Distro // empty means any; else one of them
 }
 
+func (t Target) String() string {
+	words := []string{t.OS, t.Arch, t.Variant}
+	for _, d := range t.Distros {
+		words = append(words, d.Name, d.Version)
+	}
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " ")
+}
+
 // A Distro is a distribution of an operating system, in the words of /etc/os-release.
 type Distro struct {
 	Name    string `toml:"name"`    // ID

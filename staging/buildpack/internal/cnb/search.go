@@ -30,12 +30,19 @@ func (o Outcome) Failed() bool { return o.Err == nil && o.Status == 100 }
 
 // A Search finds the first group of an order that takes an app.
 type Search struct {
-	Base   Target                               // what we build on
-	Lookup func(Member) (*Descriptor, error)    // finds a buildpack
-	Detect func(context.Context, []*Descriptor) // runs bin/detect of buildpacks, at once if it likes, and puts the ends into Runs
+	Base   Target                            // what we build on
+	Lookup func(Member) (*Descriptor, error) // finds a buildpack
 
-	// Runs has the buildpacks whose bin/detect was run, by [Descriptor.String]. One is run once, in however many groups it is.
-	Runs map[string]Outcome
+	// Detect runs bin/detect of buildpacks, at once if it likes, and returns the ends in their order.
+	Detect func(context.Context, []*Descriptor) ([]Outcome, error)
+
+	// Runs gets the ends by [Descriptor.String]. A buildpack is run once, in however many groups it is. Order has the names
+	// in the order in which they were asked.
+	Runs  map[string]Outcome
+	Order []string
+
+	// Reason tells why the last group did not go together, where each of its buildpacks would take the app.
+	Reason string
 
 	work work
 }
@@ -49,7 +56,7 @@ type Found struct {
 
 // Find returns the first group that takes the app, or fails with ErrNotDetected.
 func (s *Search) Find(ctx context.Context, order Order) (Found, error) {
-	s.work = work{maxSteps}
+	s.work, s.Runs = work{left: maxSteps}, map[string]Outcome{}
 	return s.order(ctx, order, nil, nil, false, 0)
 }
 
@@ -104,12 +111,15 @@ func (s *Search) resolve(ctx context.Context, group []candidate) (Found, error) 
 		if c.Fits(s.Base) {
 			missing = append(missing, c.Descriptor)
 		} else {
-			s.Runs[c.String()] = Outcome{Err: fmt.Errorf("it is for %v, and this is %v", c.Targets, s.Base)}
+			s.note(c.Descriptor, Outcome{Err: fmt.Errorf("it is for %v, and this is %v", c.Targets, s.Base)})
 		}
 	}
-	s.Detect(ctx, missing)
-	if err := ctx.Err(); err != nil {
-		return Found{}, context.Cause(ctx)
+	ends, err := s.Detect(ctx, missing)
+	if err != nil {
+		return Found{}, err
+	}
+	for i, end := range ends {
+		s.note(missing[i], end)
 	}
 	var passed []candidate
 	for _, c := range group {
@@ -122,11 +132,13 @@ func (s *Search) resolve(ctx context.Context, group []candidate) (Found, error) 
 			return Found{}, ErrNotDetected
 		}
 	}
+	s.work.reason = ""
 	chosen, entries, err := firstTrial(ctx, &s.work, passed, nil)
 	if err != nil {
 		return Found{}, err
 	}
 	if len(chosen) == 0 {
+		s.Reason = s.work.reason
 		return Found{}, ErrNotDetected
 	}
 	found := Found{Entries: entries, Asked: len(group)}
@@ -134,4 +146,9 @@ func (s *Search) resolve(ctx context.Context, group []candidate) (Found, error) 
 		found.Group = append(found.Group, o.Descriptor)
 	}
 	return found, nil
+}
+
+func (s *Search) note(d *Descriptor, o Outcome) {
+	s.Runs[d.String()] = o
+	s.Order = append(s.Order, d.String())
 }

@@ -53,7 +53,7 @@ func order(groups ...string) cnb.Order {
 }
 
 func (w world) search(t *testing.T, composite map[string]cnb.Order, order cnb.Order) (found cnb.Found, ran []string, err error) {
-	s := cnb.Search{Base: cnb.Target{OS: "linux"}, Runs: map[string]cnb.Outcome{}}
+	s := cnb.Search{Base: cnb.Target{OS: "linux"}}
 	s.Lookup = func(m cnb.Member) (*cnb.Descriptor, error) {
 		if o, ok := composite[m.ID]; ok {
 			return &cnb.Descriptor{ID: m.ID, Version: "1", Order: o}, nil
@@ -67,7 +67,7 @@ func (w world) search(t *testing.T, composite map[string]cnb.Order, order cnb.Or
 		}
 		return d, nil
 	}
-	s.Detect = func(_ context.Context, missing []*cnb.Descriptor) {
+	s.Detect = func(_ context.Context, missing []*cnb.Descriptor) (ends []cnb.Outcome, _ error) {
 		for _, d := range missing {
 			ran = append(ran, d.ID)
 			outcome := cnb.Outcome{}
@@ -81,8 +81,9 @@ func (w world) search(t *testing.T, composite map[string]cnb.Order, order cnb.Or
 			default:
 				outcome.Plan = plan(w[d.ID])
 			}
-			s.Runs[d.String()] = outcome
+			ends = append(ends, outcome)
 		}
+		return ends, nil
 	}
 	found, err = s.Find(t.Context(), order)
 	return found, ran, err

@@ -8,8 +8,11 @@ import (
 // maxSteps bounds the work of a search: hostile plans offer more combinations than anyone can try.
 const maxSteps = 2_000_000
 
-// work counts down the steps of a search.
-type work struct{ left int }
+// work counts down the steps of a search, and remembers why the last trial was none.
+type work struct {
+	left   int
+	reason string
+}
 
 func (w *work) spend(ctx context.Context, steps int) error {
 	if w.left -= steps; w.left < 0 {
@@ -63,9 +66,10 @@ func trial(ctx context.Context, w *work, group []option) ([]option, []Entry, err
 		var left []option
 		for _, o := range group {
 			switch {
-			case !unhappy[o.ID]:
+			case unhappy[o.ID] == "":
 				left = append(left, o)
 			case !o.optional:
+				w.reason = unhappy[o.ID]
 				return nil, nil, nil
 			}
 		}
@@ -119,15 +123,18 @@ func (d *dependencies) fill(group []option) (steps int) {
 	return steps
 }
 
-// unhappy returns who requires what is not there, or provides what nobody wants.
-func (d *dependencies) unhappy() map[string]bool {
-	ids := map[string]bool{}
+// unhappy returns who requires what is not there, or provides what nobody wants, with the reason.
+func (d *dependencies) unhappy() map[string]string {
+	reasons := map[string]string{}
 	for _, dep := range d.order {
-		for _, id := range append(dep.early, dep.unused...) {
-			ids[id] = true
+		for _, id := range dep.early {
+			reasons[id] = fmt.Sprintf("%s requires %.100q, which no buildpack up to it provides", id, dep.Name)
+		}
+		for _, id := range dep.unused {
+			reasons[id] = fmt.Sprintf("%s provides %.100q, which no buildpack from it on requires", id, dep.Name)
 		}
 	}
-	return ids
+	return reasons
 }
 
 func (d *dependencies) entries() []Entry {
