@@ -118,9 +118,12 @@ func NewCNBOrder(dirs []string, order [][]CNBMember) (*CNB, error) {
 		}
 		all = append(all, one.order[0][0])
 		c.path = cmp.Or(c.path, one.path)
-		c.packs = append(c.packs, one.packs...)
+		for _, p := range one.packs { // two composite buildpacks may have a member in common
+			if !slices.ContainsFunc(c.packs, func(other cnbPack) bool { return other.dir == p.dir }) {
+				c.packs = append(c.packs, p)
+			}
+		}
 	}
-	c.packs = slices.CompactFunc(c.packs, func(a, b cnbPack) bool { return a.dir == b.dir })
 	for _, group := range order {
 		var g cnb.Group
 		for _, m := range group {
