@@ -102,7 +102,12 @@ func (c *Classic) has(name string) bool {
 // that cannot be started is a ScriptError, trouble with the container another error.
 func (c *Classic) run(ctx context.Context, b Build, name string, stdout io.Writer, args ...string) (container.ExitStatus, error) {
 	spec := container.ProcessSpec{Path: b.Info.Inside(path.Join(c.dir, script(name))), Args: args, Env: b.Env, Dir: b.Root}
-	streams := container.IO{Stdout: stdout, Stderr: b.stderr()}
+	return runProgram(ctx, b, script(name), spec, container.IO{Stdout: stdout, Stderr: b.stderr()})
+}
+
+// runProgram runs a program to its end. One that cannot be started is a ScriptError with the name what, trouble with the
+// container another error.
+func runProgram(ctx context.Context, b Build, what string, spec container.ProcessSpec, streams container.IO) (container.ExitStatus, error) {
 	process, err := b.Container.Run(ctx, spec, streams)
 	for tries := 0; errors.Is(err, syscall.ETXTBSY) && tries < 100 && ctx.Err() == nil; tries++ {
 		// A program that we have just unpacked: another process that we are starting has not closed it yet.
@@ -116,7 +121,7 @@ func (c *Classic) run(ctx context.Context, b Build, name string, stdout io.Write
 	case errors.Is(err, container.ErrStopped), errors.Is(err, container.ErrNotFound):
 		return 0, err
 	default:
-		return 0, &ScriptError{Script: script(name), Err: err}
+		return 0, &ScriptError{Script: what, Err: err}
 	}
 	status, err := process.Wait(ctx)
 	if err != nil && ctx.Err() != nil {

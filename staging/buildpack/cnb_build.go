@@ -57,8 +57,8 @@ func (c *CNB) Release(_ context.Context, b Build) (Release, error) {
 	if s.web != "" {
 		release.ProcessTypes["web"] = cnb.StartCommand(s.web)
 	}
-	for _, d := range s.found.Group {
-		release.Buildpacks = append(release.Buildpacks, droplet.BuildpackInfo{Key: c.key, Name: d.ID, Version: d.Version})
+	for _, p := range s.group() {
+		release.Buildpacks = append(release.Buildpacks, droplet.BuildpackInfo{Key: p.key, Name: p.ID, Version: p.Version})
 	}
 	return release, nil
 }
@@ -138,7 +138,7 @@ func (s *cnbBuild) runBuild(ctx context.Context, p *builtPack, wanted []cnb.Requ
 			"CNB_LAYERS_DIR": p.layersDir, "CNB_PLATFORM_DIR": cnbPlatform, "CNB_BP_PLAN_PATH": plan,
 		}),
 	}
-	status, err := runProgram(ctx, s.Build, p.program(), spec, container.IO{Stdout: s.Log, Stderr: s.Log})
+	status, err := runProgram(ctx, s.Build, p.program(), spec, container.IO{Stdout: s.Log, Stderr: s.stderr()})
 	if err == nil && status != 0 {
 		err = &ScriptError{Script: p.program(), Status: status}
 	}

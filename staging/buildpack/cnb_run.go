@@ -11,38 +11,10 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/staging/buildpack/internal/cnb"
 )
-
-// runProgram runs a program to its end. One that cannot be started is a ScriptError with the name what, trouble with the
-// container another error.
-func runProgram(ctx context.Context, b Build, what string, spec container.ProcessSpec, streams container.IO) (container.ExitStatus, error) {
-	process, err := b.Container.Run(ctx, spec, streams)
-	for tries := 0; errors.Is(err, syscall.ETXTBSY) && tries < 100 && ctx.Err() == nil; tries++ {
-		// A program that we have just unpacked: another process that we are starting has not closed it yet.
-		time.Sleep(5 * time.Millisecond)
-		process, err = b.Container.Run(ctx, spec, streams)
-	}
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return 0, context.Cause(ctx)
-	case errors.Is(err, container.ErrStopped), errors.Is(err, container.ErrNotFound):
-		return 0, err
-	default:
-		return 0, &ScriptError{Script: what, Err: err}
-	}
-	status, err := process.Wait(ctx)
-	if err != nil && ctx.Err() != nil {
-		kill(ctx, process)
-		return 0, context.Cause(ctx)
-	}
-	return status, err
-}
 
 const maxListing = 4 << 20 // bytes of the names of files that matter
 
@@ -151,13 +123,4 @@ func (s *cnbBuild) texts(ctx context.Context) (map[string][]byte, error) {
 			return nil, err
 		}
 	}
-}
-
-// inside returns the names by which programs of the container know paths of the container.
-func (s *cnbBuild) inside(paths ...string) []string {
-	names := make([]string, len(paths))
-	for i, p := range paths {
-		names[i] = s.Info.Inside(p)
-	}
-	return names
 }

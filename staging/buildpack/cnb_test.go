@@ -238,7 +238,7 @@ func TestCNBDropletRuns(t *testing.T) {
 			assert.Regexp(t, `^hello yes by `+home+`/layers/samples_runtime/greeter at launch\n$`, runDroplet(t, next, result, ""))
 			assert.Equal(t, "hello $GREETER\n", runDroplet(t, next, result, result.ProcessTypes["direct"]), "no shell has seen it")
 			assert.Regexp(t, `^hello you at `+home+`/layers/samples_runtime/greeter at launch\n$`,
-				runDroplet(t, next, result, result.EntrypointPrefix+` 'greet you at "$GREETER"'`), "a command of the user")
+				runDroplet(t, next, result, `greet you at "$GREETER"`), "a command of the user, in the same environment")
 		})
 	}
 }

@@ -68,10 +68,20 @@ func NewMulti(members ...Buildpack) (*Multi, error) {
 }
 
 // Compose returns the one Buildpack that works as those that a person named, in their order: a single one as it is,
-// several as a [Multi].
+// several as a [Multi], or as one group of a [CNB] if they are all of that kind.
 func Compose(named ...Buildpack) (Buildpack, error) {
 	if len(named) == 1 {
 		return named[0], nil
+	}
+	if all := onlyCNB(named); all != nil {
+		c, err := joinCNB(all)
+		if err == nil {
+			err = c.complete()
+		}
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
 	}
 	m, err := NewMulti(named...)
 	if err != nil {

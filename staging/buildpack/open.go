@@ -6,7 +6,11 @@ package buildpack
 // container, and stay until the container is gone.
 func Open(key, dir string) (Buildpack, error) {
 	if isCNB(dir) {
-		return openCNB(key, dir)
+		c, err := NewCNB(key, dir)
+		if err != nil {
+			return nil, err
+		}
+		return c, nil
 	}
 	classic, err := NewClassic(key, dir)
 	if err != nil {
