@@ -120,10 +120,25 @@ func joinCNB(members []*CNB) (*CNB, error) {
 	return c, nil
 }
 
-// onlyCNB returns the buildpacks if they are all cloud native; nil if one is not.
+// composeCNB is joinCNB with all that is needed.
+func composeCNB(members []*CNB) (*CNB, error) {
+	c, err := joinCNB(members)
+	if err == nil {
+		err = c.complete()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// onlyCNB returns the buildpacks if they are all cloud native; nil if one is not, or if there is none.
 func onlyCNB(named []Buildpack) []*CNB {
 	var all []*CNB
 	for _, bp := range named {
+		if fetched, ok := bp.(*Fetched); ok {
+			bp = fetched.found
+		}
 		c, ok := bp.(*CNB)
 		if !ok {
 			return nil

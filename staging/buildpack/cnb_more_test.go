@@ -272,6 +272,25 @@ func TestCNBLayerUsedAgain(t *testing.T) {
 	}
 }
 
+// Several that have to be fetched show only then that they are cloud native.
+func TestCNBFetched(t *testing.T) {
+	var named []buildpack.Buildpack
+	for _, files := range []stagetest.Files{yes("b"), yes("a")} {
+		source := buildpack.Source{Kind: buildpack.ArchiveFile, Location: stagetest.Save(t, files.Tgz(t))}
+		bp, err := source.Open(t.TempDir(), buildpack.FetchOptions{})
+		require.NoError(t, err)
+		named = append(named, bp)
+	}
+	group, err := buildpack.Compose(named...)
+	require.NoError(t, err)
+	s := newCNBStage(t, cnbApp)
+	s.task.Custom = group
+	result := s.ok(t)
+	assert.Equal(t, []string{"b", "a"}, built(s.log.String()))
+	assert.Equal(t, "b@1.0.0, a@1.0.0", result.DetectedBuildpack)
+	assert.Contains(t, stagetest.ReadTgz(t, s.droplet.Bytes()), "./layers/config/launch")
+}
+
 // What is wrong with a cache costs time, and no build.
 func TestCNBBrokenCache(t *testing.T) {
 	dir := twoPacks(t)

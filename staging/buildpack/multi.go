@@ -36,8 +36,11 @@ const missingFinalize = "Warning: the last buildpack is not compatible with mult
 //
 // A Multi of one member detects as the member does. One of several was named by a person, member by member, and takes
 // every app.
+//
+// Where all members turn out to be cloud native when they are prepared, it is the [CNB] of them as one group.
 type Multi struct {
 	members []Buildpack
+	group   *CNB // of the members; nil as a rule
 }
 
 // NewMulti returns the Multi of members in their order. Members are a [Classic], a [Fetched], or another buildpack whose
@@ -74,14 +77,11 @@ func Compose(named ...Buildpack) (Buildpack, error) {
 		return named[0], nil
 	}
 	if all := onlyCNB(named); all != nil {
-		c, err := joinCNB(all)
-		if err == nil {
-			err = c.complete()
-		}
+		group, err := composeCNB(all)
 		if err != nil {
 			return nil, err
 		}
-		return c, nil
+		return group, nil
 	}
 	m, err := NewMulti(named...)
 	if err != nil {
@@ -147,17 +147,28 @@ func (m *Multi) Mounts() []container.BindMount {
 }
 
 // Root implements [Buildpack].
-func (m *Multi) Root() string { return StagedRoot }
+func (m *Multi) Root() string {
+	if m.group != nil {
+		return m.group.Root()
+	}
+	return StagedRoot
+}
 
 // Prepare prepares every member. It fails with a [*MemberError].
 func (m *Multi) Prepare(ctx context.Context, b Build) error {
 	for i, member := range m.members {
-		err := member.Prepare(ctx, b)
-		if err == nil && member.Root() != StagedRoot { // which some know only now
-			err = ErrMixed
-		}
-		if err != nil {
+		if err := member.Prepare(ctx, b); err != nil {
 			return m.failure(i, err)
+		}
+	}
+	if all := onlyCNB(m.members); all != nil {
+		group, err := composeCNB(all)
+		m.group = group
+		return err
+	}
+	for i, member := range m.members {
+		if member.Root() != StagedRoot { // which some know only now
+			return m.failure(i, ErrMixed)
 		}
 	}
 	return nil
@@ -165,6 +176,9 @@ func (m *Multi) Prepare(ctx context.Context, b Build) error {
 
 // Detect runs bin/detect of a single member. Several take every app, without a name.
 func (m *Multi) Detect(ctx context.Context, b Build) (string, bool, error) {
+	if m.group != nil {
+		return m.group.Detect(ctx, b)
+	}
 	if len(m.members) > 1 {
 		return "", true, nil
 	}

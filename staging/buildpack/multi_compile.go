@@ -22,6 +22,9 @@ const (
 // Compile has all members supply and the last one finalize the app. Their output goes to the log. What a program fails
 // with is a [*ScriptError] in a [*MemberError].
 func (m *Multi) Compile(ctx context.Context, b Build) error {
+	if m.group != nil {
+		return m.group.Compile(ctx, b)
+	}
 	if err := m.check(); err != nil {
 		return err
 	}

@@ -21,6 +21,9 @@ import (
 // It fails with ErrProcfile, and with a [*ScriptError] in a [*MemberError] for bin/release and for a launch.yml that
 // cannot be used. An empty Procfile is none.
 func (m *Multi) Release(ctx context.Context, b Build) (Release, error) {
+	if m.group != nil {
+		return m.group.Release(ctx, b)
+	}
 	configs, err := m.Configs(ctx, b)
 	if err != nil {
 		return Release{}, err

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/internal/appenv"
 )
 
@@ -237,8 +238,17 @@ func (l Launch) Metadata() ([]byte, error) {
 		Processes  []process `toml:"processes"`
 		Buildpacks []pack    `toml:"buildpacks"`
 	}
+	// For others the root is where droplets are unpacked, wherever it was when this one was built.
+	settled := func(words []string) []string {
+		var all []string
+		for _, word := range words {
+			all = append(all, ReplacePath(word, l.Home, container.AppHome))
+		}
+		return all
+	}
 	for _, p := range l.Processes {
-		file.Processes = append(file.Processes, process{p.Type, p.Command, p.Args, p.Direct, p.Dir, p.Buildpack})
+		dir := ReplacePath(p.Dir, l.Home, container.AppHome)
+		file.Processes = append(file.Processes, process{p.Type, settled(p.Command), settled(p.Args), p.Direct, dir, p.Buildpack})
 	}
 	for _, p := range l.Packs {
 		file.Buildpacks = append(file.Buildpacks, pack{p.ID, p.Version, p.API.String(), p.Homepage})

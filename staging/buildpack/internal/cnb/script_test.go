@@ -333,3 +333,24 @@ func TestValuesSurvive(t *testing.T) {
 		assert.Contains(r, entries[1:], "W="+join(moved(second), delim, value, value))
 	})
 }
+
+func TestMetadata(t *testing.T) {
+	launch := cnb.Launch{Home: oldHome, Packs: []cnb.LaunchPack{pack("a/b")}, Processes: []cnb.Process{
+		{Type: "web", Command: []string{oldHome + "/layers/a_b/x/run"}, Args: []string{"1"}, Direct: true, Dir: oldHome + "/app/d", Buildpack: "a/b"},
+	}}
+	text, err := launch.Metadata()
+	require.NoError(t, err)
+	assert.Equal(t, `[[processes]]
+type = "web"
+command = ["/home/vcap/layers/a_b/x/run"]
+args = ["1"]
+direct = true
+working-dir = "/home/vcap/app/d"
+buildpack-id = "a/b"
+
+[[buildpacks]]
+id = "a/b"
+version = "1.0.0"
+api = "0.12"
+`, string(text))
+}
