@@ -38,14 +38,22 @@ func (r *run) prepare(ctx context.Context) error {
 	if err := containerfs.WriteFiles(ctx, r.container, CacheDir); err != nil {
 		return err
 	}
-	// Some buildpacks made for Heroku want /app to be there and not to be empty (dea_ng).
-	if err := containerfs.WriteFiles(ctx, r.container, "/app", containerfs.Text("support_heroku_buildpacks", nil)); err != nil {
+	if err := r.supportHeroku(ctx); err != nil {
 		return err
 	}
 	if err := r.unpackApp(ctx); err != nil {
 		return err
 	}
 	return r.unpackCache(ctx)
+}
+
+// supportHeroku fills /app: some buildpacks made for Heroku want it to be there and not to be empty (dea_ng). Back ends make
+// it a link to the directory of the app in the home of the app user, so nothing is put there where that is in use.
+func (r *run) supportHeroku(ctx context.Context) error {
+	if r.build.Root != StagedDir {
+		return nil
+	}
+	return containerfs.WriteFiles(ctx, r.container, "/app", containerfs.Text("support_heroku_buildpacks", nil))
 }
 
 // layout is what stands in the root.
@@ -63,10 +71,16 @@ func (r *run) moveTo(ctx context.Context, root string) error {
 	if err := containerfs.WriteFiles(ctx, r.container, root, layout...); err != nil {
 		return err
 	}
-	if err := r.command(ctx, "rmdir", r.build.Info.Inside(r.build.AppDir)); err != nil {
+	if err := r.command(ctx, "rm", "-rf", r.build.Info.Inside(r.build.AppDir)); err != nil { // at most what fills /app
 		return err
 	}
-	return r.command(ctx, "mv", r.build.Info.Inside(from), r.build.Info.Inside(r.build.AppDir))
+	if err := r.command(ctx, "mv", r.build.Info.Inside(from), r.build.Info.Inside(r.build.AppDir)); err != nil {
+		return err
+	}
+	if err := containerfs.WriteFiles(ctx, r.container, from); err != nil { // which /app may lead to
+		return err
+	}
+	return r.supportHeroku(ctx)
 }
 
 func (r *run) unpackApp(ctx context.Context) error {

@@ -243,6 +243,33 @@ func TestCNBDropletRuns(t *testing.T) {
 	}
 }
 
+// A list of candidates can be of all kinds: the app goes where each of them wants it.
+func TestCNBAmongOthers(t *testing.T) {
+	never := stagetest.Scripts("exit 1", "exit 1", "").Dir(t)
+	always := stagetest.Scripts("exit 0", "ls -A \"$1\" >\"$1/list\"", "echo 'default_process_types: {web: cat list; sleep 1000}'").Dir(t)
+	for name, backend := range cnbBackends(t) {
+		t.Run(name, func(t *testing.T) {
+			classic := func(dir string) buildpack.Buildpack {
+				bp, err := buildpack.NewClassic("", dir)
+				require.NoError(t, err)
+				return bp
+			}
+			s := withUser(newCNBStage(t, cnbApp, classic(never), open(t, twoPacks(t)), classic(always)))
+			s.backend = backend(t)
+			result := s.ok(t)
+			assert.Contains(t, result.DetectedBuildpack, "samples/tool@1.0.0")
+			members := stagetest.ReadTgz(t, s.droplet.Bytes())
+			assert.Contains(t, members, "./app/built.txt")
+			assert.NotContains(t, members, "./app/support_heroku_buildpacks")
+
+			no := under(t, t.TempDir(), map[string]stagetest.Files{"": component("no", "0.10", "exit 100", "")})
+			other := newCNBStage(t, cnbApp, open(t, no), classic(always))
+			other.backend = s.backend
+			assert.Equal(t, "hello.txt\nlist\n", runDroplet(t, other, other.ok(t), ""))
+		})
+	}
+}
+
 // cnbBackends are the back ends to test on.
 func cnbBackends(t *testing.T) map[string]func(*testing.T) container.Backend {
 	return map[string]func(*testing.T) container.Backend{
@@ -297,7 +324,7 @@ func runDroplet(t *testing.T, s *cnbStage, result staging.Result, command string
 				text = data
 			}
 		}
-		return bytes.Contains(text, []byte("\n"))
+		return bytes.HasSuffix(text, []byte("\n"))
 	}, 30*time.Second, 10*time.Millisecond, "%+v", i.Status())
 	return string(text)
 }
