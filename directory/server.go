@@ -46,6 +46,7 @@ type Server struct {
 	maxEntries int
 	log        *slog.Logger
 	watcher    filewatch.Watcher
+	listings   sharing[listingKey]
 
 	closing context.Context // ends at Close
 	end     context.CancelFunc

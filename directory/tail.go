@@ -20,7 +20,8 @@ func tailParams(rawQuery string) (tail bool, offset *string) {
 			tail = true
 		case "tail_offset":
 			if offset == nil {
-				offset = &p.value
+				value := p.value()
+				offset = &value
 			}
 		}
 	}
