@@ -19,18 +19,26 @@ type listingKey struct {
 	mediaType string
 }
 
-// list answers with the entries of a directory, and closes it.
-func (s *Server) list(w http.ResponseWriter, r *http.Request, h *handle) {
+// directory answers with the entries of a directory or all that is in it, and closes it.
+func (s *Server) directory(w http.ResponseWriter, r *http.Request, h *handle) {
 	defer h.close()
-	mediaType := negotiate(r.Header, typeText, typeJSON, typeHTML)
+	w.Header()["X-Content-Type-Options"] = nosniff
+	w.Header().Add("Vary", "Accept")
+	switch mediaType := representation(r); mediaType {
+	case typeZip, typeTgz:
+		s.archive(w, r, h, mediaType)
+	default:
+		s.list(w, r, h, mediaType)
+	}
+}
+
+func (s *Server) list(w http.ResponseWriter, r *http.Request, h *handle, mediaType string) {
 	body, err := s.listing(r.Context(), h, mediaType)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
 	header := w.Header()
-	header["X-Content-Type-Options"] = nosniff
-	header.Add("Vary", "Accept")
 	switch mediaType {
 	case typeText:
 		header["Content-Type"] = plainText

@@ -45,6 +45,8 @@ type Location struct {
 	// Missing is the error to answer with when there is nothing at Path. Nil stands for the answer that dea_ng's
 	// directory server gives for a file that vanished after the DEA had seen it.
 	Missing error
+
+	remembered *Remote // where this comes from without a question, if it does
 }
 
 // Open opens the file or directory for reading; the caller closes it. The error is one that errors.Is finds to be
