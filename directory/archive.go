@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"mime"
@@ -61,14 +62,18 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, medi
 	control := http.NewResponseController(w)
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 	out := &patientWriter{ctx: r.Context(), w: w, control: control, patience: s.idle}
+	buffered := bufio.NewWriterSize(out, smallFile) // so that what fails at once can still be told
 	pack := newTgz
 	if mediaType == typeZip {
 		pack = newZip
 	}
-	a := archiver{ctx: r.Context(), owner: h.owner, dev: h.stat.Dev, entries: s.maxEntries, bytes: s.maxArchive, to: pack(out)}
+	a := archiver{ctx: r.Context(), owner: h.owner, dev: h.stat.Dev, entries: s.maxEntries, bytes: s.maxArchive, to: pack(buffered)}
 	err := a.directory(h.fd, "", 0)
 	if err == nil {
 		err = a.to.close()
+	}
+	if err == nil {
+		err = buffered.Flush()
 	}
 	switch {
 	case err != nil && !out.begun:
