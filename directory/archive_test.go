@@ -207,3 +207,12 @@ func TestArchiveOfStalledClient(t *testing.T) {
 	eventually(t, "begins", func() bool { return len(f.server.archives) == 1 })
 	eventually(t, "ends", func() bool { return len(f.server.archives) == 0 })
 }
+
+// plainTar unpacks to the bytes of the tar archive.
+func plainTar(r io.Reader) ([]byte, error) {
+	unpacked, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(unpacked)
+}
