@@ -2,19 +2,12 @@ package directory
 
 import (
 	"bytes"
-	"io"
+	"mime"
 	"net/http"
+	"path/filepath"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
-)
-
-// A dump of a large file has a minute, and a second for each 4 KiB; a client slower than that does not hold it open for
-// ever.
-const (
-	dumpGrace = time.Minute
-	dumpRate  = 4 << 10
 )
 
 // Files up to this size are read whole: that costs fewer system calls than sendfile does, and socket buffers take them.
@@ -26,17 +19,15 @@ var chunks = sync.Pool{New: func() any { return new([smallFile]byte) }}
 // dump answers with the content of a file, as of now, and closes it.
 func (s *Server) dump(w http.ResponseWriter, r *http.Request, h *handle) {
 	// The app writes the file and thereby its type; the page must not act in the name of the domain it comes from.
-	w.Header().Set("Content-Security-Policy", "sandbox")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header()["Content-Security-Policy"] = sandbox
+	w.Header()["X-Content-Type-Options"] = nosniff
 	if h.stat.Size <= smallFile {
 		s.dumpSmall(w, r, h)
 		return
 	}
 	f := h.file()
 	defer f.Close()
-	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(dumpGrace + time.Duration(h.stat.Size/dumpRate)*time.Second))
-	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
+	defer patience(w, h.stat.Size)()
 	http.ServeContent(w, r, h.name, h.modified(), f)
 }
 
@@ -49,7 +40,32 @@ func (s *Server) dumpSmall(w http.ResponseWriter, r *http.Request, h *handle) {
 		s.refuse(w, r, err)
 		return
 	}
-	http.ServeContent(bufferWriter{w}, r, h.name, h.modified(), bytes.NewReader(buf[:n]))
+	if conditional(r.Header) {
+		http.ServeContent(w, r, h.name, h.modified(), bytes.NewReader(buf[:n]))
+		return
+	}
+	// What ServeContent does for such a request.
+	header := w.Header()
+	mediaType := mime.TypeByExtension(filepath.Ext(h.name))
+	if mediaType == "" {
+		mediaType = http.DetectContentType(buf[:n])
+	}
+	header["Content-Type"] = []string{mediaType}
+	header["Accept-Ranges"] = acceptRanges
+	if modified := h.modified(); modified.Unix() != 0 {
+		header["Last-Modified"] = []string{modified.UTC().Format(http.TimeFormat)}
+	}
+	send(w, r, buf[:n])
+}
+
+// conditional reports whether a request asks for more than the whole content in any case.
+func conditional(h http.Header) bool {
+	for _, name := range []string{"Range", "If-Modified-Since", "If-Unmodified-Since", "If-Match", "If-None-Match"} {
+		if len(h[name]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // readAt reads from the beginning of a file, less than asked for only where it ends.
@@ -68,15 +84,3 @@ func readAt(fd int, buf []byte) (n int, err error) {
 	}
 	return n, nil
 }
-
-// A bufferWriter copies from memory at once, where a ResponseWriter would split the first bytes off and allocate.
-type bufferWriter struct{ http.ResponseWriter }
-
-func (w bufferWriter) ReadFrom(src io.Reader) (int64, error) {
-	buf := chunks.Get().(*[smallFile]byte)
-	defer chunks.Put(buf)
-	return io.CopyBuffer(onlyWriter{w.ResponseWriter}, src, buf[:])
-}
-
-// An onlyWriter hides ReadFrom.
-type onlyWriter struct{ io.Writer }

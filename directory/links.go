@@ -12,44 +12,60 @@ import (
 
 const maxLinks = 40 // as the kernel does
 
-// resolve follows the links in name, a path relative to Dir, and returns where it ends as a path relative to Dir that is
-// free of links. It is ErrNotAccessible when that is outside.
-func (t Tree) resolve(name string) (string, error) {
-	w := walk{tree: t}
-	start := "."
-	if w.top = t.Dir; t.ContainerRoot != "" {
-		w.top = t.ContainerRoot
-		var err error
+// resolve follows the links in name, a path relative to Dir, with the rights of owner, and returns where it ends as a path
+// relative to Dir that is free of links. It is ErrNotAccessible when that is outside.
+func (t Tree) resolve(owner credentials, name string) (string, error) {
+	w := walk{inContainer: t.ContainerRoot != ""}
+	top, start := t.Dir, "."
+	var err error
+	if w.inContainer {
+		top = t.ContainerRoot
 		if start, err = t.belowContainerRoot(); err != nil {
 			return "", err
 		}
+	} else if w.names, err = namesOf(t.Dir); err != nil {
+		return "", err
 	}
-	root, err := os.OpenRoot(w.top)
+	if w.root, err = os.OpenRoot(top); err != nil {
+		return "", err
+	}
+	defer w.root.Close()
+	err = owner.do(func() error {
+		if err := w.follow(components(start)); err != nil {
+			return err
+		}
+		w.home = slices.Clone(w.at)
+		return w.follow(components(name))
+	})
 	if err != nil {
 		return "", err
 	}
-	defer root.Close()
-	w.root = root
-	if err := w.follow(components(start)); err != nil {
-		return "", err
-	}
-	home := slices.Clone(w.at)
-	if err := w.follow(components(name)); err != nil {
-		return "", err
-	}
-	if len(w.at) < len(home) || !slices.Equal(w.at[:len(home)], home) {
+	if len(w.at) < len(w.home) || !slices.Equal(w.at[:len(w.home)], w.home) {
 		return "", ErrNotAccessible
 	}
-	return join(w.at[len(home):]), nil
+	return join(w.at[len(w.home):]), nil
+}
+
+// namesOf returns the names that absolute links may have for a directory: as given, and without links.
+func namesOf(dir string) (names []string, err error) {
+	for _, name := range []func(string) (string, error){filepath.Abs, filepath.EvalSymlinks} {
+		dir, err := name(dir)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, strings.TrimSuffix(dir, "/"))
+	}
+	return names, nil
 }
 
 // A walk goes through a tree as a process of the container would, link by link.
 type walk struct {
-	tree  Tree
-	top   string // the directory of the host that root is
-	root  *os.Root
-	at    []string // components below root, none of them a link
-	links int
+	root        *os.Root
+	inContainer bool     // root is that of a container
+	names       []string // of root, for absolute links; not in a container
+	home        []string // the components of Dir below root
+	at          []string // components below root, none of them a link
+	links       int
 }
 
 func (w *walk) follow(todo []string) error {
@@ -86,7 +102,7 @@ func (w *walk) up() error {
 	switch {
 	case len(w.at) > 0:
 		w.at = w.at[:len(w.at)-1]
-	case w.tree.ContainerRoot == "":
+	case !w.inContainer:
 		return ErrNotAccessible
 	}
 	return nil
@@ -102,7 +118,7 @@ func (w *walk) through(name string, todo []string) ([]string, error) {
 		return nil, err
 	}
 	if filepath.IsAbs(target) {
-		if target, err = w.tree.absolute(target); err != nil {
+		if target, err = w.absolute(target); err != nil {
 			return nil, err
 		}
 		w.at = nil
@@ -111,16 +127,12 @@ func (w *walk) through(name string, todo []string) ([]string, error) {
 }
 
 // absolute returns the target of an absolute link relative to the top of the walk.
-func (t Tree) absolute(target string) (string, error) {
-	if t.ContainerRoot != "" {
+func (w *walk) absolute(target string) (string, error) {
+	if w.inContainer {
 		return target, nil
 	}
-	for _, name := range []func(string) (string, error){filepath.Abs, filepath.EvalSymlinks} {
-		dir, err := name(t.Dir)
-		if err != nil {
-			return "", err
-		}
-		if rest, inside := strings.CutPrefix(target, strings.TrimSuffix(dir, "/")); inside && (rest == "" || rest[0] == '/') {
+	for _, dir := range w.names {
+		if rest, inside := strings.CutPrefix(target, dir); inside && (rest == "" || rest[0] == '/') {
 			return rest, nil
 		}
 	}

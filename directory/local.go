@@ -33,12 +33,14 @@ type Lookup interface {
 
 // Local resolves requests against a Lookup in the same process.
 type Local struct {
-	signer *Signer
-	lookup Lookup
+	verifier Verifier
+	lookup   Lookup
 }
 
-// NewLocal returns a Resolver for URLs that signer, or one with a key in common, has signed.
-func NewLocal(signer *Signer, lookup Lookup) *Local { return &Local{signer: signer, lookup: lookup} }
+// NewLocal returns a Resolver for URLs that verifier finds good: a Signer, or a PublicVerifier.
+func NewLocal(verifier Verifier, lookup Lookup) *Local {
+	return &Local{verifier: verifier, lookup: lookup}
+}
 
 // Resolve checks signature, age, id and availability in this order (dea_ng). What is missing at the location is
 // ErrNotFound.
@@ -47,7 +49,7 @@ func (l *Local) Resolve(ctx context.Context, r *http.Request) (Location, error) 
 	if !ok {
 		return Location{}, errNoRoute
 	}
-	path, err := l.signer.Verify(r.URL.EscapedPath(), r.URL.RawQuery)
+	path, err := l.verifier.Verify(r.URL.EscapedPath(), r.URL.RawQuery)
 	if err != nil {
 		return Location{}, err
 	}

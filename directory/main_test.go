@@ -46,6 +46,12 @@ func (g *registry) find(m map[string]Tree, id string) (Tree, error) {
 	return tree, nil
 }
 
+func (g *registry) endInstance(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.instances, id)
+}
+
 func (g *registry) endTask(id string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

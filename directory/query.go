@@ -8,12 +8,16 @@ import (
 
 // A param is a parameter of a query. A null parameter stands without "=".
 type param struct {
-	name, value string
-	null        bool
+	name string
+	raw  string // the value as it stands in the query
+	null bool
 }
 
-// params yields the parameters of a raw query in their order, form-decoded. Both & and ; separate, as they do for
-// dea_ng. A malformed escape is kept as it stands: it can match no signature.
+// value is form-decoded.
+func (p param) value() string { return decode(p.raw) }
+
+// params yields the parameters of a raw query in their order. Both & and ; separate, as they do for dea_ng. A malformed
+// escape is kept as it stands: it can match no signature.
 func params(rawQuery string) iter.Seq[param] {
 	return func(yield func(param) bool) {
 		for rawQuery != "" {
@@ -27,7 +31,7 @@ func params(rawQuery string) iter.Seq[param] {
 				continue
 			}
 			name, value, found := strings.Cut(pair, "=")
-			if !yield(param{decode(name), decode(value), !found}) {
+			if !yield(param{decode(name), value, !found}) {
 				return
 			}
 		}
@@ -35,6 +39,9 @@ func params(rawQuery string) iter.Seq[param] {
 }
 
 func decode(s string) string {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
+		return s
+	}
 	if plain, err := url.QueryUnescape(s); err == nil {
 		return plain
 	}

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,15 @@ type RemoteConfig struct {
 
 	// Timeout bounds one question to the file API; default 5 s.
 	Timeout time.Duration
+
+	// Cache is how long the place of an instance's file is known without asking again, for the same URL; at most 1 s,
+	// default 0. What an instance does in that time (it stops, a link leads elsewhere) is not seen. Answers for staging
+	// tasks are never kept, as clients wait for the 404 that follows a task, nor are refusals, nor anything for longer than
+	// the URL is valid.
+	Cache time.Duration
+
+	// MaxAge is how long URLs are valid for the file API; default 3600 s (dea_ng). It only matters to Cache.
+	MaxAge time.Duration
 }
 
 // Remote resolves requests by asking the file API of a DEA, an original one or FileAPI, over HTTP.
@@ -30,6 +40,7 @@ type Remote struct {
 	base   url.URL
 	under  string
 	client http.Client
+	cache  *placeCache // nil: none
 }
 
 // maxAnswer bounds the answer of a file API, in bytes.
@@ -44,17 +55,18 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 	if cfg.Timeout < 0 {
 		return nil, fmt.Errorf("file API: Timeout is %v; give a positive duration, or 0 for 5 s", cfg.Timeout)
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 5 * time.Second
+	if cfg.Cache < 0 || cfg.Cache > maxCache {
+		return nil, fmt.Errorf("file API: Cache is %v; give a duration up to %v, or 0 for none", cfg.Cache, maxCache)
 	}
-	if cfg.Under == "" {
-		cfg.Under = "/"
+	if cfg.MaxAge < 0 {
+		return nil, fmt.Errorf("file API: MaxAge is %v; give a positive duration, or 0 for one hour", cfg.MaxAge)
 	}
-	under, err := filepath.Abs(cfg.Under)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)
+	under, err := filepath.Abs(cmp.Or(cfg.Under, "/"))
 	if err != nil {
 		return nil, fmt.Errorf("file API: Under: %w", err)
 	}
-	return &Remote{
+	m := &Remote{
 		base:  url.URL{Scheme: base.Scheme, Host: base.Host},
 		under: under,
 		client: http.Client{
@@ -64,7 +76,11 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second, DisableCompression: true},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-	}, nil
+	}
+	if cfg.Cache > 0 {
+		m.cache = &placeCache{keep: cfg.Cache, maxAge: cmp.Or(cfg.MaxAge, time.Hour)}
+	}
+	return m, nil
 }
 
 // Close closes idle connections. Resolve still works afterwards.
@@ -74,16 +90,36 @@ func (m *Remote) Close() { m.client.CloseIdleConnections() }
 // *Answer; redirects are not followed. When there is no answer, or one of more than 1 MiB, the error is ErrUnreachable or
 // ErrInvalidJSON. The location refuses all links, since the path of an honest file API has none.
 func (m *Remote) Resolve(ctx context.Context, r *http.Request) (Location, error) {
+	if place, ok := m.cache.find(r.URL, time.Now()); ok {
+		place.remembered = m
+		return place, nil
+	}
+	return m.resolve(ctx, r)
+}
+
+// resolve asks.
+func (m *Remote) resolve(ctx context.Context, r *http.Request) (Location, error) {
+	asked := time.Now()
 	answer, err := m.ask(ctx, r.URL)
 	if err != nil {
 		return Location{}, err
 	}
 	if answer.Status != http.StatusOK {
+		m.cache.forget(r.URL)
 		return Location{}, answer
 	}
+	place, err := m.place(answer.Body)
+	if err == nil {
+		m.cache.add(r.URL, place, asked)
+	}
+	return place, err
+}
+
+// place reads the answer of a file API.
+func (m *Remote) place(body []byte) (Location, error) {
 	var fields map[string]json.RawMessage // not a struct: its keys would match in any case
 	var path *string
-	if json.Unmarshal(answer.Body, &fields) != nil || json.Unmarshal(fields["instance_path"], &path) != nil ||
+	if json.Unmarshal(body, &fields) != nil || json.Unmarshal(fields["instance_path"], &path) != nil ||
 		path == nil || !filepath.IsAbs(*path) {
 		return Location{}, ErrInvalidJSON
 	}

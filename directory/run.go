@@ -28,7 +28,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s,
 		Protocols:         &protocols,
+		ConnContext:       ConnContext,
 		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      time.Minute, // of small answers; large ones and tails have times of their own
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),

@@ -12,7 +12,7 @@ import (
 )
 
 // running starts Run and returns the address, and a function that ends it and waits.
-func running(t *testing.T, s *Server) (url string, end func() error) {
+func running(t testing.TB, s *Server) (url string, end func() error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

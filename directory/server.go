@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,14 @@ type Config struct {
 	// MaxEntries bounds how many entries a directory may have to be listed; default 100,000.
 	MaxEntries int
 
+	// MaxArchive bounds the content of a directory that is sent as an archive, in bytes before they are compressed; default
+	// 1 GiB. MaxEntries bounds its entries. What is larger ends in the middle.
+	MaxArchive int64
+
+	// Archives bounds how many archives are made at the same time, since they take a processor each; default 2. Further
+	// requests are refused with 503.
+	Archives int
+
 	// Logger gets failures that the client is not told about. Nothing of a query or header is logged: both can carry
 	// what lets a person read the files. Nil discards.
 	Logger *slog.Logger
@@ -35,17 +44,26 @@ type Config struct {
 
 // A Server answers GET and HEAD requests (dea_ng): a directory with a listing in plain text, a file with its content, or
 // with what is written to it from now on when the query has a parameter "tail". It does not care for the path of the
-// request or its header; the Resolver does. It refuses other methods with 405.
+// request; the Resolver does. It refuses other methods with 405.
+//
+// A request that prefers application/json or text/html gets the listing so (see [Listing]); one that prefers
+// application/zip or application/gzip, or has a query "archive=zip" or "archive=tgz", gets all that is below the directory,
+// but no links and special files. In zip files what names mean on other systems is written as %XX.
 //
 // A tail begins at the byte "tail_offset", or at the present end. It ends cleanly when the file is renamed or deleted, after
 // what was written before. It ends without the final chunk, so that a client can tell that there may be more, when nothing
-// came for StreamingTimeout, or at Close. A truncated file is sent from its new beginning.
+// came for StreamingTimeout, or at Close. A truncated file is sent from its new beginning. With a parameter "tail_follow" the
+// tail outlives the file: it goes on with the next one of that path, after all of the old one, as soon as the next has
+// content. Files that come and go within a fraction of a second may be missed then.
 type Server struct {
 	resolver   Resolver
 	idle       time.Duration
 	maxEntries int
+	maxArchive int64
+	archives   chan struct{} // holds a value for each that is being made
 	log        *slog.Logger
 	watcher    filewatch.Watcher
+	listings   sharing[listingKey]
 
 	closing context.Context // ends at Close
 	end     context.CancelFunc
@@ -63,15 +81,19 @@ func NewServer(cfg Config) (*Server, error) {
 			cfg.StreamingTimeout)
 	case cfg.MaxEntries < 0:
 		return nil, fmt.Errorf("directory server: MaxEntries is %d; give a positive number, or 0 for 100,000", cfg.MaxEntries)
+	case cfg.MaxArchive < 0:
+		return nil, fmt.Errorf("directory server: MaxArchive is %d; give a positive number, or 0 for 1 GiB", cfg.MaxArchive)
+	case cfg.Archives < 0:
+		return nil, fmt.Errorf("directory server: Archives is %d; give a positive number, or 0 for 2", cfg.Archives)
 	}
-	s := &Server{resolver: cfg.Resolver, idle: cfg.StreamingTimeout, maxEntries: cfg.MaxEntries, log: cfg.Logger}
+	s := &Server{
+		resolver: cfg.Resolver, log: cfg.Logger,
+		idle:       cmp.Or(cfg.StreamingTimeout, 60*time.Second),
+		maxEntries: cmp.Or(cfg.MaxEntries, 100_000),
+		maxArchive: cmp.Or(cfg.MaxArchive, 1<<30),
+		archives:   make(chan struct{}, cmp.Or(cfg.Archives, 2)),
+	}
 	s.closing, s.end = context.WithCancel(context.Background())
-	if s.idle == 0 {
-		s.idle = 60 * time.Second
-	}
-	if s.maxEntries == 0 {
-		s.maxEntries = 100_000
-	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -105,12 +127,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	location, err := s.resolver.Resolve(r.Context(), r)
-	if err != nil {
-		s.refuse(w, r, err)
-		return
-	}
-	h, err := location.open()
+	location, h, err := s.find(r)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && location.Missing == nil:
 		vanished(w)
@@ -122,15 +139,31 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	tail, offset := tailParams(r.URL.RawQuery)
+	params := parseTailParams(r.URL.RawQuery)
 	switch {
 	case h.isDir():
-		s.list(w, r, h)
-	case tail:
-		s.tail(w, r, h, offset)
+		s.directory(w, r, h)
+	case params.tail:
+		s.tail(w, r, location, h, params)
 	default:
 		s.dump(w, r, h)
 	}
+}
+
+// find opens what a request asks for. The error is one of the Resolver or of Location.Open.
+func (s *Server) find(r *http.Request) (Location, *handle, error) {
+	location, err := s.resolver.Resolve(r.Context(), r)
+	if err != nil {
+		return Location{Missing: err}, nil, err
+	}
+	h, err := location.open()
+	if errors.Is(err, fs.ErrNotExist) && location.remembered != nil {
+		if location, err = location.remembered.resolve(r.Context(), r); err != nil {
+			return Location{Missing: err}, nil, err
+		}
+		h, err = location.open()
+	}
+	return location, h, err
 }
 
 // refuse answers a request that cannot be served because of err.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -227,53 +226,9 @@ func TestAuthorizationIsIgnored(t *testing.T) {
 	assert.NotContains(t, log.String(), "hmac")
 }
 
-// A directory is swapped for a link to the outside while requests run.
-func TestSwapWhileServing(t *testing.T) {
-	f := newFixture(t, Config{})
-	layout(t, filepath.Dir(f.root), map[string]string{"outside/file": "secret"})
-	layout(t, f.root, map[string]string{"real/file": "public", "evil": "->../outside"})
-	stop := make(chan struct{})
-	var swapper sync.WaitGroup
-	swapper.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				_ = unix.Renameat2(unix.AT_FDCWD, f.root+"/real", unix.AT_FDCWD, f.root+"/evil", unix.RENAME_EXCHANGE)
-			}
-		}
-	})
-	var clients sync.WaitGroup
-	var mu sync.Mutex
-	seen := map[int]int{}
-	for range 4 {
-		clients.Go(func() {
-			for range 500 {
-				resp, err := f.client.Get(f.signed("/real/file", ""))
-				if !assert.NoError(t, err) {
-					return
-				}
-				body, err := io.ReadAll(resp.Body)
-				_ = resp.Body.Close()
-				assert.NoError(t, err)
-				if assert.NotContains(t, string(body), "secret") {
-					mu.Lock()
-					seen[resp.StatusCode]++
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	clients.Wait()
-	close(stop)
-	swapper.Wait()
-	assert.NotZero(t, seen[http.StatusOK], "%v", seen)
-	assert.NotZero(t, seen[http.StatusForbidden], "%v", seen)
-}
-
 func TestServerConfig(t *testing.T) {
-	for _, cfg := range []Config{{}, {Resolver: &Local{}, StreamingTimeout: -1}, {Resolver: &Local{}, MaxEntries: -1}} {
+	for _, cfg := range []Config{{}, {Resolver: &Local{}, StreamingTimeout: -1}, {Resolver: &Local{}, MaxEntries: -1},
+		{Resolver: &Local{}, MaxArchive: -1}, {Resolver: &Local{}, Archives: -1}} {
 		_, err := NewServer(cfg)
 		assert.Error(t, err, "%+v", cfg)
 	}

@@ -2,29 +2,35 @@ package directory
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 
 	"github.com/deakit/deakit/internal/filewatch"
 )
 
-// tailParams reads what a query says of a tail: the presence of "tail", and the first "tail_offset" if any.
-func tailParams(rawQuery string) (tail bool, offset *string) {
+// tailParams are what a query says of a tail.
+type tailParams struct {
+	tail   bool    // "tail" is there, with any value
+	follow bool    // "tail_follow" is there: go on with the file that takes the place of the present one
+	offset *string // of the first "tail_offset"
+}
+
+func parseTailParams(rawQuery string) (t tailParams) {
 	for p := range params(rawQuery) {
 		switch p.name {
 		case "tail":
-			tail = true
+			t.tail = true
+		case "tail_follow":
+			t.follow = true
 		case "tail_offset":
-			if offset == nil {
-				offset = &p.value
+			if t.offset == nil {
+				value := p.value()
+				t.offset = &value
 			}
 		}
 	}
-	return tail, offset
+	return t
 }
 
 // startOffset returns the byte at which a tail begins; -1 stands for the end of the file.
@@ -36,9 +42,9 @@ func startOffset(text *string) (offset int64, ok bool) {
 	return n, err == nil && n >= 0
 }
 
-// tail sends what is written to the file, and closes it.
-func (s *Server) tail(w http.ResponseWriter, r *http.Request, h *handle, offset *string) {
-	start, ok := startOffset(offset)
+// tail sends what is written to the file at location, which is h, and closes it.
+func (s *Server) tail(w http.ResponseWriter, r *http.Request, location Location, h *handle, params tailParams) {
+	start, ok := startOffset(params.offset)
 	if !ok {
 		h.close()
 		cannotServe(w, "Tail offset must be a positive integer.")
@@ -50,17 +56,19 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request, h *handle, offset 
 		return
 	}
 	defer s.tails.Done()
-	follower := s.watcher.Follow(h.fd, h.name)
-	defer follower.Leave()
-
-	t := stream{file: follower.File(), pos: start, w: w, control: http.NewResponseController(w), patience: s.idle}
-	ctx, release := s.untilClosed(r.Context(), t.control)
+	t := tailing{server: s, follower: s.watcher.Follow(h.fd, h.name)}
+	defer func() { t.follower.Leave() }()
+	t.out = stream{file: t.follower.File(), pos: start, w: w, control: http.NewResponseController(w), patience: s.idle}
+	if params.follow {
+		t.rotation = &rotation{location: location, dev: uint64(h.stat.Dev), ino: h.stat.Ino}
+	}
+	ctx, release := s.untilClosed(r.Context(), t.out.control)
 	defer release()
-	if err := t.begin(); err != nil || r.Method == http.MethodHead {
+	if err := t.out.begin(); err != nil || r.Method == http.MethodHead {
 		return
 	}
-	defer func() { _ = t.control.SetWriteDeadline(time.Time{}) }()
-	if s.stream(ctx, &t, follower) {
+	defer func() { _ = t.out.control.SetWriteDeadline(time.Time{}) }()
+	if t.run(ctx) {
 		// The client sees the missing final chunk. Deferred calls still run.
 		panic(http.ErrAbortHandler)
 	}
@@ -83,100 +91,47 @@ func (s *Server) untilClosed(ctx context.Context, control *http.ResponseControll
 	}
 }
 
-// stream sends until there is a reason to end, and reports whether the client must learn that there may be more.
-func (s *Server) stream(ctx context.Context, t *stream, follower *filewatch.Follower) (unfinished bool) {
-	idle := time.NewTimer(s.idle)
+// A tailing is one tail, which belongs to the goroutine of its request.
+type tailing struct {
+	server   *Server
+	follower *filewatch.Follower
+	out      stream
+	rotation *rotation // nil: the tail ends with the file
+}
+
+// run sends until there is a reason to end, and reports whether the client must learn that there may be more.
+func (t *tailing) run(ctx context.Context) (unfinished bool) {
+	idle := time.NewTimer(t.server.idle)
 	defer idle.Stop()
+	var look <-chan time.Time
+	if t.rotation != nil {
+		ticker := time.NewTicker(rotationPace)
+		defer ticker.Stop()
+		look = ticker.C
+	}
 	for expired := false; ; {
 		// Looked at first, and copied then, so that what was written before the end is sent.
-		gone := follower.Gone()
-		sent, err := t.copyNew(ctx)
-		if err != nil || gone {
+		gone := t.follower.Gone()
+		sent, err := t.out.copyNew(ctx)
+		if err != nil || gone && t.rotation == nil {
 			return err != nil
 		}
 		if sent {
-			idle.Reset(s.idle)
+			idle.Reset(t.server.idle)
 		} else if expired {
 			return true
 		}
 		expired = false
 		select {
-		case <-follower.Changed():
+		case <-t.follower.Changed():
 		case <-idle.C:
 			expired = true // unless there is something to send after all: word of it may be late on a busy machine
+		case <-look:
+			if over, err := t.rotate(ctx); over || err != nil {
+				return err != nil
+			}
 		case <-ctx.Done():
 			return true
 		}
 	}
-}
-
-// A stream is the state of one tail.
-type stream struct {
-	file     *os.File
-	pos      int64 // the next byte to send
-	size     int64 // of the file when last seen
-	w        http.ResponseWriter
-	control  *http.ResponseController
-	patience time.Duration // how long one write may take
-}
-
-// begin sends the header, also when there is nothing to send yet. The app writes the content: it must not be taken for a
-// page of the domain.
-func (t *stream) begin() error {
-	if t.pos < 0 {
-		info, err := t.file.Stat()
-		if err != nil {
-			return err
-		}
-		t.pos = info.Size()
-	}
-	t.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	t.w.Header().Set("X-Content-Type-Options", "nosniff")
-	t.w.WriteHeader(http.StatusOK)
-	return t.flush()
-}
-
-// copyNew sends what stands between the position and the present end of the file, and reports whether that was anything.
-// It does not run after a writer: what is written meanwhile is left to the next call.
-func (t *stream) copyNew(ctx context.Context) (sent bool, err error) {
-	info, err := t.file.Stat()
-	if err != nil {
-		return false, err
-	}
-	if info.Size() < t.size {
-		t.pos = 0 // truncated; a position beyond the end that a client asked for is another matter
-	}
-	t.size = info.Size()
-	if t.pos >= t.size {
-		return false, nil
-	}
-	buf := chunks.Get().(*[smallFile]byte)
-	defer chunks.Put(buf)
-	for t.pos < t.size {
-		n, err := t.file.ReadAt(buf[:min(int64(len(buf)), t.size-t.pos)], t.pos)
-		if n == 0 {
-			if errors.Is(err, io.EOF) {
-				break // truncated meanwhile
-			}
-			return sent, err
-		}
-		_ = t.control.SetWriteDeadline(time.Now().Add(t.patience))
-		if ctx.Err() != nil { // after the deadline, which must not undo the one that interrupts
-			return sent, ctx.Err()
-		}
-		if _, err := t.w.Write(buf[:n]); err != nil {
-			return sent, err
-		}
-		t.pos += int64(n)
-		sent = true
-	}
-	return sent, t.flush()
-}
-
-// flush lets data leave at once. A writer that cannot is none that a tail makes sense with, but it is no error.
-func (t *stream) flush() error {
-	if err := t.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	return nil
 }

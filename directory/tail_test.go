@@ -31,15 +31,15 @@ func bothWays(t *testing.T, cfg Config, test func(t *testing.T, f *fixture)) {
 	}
 }
 
-// A tailing is a client that tails.
-type tailing struct {
+// A tailClient reads a tail.
+type tailClient struct {
 	t    testing.TB
 	resp *http.Response
 	body *bufio.Reader
 }
 
 // tail begins a tail, which ends with the test at the latest.
-func (f *fixture) tail(t testing.TB, path, more string) *tailing {
+func (f *fixture) tail(t testing.TB, path, more string) *tailClient {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
@@ -48,11 +48,11 @@ func (f *fixture) tail(t testing.TB, path, more string) *tailing {
 	resp, err := f.client.Do(req)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = resp.Body.Close() })
-	return &tailing{t, resp, bufio.NewReader(resp.Body)}
+	return &tailClient{t, resp, bufio.NewReader(resp.Body)}
 }
 
 // expect reads exactly what is wanted.
-func (c *tailing) expect(want string) {
+func (c *tailClient) expect(want string) {
 	c.t.Helper()
 	got := make([]byte, len(want))
 	_, err := io.ReadFull(c.body, got)
@@ -61,7 +61,7 @@ func (c *tailing) expect(want string) {
 }
 
 // rest reads to the end.
-func (c *tailing) rest() (string, error) {
+func (c *tailClient) rest() (string, error) {
 	got, err := io.ReadAll(c.body)
 	return string(got), err
 }
@@ -73,7 +73,7 @@ func TestTailOffsets(t *testing.T) {
 		start := f.tail(t, "log", "&tail_offset=0")
 		middle := f.tail(t, "log", "=1&tail_offset=7&tail_offset=2")
 		beyond := f.tail(t, "log", "&tail_offset=12")
-		for _, c := range []*tailing{end, start, middle, beyond} {
+		for _, c := range []*tailClient{end, start, middle, beyond} {
 			assert.Equal(t, 200, c.resp.StatusCode)
 			assert.Equal(t, []string{"chunked"}, c.resp.TransferEncoding)
 			assert.Equal(t, "text/plain; charset=utf-8", c.resp.Header.Get("Content-Type"))

@@ -42,10 +42,14 @@ func TestTailGivesUpStalledClient(t *testing.T) {
 // rawTail sends a request for a tail and reads nothing.
 func (f *fixture) rawTail(t testing.TB, path string, offset int) net.Conn {
 	t.Helper()
+	return f.rawRequest(t, f.signed(path, "&tail&tail_offset="+strconv.Itoa(offset)))
+}
+
+func (f *fixture) rawRequest(t testing.TB, url string) net.Conn {
+	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
 	require.NoError(t, err)
-	target := f.signed(path, "&tail&tail_offset="+strconv.Itoa(offset))[len(f.url):]
-	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", target)
+	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", url[len(f.url):])
 	require.NoError(t, err)
 	return conn
 }

@@ -29,6 +29,12 @@ type Tree struct {
 
 	// NoLinks refuses every link below Dir. It is for paths that someone else has resolved already.
 	NoLinks bool
+
+	// AsOwner reads what is below Dir with the rights of the user and group that Dir belongs to, and without the further
+	// groups of the process, where the process is root (see setfsuid(2)); elsewhere it does nothing. What that user may
+	// not read is ErrNotAccessible, then, whatever has gone wrong with confinement. The directories on the way to Dir need
+	// not be open to him. The kernel makes no core dumps of a process that has done so.
+	AsOwner bool
 }
 
 // A Location is a path in a Tree.
@@ -39,6 +45,8 @@ type Location struct {
 	// Missing is the error to answer with when there is nothing at Path. Nil stands for the answer that dea_ng's
 	// directory server gives for a file that vanished after the DEA had seen it.
 	Missing error
+
+	remembered *Remote // where this comes from without a question, if it does
 }
 
 // Open opens the file or directory for reading; the caller closes it. The error is one that errors.Is finds to be
@@ -65,26 +73,34 @@ func (l Location) Real() (string, error) {
 
 // A handle is an open regular file or directory. It is no os.File yet because a small file is sent sooner without one.
 type handle struct {
-	fd   int
-	stat unix.Stat_t
-	name string // last component of the path that was asked for
+	fd    int
+	stat  unix.Stat_t
+	name  string // last component of the path that was asked for
+	owner credentials
 }
 
 func (l Location) open() (*handle, error) {
-	fd, err := l.openConfined()
+	fd, owner, err := l.openConfined()
 	if err != nil {
 		return nil, classify(err)
 	}
-	h := &handle{fd: fd, name: filepath.Base(l.Path)}
-	if err := ignoringEINTR(func() error { return unix.Fstat(fd, &h.stat) }); err != nil {
+	h := &handle{fd: fd, name: filepath.Base(l.Path), owner: owner}
+	if err := h.examine(); err != nil {
 		h.close()
 		return nil, classify(err)
 	}
-	if !h.isDir() && h.stat.Mode&unix.S_IFMT != unix.S_IFREG {
-		h.close()
-		return nil, ErrNotAccessible
-	}
 	return h, nil
+}
+
+// examine refuses what is neither a regular file nor a directory.
+func (h *handle) examine() error {
+	if err := ignoringEINTR(func() error { return unix.Fstat(h.fd, &h.stat) }); err != nil {
+		return err
+	}
+	if !h.isDir() && h.stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return ErrNotAccessible
+	}
+	return nil
 }
 
 func (h *handle) isDir() bool         { return h.stat.Mode&unix.S_IFMT == unix.S_IFDIR }
@@ -127,4 +143,12 @@ func plain(err error) error {
 		return errno
 	}
 	return err
+}
+
+func ignoringEINTR(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
 }

@@ -47,7 +47,7 @@ func read(l Location) (string, error) {
 
 // readByRoot is read on a kernel without openat2.
 func readByRoot(l Location) (string, error) {
-	fd, err := l.openByRoot(l.relative())
+	fd, _, err := l.openByRoot(l.relative())
 	if err != nil {
 		return "", classify(err)
 	}

@@ -1,0 +1,108 @@
+package directory
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"mime"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The media types of a directory as an archive. A query "archive=zip" or "archive=tgz" asks for them, too.
+const (
+	typeZip = "application/zip"
+	typeTgz = "application/gzip"
+)
+
+// errTooLarge ends an archive that would be larger than it may be.
+var errTooLarge = fmt.Errorf("archive is larger than allowed: %w", unix.EFBIG)
+
+// representation returns the media type in which a request wants a directory.
+func representation(r *http.Request) string {
+	for p := range params(r.URL.RawQuery) {
+		if p.name == "archive" {
+			switch p.value() {
+			case "zip":
+				return typeZip
+			case "tgz":
+				return typeTgz
+			}
+		}
+	}
+	return negotiate(r.Header, typeText, typeJSON, typeHTML, typeZip, typeTgz)
+}
+
+// archive answers with all files of a directory and of those below it, as they are read. Links, special files, other file
+// systems and what may not be read are left out.
+func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, mediaType string) {
+	name := filepath.Base(filepath.Clean("/" + h.name))
+	if name == "/" {
+		name = "files"
+	}
+	extension := map[string]string{typeZip: ".zip", typeTgz: ".tgz"}[mediaType]
+	header := w.Header()
+	header.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name + extension}))
+	header.Set("Content-Type", mediaType)
+	if r.Method == http.MethodHead {
+		return
+	}
+	select {
+	case s.archives <- struct{}{}:
+		defer func() { <-s.archives }()
+	default:
+		header.Del("Content-Disposition")
+		header.Set("Retry-After", "5")
+		http.Error(w, "Too many archives are being made", http.StatusServiceUnavailable)
+		return
+	}
+	control := http.NewResponseController(w)
+	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
+	out := &patientWriter{ctx: r.Context(), w: w, control: control, patience: s.idle}
+	buffered := bufio.NewWriterSize(out, smallFile) // so that what fails at once can still be told
+	pack := newTgz
+	if mediaType == typeZip {
+		pack = newZip
+	}
+	a := archiver{ctx: r.Context(), owner: h.owner, dev: h.stat.Dev, entries: s.maxEntries, bytes: s.maxArchive, to: pack(buffered)}
+	err := a.directory(h.fd, "", 0)
+	if err == nil {
+		err = a.to.close()
+	}
+	if err == nil {
+		err = buffered.Flush()
+	}
+	switch {
+	case err != nil && !out.begun:
+		header.Del("Content-Disposition")
+		s.refuse(w, r, err)
+		return
+	case err != nil:
+		if r.Context().Err() == nil {
+			s.log.Warn("directory archive was not finished", "path", r.URL.Path, "error", err)
+		}
+		panic(http.ErrAbortHandler) // the client sees that the end is missing
+	}
+	_ = control.Flush() // while there is a deadline
+}
+
+// A patientWriter gives the client a time for each write, and none when it is gone.
+type patientWriter struct {
+	ctx      context.Context
+	w        http.ResponseWriter
+	control  *http.ResponseController
+	patience time.Duration
+	begun    bool
+}
+
+func (p *patientWriter) Write(b []byte) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
+	}
+	_ = p.control.SetWriteDeadline(time.Now().Add(p.patience))
+	p.begun = true
+	return p.w.Write(b)
+}
