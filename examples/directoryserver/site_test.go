@@ -172,3 +172,8 @@ func (s *site) fileAPIPort() string {
 	require.NoError(s.t, err)
 	return fmt.Sprint(cfg.DirectoryServer.FileAPIPort)
 }
+
+// serve serves a blob.
+func (s *site) serve(path string, data []byte) {
+	s.blobs.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) })
+}
