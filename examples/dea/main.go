@@ -48,7 +48,7 @@ type cli struct {
 	Check   bool   `help:"Check the configuration, tell what is wrong or odd with it, and end."`
 	Doctor  bool   `help:"Tell what this machine has and lacks for each back end, and which would be taken, and end."`
 
-	NoDirectoryServer bool `help:"Leave directory_server.v2_port to a directory server in a process of its own."`
+	NoDirectoryServer bool `help:"Open the file API only, and leave directory_server.v2_port to a directory server in a process of its own: examples/directoryserver, or the original."`
 }
 
 func main() {

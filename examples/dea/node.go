@@ -147,7 +147,11 @@ func (n *node) openDroplets() (err error) {
 }
 
 func (n *node) openSigner() (err error) {
-	n.signer, err = directory.NewSigner(directory.SignerConfig{})
+	var cfg directory.SignerConfig
+	if urls := n.cfg.Deakit.FileURLs; urls != nil {
+		cfg.Keys, cfg.MaxAge = urls.Texts(), urls.Lifetime
+	}
+	n.signer, err = directory.NewSigner(cfg)
 	return err
 }
 

@@ -161,11 +161,16 @@ func (n *node) openFiles(serveThem bool) error {
 	return n.serve("directory server", net.JoinHostPort(n.host, strconv.Itoa(int(n.cfg.DirectoryServer.V2Port))), s.Run)
 }
 
-// nameFiles draws the host name under which files are served.
+// nameFiles says under which host name files are served: the one that the configuration has, or one that is drawn.
 func (n *node) nameFiles() error {
-	if n.cfg.Domain != "" {
-		n.files = n.cfg.DirectoryServer.Protocol + "://" + directory.NewToken() + "." + n.cfg.Domain
+	if n.cfg.Domain == "" {
+		return nil
 	}
+	label := directory.NewToken()
+	if urls := n.cfg.Deakit.FileURLs; urls != nil && urls.HostLabel != "" {
+		label = urls.HostLabel
+	}
+	n.files = directory.BaseURL(n.cfg.DirectoryServer.Protocol, label, n.cfg.Domain)
 	return nil
 }
 

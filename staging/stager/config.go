@@ -88,7 +88,8 @@ type Config struct {
 	// means that there is none.
 	LogURL func(taskID, path string) string
 
-	// LogLinger is how long the log can be read after the last answer; default 5 s.
+	// LogLinger is how long the log can be read after the last answer; default 8 s. Clients that get nothing for 5 s come back
+	// for the rest (cfoundry), so it is longer than that: one whose connection hangs has another chance.
 	LogLinger time.Duration
 
 	// CacheOptional lets a task succeed when only the packing or the upload of its cache failed.
@@ -149,7 +150,7 @@ func (c Config) withDefaults() Config {
 		}
 		c.Owner = "stager " + dir
 	}
-	c.LogLinger = cmp.Or(c.LogLinger, 5*time.Second)
+	c.LogLinger = cmp.Or(c.LogLinger, 8*time.Second)
 	return c
 }
 

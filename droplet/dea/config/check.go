@@ -34,12 +34,41 @@ func (d *decoder) settle(c *Config) {
 
 // check finds all that is wrong with the values. What could not be decoded is not reported again.
 func (d *decoder) check(c *Config) {
+	d.checkFields(c)
+	if !d.has("index") && !d.hasFailed("index") {
+		d.fail("index", 0, "is required") // 0 is a valid index
+	}
+	for i := range c.Stacks {
+		path := fmt.Sprintf("stacks[%d]", i)
+		if d.has(path+".name") && !d.has(path+".package_path") {
+			d.fail(path+".package_path", d.line(path), "is required beside name; a stack without it is written as its name alone")
+		}
+	}
+	d.checkShares(c.Instance)
+	d.checkFileURLs(c.Deakit.FileURLs)
+	d.checkPorts(
+		server{"directory_server.v2_port", c.DirectoryServer.V2Port}, server{"directory_server.file_api_port", c.DirectoryServer.FileAPIPort},
+		server{"status.port", c.Status.Port}, server{"ssl.port", c.sslPort()},
+		server{"deakit.directory_status_port", c.Deakit.DirectoryStatusPort},
+	)
+	if h := c.HM9000; h != nil {
+		d.checkFiles("hm9000", "HM9000", h.KeyFile, h.CertFile, h.CAFile)
+	} else if t := "deakit.heartbeat_transport"; c.Deakit.HeartbeatTransport == "http" || c.Deakit.HeartbeatTransport == "both" {
+		d.fail(t, d.line(t), "needs hm9000, which says where to send heartbeats")
+	}
+	if s := c.SSL; s != nil {
+		d.checkFiles("ssl", "SSL", s.KeyFile, s.CertFile, s.CAFile)
+	}
+}
+
+// checkFields finds what is wrong with single values of cfg, a pointer to a struct.
+func (d *decoder) checkFields(cfg any) {
 	var fields validator.ValidationErrors
-	if err := validate().Struct(c); err != nil && !errors.As(err, &fields) {
+	if err := validate().Struct(cfg); err != nil && !errors.As(err, &fields) {
 		d.fail("", 0, "%v", err)
 	}
 	for _, field := range fields {
-		path := strings.TrimPrefix(field.Namespace(), "Config.")
+		_, path, _ := strings.Cut(field.Namespace(), ".") // after the name of the type
 		if d.hasFailed(path) {
 			continue
 		}
@@ -52,45 +81,38 @@ func (d *decoder) check(c *Config) {
 		}
 		d.fail(path, d.line(path), "%s", text)
 	}
-	if !d.has("index") && !d.hasFailed("index") {
-		d.fail("index", 0, "is required") // 0 is a valid index
-	}
-	for i := range c.Stacks {
-		path := fmt.Sprintf("stacks[%d]", i)
-		if d.has(path+".name") && !d.has(path+".package_path") {
-			d.fail(path+".package_path", d.line(path), "is required beside name; a stack without it is written as its name alone")
-		}
-	}
-	d.checkShares(c.Instance)
-	d.checkPorts(c)
-	if h := c.HM9000; h != nil {
-		d.checkFiles("hm9000", "HM9000", h.KeyFile, h.CertFile, h.CAFile)
-	} else if t := "deakit.heartbeat_transport"; c.Deakit.HeartbeatTransport == "http" || c.Deakit.HeartbeatTransport == "both" {
-		d.fail(t, d.line(t), "needs hm9000, which says where to send heartbeats")
-	}
-	if s := c.SSL; s != nil {
-		d.checkFiles("ssl", "SSL", s.KeyFile, s.CertFile, s.CAFile)
-	}
+}
+
+// A server is a port, and the key that it comes from.
+type server struct {
+	path string
+	port uint16
 }
 
 // checkPorts finds servers that would be in each other's way.
-func (d *decoder) checkPorts(c *Config) {
+func (d *decoder) checkPorts(servers ...server) {
 	taken := map[uint16]string{}
-	for _, server := range []struct {
-		path string
-		port uint16
-	}{
-		{"directory_server.v2_port", c.DirectoryServer.V2Port}, {"directory_server.file_api_port", c.DirectoryServer.FileAPIPort},
-		{"status.port", c.Status.Port}, {"ssl.port", c.sslPort()},
-	} {
-		other, found := taken[server.port]
+	for _, s := range servers {
+		other, found := taken[s.port]
 		switch {
-		case server.port == 0 || d.hasFailed(server.path):
+		case s.port == 0 || d.hasFailed(s.path):
 		case found:
-			d.fail(server.path, d.line(server.path), "must not be the same as %s", other)
+			d.fail(s.path, d.line(s.path), "must not be the same as %s", other)
 		default:
-			taken[server.port] = server.path
+			taken[s.port] = s.path
 		}
+	}
+}
+
+// checkFileURLs sees that URLs outlive the process, if that is what is wanted.
+func (d *decoder) checkFileURLs(u *FileURLs) {
+	const path = "deakit.file_urls"
+	switch {
+	case u == nil || d.hasFailed(path):
+	case len(u.Keys) > 0 && u.HostLabel == "":
+		d.fail(path+".host_label", d.line(path), "is required when keys is given: URLs go by their host name, which is drawn anew otherwise")
+	case len(u.Keys) == 0 && u.HostLabel != "":
+		d.fail(path+".keys", d.line(path), "is required when host_label is given: the key is drawn anew otherwise")
 	}
 }
 

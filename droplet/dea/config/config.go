@@ -95,7 +95,8 @@ type DirectoryServer struct {
 	// StreamingTimeout ends a tail that is silent for so long; default 60 s, which 0 means as well.
 	StreamingTimeout time.Duration `yaml:"streaming_timeout" validate:"gte=0,lte=8760h"`
 
-	Logging *Logging `yaml:"logging"` // of the server where it is a process of its own; nil: as the DEA's
+	// Logging of the server where it is a process of its own; see FileServer. The DEA does not use it.
+	Logging *Logging `yaml:"logging"`
 }
 
 // A Stack is a root file system that apps ask for by name. In files of 2014 it is the name alone.

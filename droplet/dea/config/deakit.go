@@ -1,5 +1,7 @@
 package config
 
+import "time"
+
 // Deakit is what dea_ng has no keys for. All are optional.
 type Deakit struct {
 	// Host is the IP address that the DEA gives for itself. Empty: that of the interface that leads outside.
@@ -22,11 +24,31 @@ type Deakit struct {
 	// a domain; default true. A directory server that registers itself makes it false.
 	RegisterDirectoryServer bool `yaml:"register_directory_server"`
 
+	// FileURLs makes URLs of files outlive the DEA that signed them. Nil: key and host name are drawn anew at each start.
+	FileURLs *FileURLs `yaml:"file_urls"`
+
+	// DirectoryStatusPort is where a directory server in a process of its own shows its figures, on localhost, to the user
+	// and password of status. 0: nowhere.
+	DirectoryStatusPort uint16 `yaml:"directory_status_port"`
+
 	// QuietEvacuation leaves out the droplet.exited messages of an evacuation, as the last dea_ng did; default false.
 	QuietEvacuation bool `yaml:"quiet_evacuation"`
 
 	// LegacySubjects that are answered besides those of 2014 and later: dea.discover, droplet.status. Default none.
 	LegacySubjects []string `yaml:"legacy_subjects" validate:"unique,dive,oneof=dea.discover droplet.status"`
+}
+
+// FileURLs are good after a restart of the DEA if they lead to the same host and are checked with the same key.
+type FileURLs struct {
+	// HostLabel makes the host name of the directory server: <HostLabel>.<Domain>. No other DEA may have it.
+	HostLabel string `yaml:"host_label" validate:"omitempty,label"`
+
+	// Keys are secret texts, used as they stand. The first one signs, all verify: put a new one in front, and drop the old
+	// one a Lifetime later. DEAs may have the same.
+	Keys []Secret `yaml:"keys" validate:"omitempty,unique,dive,key"`
+
+	// Lifetime of a URL; 0, the default: 3600 s.
+	Lifetime time.Duration `yaml:"lifetime" validate:"gte=0,lte=8760h"`
 }
 
 // LogEmitters are where the lines of apps go, and those of the DEA about them. Where none is given they go nowhere, and

@@ -20,21 +20,30 @@ const MaxBytes = 1 << 20
 func Load(path string) (*Config, []Warning, error) {
 	data, err := read(path)
 	if err != nil {
-		if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
-			err = failed.Err // it repeats the path
-		}
-		return nil, nil, &LoadError{path, err}
+		return nil, nil, err
 	}
 	return parse(path, data)
 }
 
+// read returns a *LoadError.
 func read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, unreadable(path, err)
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	data, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	return data, nil
+}
+
+func unreadable(path string, err error) error {
+	if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
+		err = failed.Err // it repeats the path
+	}
+	return &LoadError{path, err}
 }
 
 // Parse checks the content of a file, at most MaxBytes, like Load: it also looks whether the certificate files that it
@@ -42,26 +51,43 @@ func read(path string) ([]byte, error) {
 func Parse(data []byte) (*Config, []Warning, error) { return parse("", data) }
 
 func parse(file string, data []byte) (*Config, []Warning, error) {
-	if len(data) > MaxBytes {
-		return nil, nil, &LoadError{file, fmt.Errorf("it has more than %d bytes", MaxBytes)}
-	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, nil, &LoadError{file, withoutQuotes(err)}
-	}
 	cfg := Default()
-	d := &decoder{file: file, given: map[string]int{}, failed: map[string]bool{}}
-	if len(doc.Content) > 0 && !isNull(doc.Content[0]) {
-		d.value("", doc.Content[0].Line, doc.Content[0], reflect.ValueOf(&cfg).Elem(), "")
+	d, err := decode(file, data, &cfg)
+	if err != nil {
+		return nil, nil, err
 	}
 	d.settle(&cfg)
 	d.check(&cfg)
-	inOrder(d.warnings)
-	if len(d.problems) > 0 {
-		inOrder(d.problems)
-		return nil, d.warnings, &InvalidError{d.problems}
+	if err := d.verdict(); err != nil {
+		return nil, d.warnings, err
 	}
 	return &cfg, d.warnings, nil
+}
+
+// decode puts the content of a file into cfg, a pointer to a struct that has the defaults. The error is a *LoadError.
+func decode(file string, data []byte, cfg any) (*decoder, error) {
+	if len(data) > MaxBytes {
+		return nil, &LoadError{file, fmt.Errorf("it has more than %d bytes", MaxBytes)}
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, &LoadError{file, withoutQuotes(err)}
+	}
+	d := &decoder{file: file, given: map[string]int{}, failed: map[string]bool{}}
+	if len(doc.Content) > 0 && !isNull(doc.Content[0]) {
+		d.value("", doc.Content[0].Line, doc.Content[0], reflect.ValueOf(cfg).Elem(), "")
+	}
+	return d, nil
+}
+
+// verdict puts all that was found in order, and returns an *InvalidError if there are problems.
+func (d *decoder) verdict() error {
+	inOrder(d.warnings)
+	if len(d.problems) == 0 {
+		return nil
+	}
+	inOrder(d.problems)
+	return &InvalidError{d.problems}
 }
 
 var quoted = regexp.MustCompile("'[^']*'|`[^`]*`|\"[^\"]*\"")

@@ -37,6 +37,8 @@ var rules = map[string]rule{
 	"syslog":   {isSyslog, "must have the form udp://host:port or unixgram:///path"},
 	"drain":    {isDrain, "must have the form syslog://host:port, syslog-tls://host:port or syslog-udp://host:port"},
 	"subject":  {isSubject, "must be a NATS subject without wildcards and blanks"},
+	"label":    {label.MatchString, "must be one label of a host name: lower-case letters, digits and '-'"},
+	"key":      {isKey, "must have at least 32 characters; openssl rand -hex 16 makes such a text"},
 	"variable": {variable.MatchString, "must be named with letters, digits and '_', as variables are"},
 }
 
@@ -124,5 +126,10 @@ func isDrain(text string) bool { return applog.CheckURL(text) == nil }
 func isSubject(text string) bool {
 	return !slices.ContainsFunc(strings.Split(text, "."), func(token string) bool { return !messaging.IsToken(token) })
 }
+
+// isKey wants as much as dea_ng draws for itself.
+func isKey(text string) bool { return len(text) >= 32 }
+
+var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

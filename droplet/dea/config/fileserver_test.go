@@ -1,0 +1,120 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/logging"
+)
+
+// A directory server reads the files of all times as they are.
+func TestFileServerReadsFilesOfDEAs(t *testing.T) {
+	for file, want := range map[string]logging.Config{
+		"testdata/e14.yml":  {Level: "info", Format: "steno"},
+		"testdata/head.yml": {Level: "warn", Format: "steno"},
+		sample:              {Level: "info", Format: "steno"},
+	} {
+		f, warnings, err := config.LoadFileServer(file)
+		require.NoError(t, err, file)
+		c, _, err := config.Load(file)
+		require.NoError(t, err, file)
+		assert.Equal(t, c.DirectoryServer.V2Port, f.DirectoryServer.V2Port, file)
+		assert.Equal(t, c.DirectoryServer.FileAPIPort, f.DirectoryServer.FileAPIPort, file)
+		assert.Equal(t, c.DirectoryServer.StreamingTimeout, f.DirectoryServer.StreamingTimeout, file)
+		assert.Equal(t, c.Index, f.Index, file)
+		assert.Equal(t, want, f.Log(), file)
+		for _, w := range warnings {
+			assert.Contains(t, w.Key, "directory_server.", "others are for the DEA to tell")
+		}
+	}
+}
+
+// What is wrong with keys of the DEA is the business of the DEA.
+func TestFileServerNeedsLittle(t *testing.T) {
+	f, warnings, err := config.ParseFileServer([]byte(`directory_server: {v2_port: 1, file_api_port: 2, streaming_timeout: 0, v3_port: x}
+nats_servers: 17
+resources: {memory_mb: much}
+ssl: {port: 1}
+an_unknown_key: {x: [1]}
+logging: {level: debug, file: /of/the/dea, syslog: vcap.dea}
+deakit: {host: 10.0.0.1, log_format: json, syslog_address: 'udp://h:514', legacy_subjects: no such thing}
+`))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"line 1: directory_server.v3_port: is an unknown key; did you mean directory_server.v2_port?"}, texts(warnings))
+	assert.EqualValues(t, 1, f.DirectoryServer.V2Port)
+	assert.Zero(t, f.DirectoryServer.StreamingTimeout)
+	assert.Equal(t, "10.0.0.1", f.Deakit.Host)
+	assert.Equal(t, logging.Config{Level: "debug", Format: "json", SyslogAddress: "udp://h:514"}, f.Log(), "two processes in one file would be in each other's way")
+
+	f, _, err = config.ParseFileServer([]byte("directory_server: {v2_port: 1, file_api_port: 2, logging: {level: warn, file: /f, syslog: s}}\n" +
+		"logging: {level: debug}\nstatus: {user: u, password: p}\ndeakit: {directory_status_port: 3}"))
+	require.NoError(t, err)
+	assert.Equal(t, time.Minute, f.DirectoryServer.StreamingTimeout)
+	assert.Equal(t, logging.Config{Level: "warn", Format: "steno", File: "/f", Syslog: "s"}, f.Log())
+	assert.EqualValues(t, 3, f.Deakit.DirectoryStatusPort)
+	assert.Equal(t, "p", string(f.Status.Password))
+}
+
+func TestFileServerRefuses(t *testing.T) {
+	const ports = "directory_server: {v2_port: 1, file_api_port: 2}\n"
+	for text, want := range map[string]string{
+		"":                       "errors: 2\n  directory_server.v2_port: is required\n  directory_server.file_api_port: is required",
+		"directory_server: 5678": "error: line 1: directory_server: must be a hash of keys, not a single value",
+		"directory_server: {v2_port: 70000, file_api_port: x}": "errors: 2\n  line 1: directory_server.v2_port: must be a port number, at most 65535\n" +
+			"  line 1: directory_server.file_api_port: must be a whole number",
+		"\n\ndirectory_server: {v2_port: 7, file_api_port: 7}":                   "error: line 3: directory_server.file_api_port: must not be the same as directory_server.v2_port",
+		"directory_server: {v2_port: 1, file_api_port: 2, logging: {}}":          "error: line 1: directory_server.logging.level: is required",
+		"directory_server: {v2_port: 1, file_api_port: 2, streaming_timeout: s}": "error: line 1: directory_server.streaming_timeout: must be a whole number of seconds",
+		ports + "logging: {level: loud}":                                         "error: line 2: logging.level: must be one of off, fatal, error, warn, info, debug, debug1, debug2, all",
+		ports + "deakit: {host: nowhere}":                                        "error: line 2: deakit.host: must be an IP address",
+		ports + "deakit: {directory_status_port: 2}": "errors: 2\n  line 2: deakit.directory_status_port: must not be the same as directory_server.file_api_port\n" +
+			"  line 2: deakit.directory_status_port: needs status.user and status.password, without which nobody gets in",
+	} {
+		_, _, err := config.ParseFileServer([]byte(text))
+		var invalid *config.InvalidError
+		require.ErrorAs(t, err, &invalid, text)
+		assert.Equal(t, "Validation config failed with "+want, err.Error(), text)
+	}
+	for text, want := range map[string]string{
+		"a: [": "did not find expected node content",
+		"*no":  "unknown anchor",
+	} {
+		file := filepath.Join(t.TempDir(), "c.yml")
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		_, _, err := config.LoadFileServer(file)
+		var unreadable *config.LoadError
+		require.ErrorAs(t, err, &unreadable)
+		assert.ErrorContains(t, err, file)
+		assert.ErrorContains(t, err, want)
+	}
+	_, _, err := config.LoadFileServer("/no/such/file")
+	assert.EqualError(t, err, "Failed loading config: /no/such/file: no such file or directory")
+}
+
+func TestFileURLs(t *testing.T) {
+	const secret = "0123456789abcdef0123456789abcdef"
+	c, problems, warnings := load(t, "deakit: {file_urls: {host_label: dea-3, keys: ["+secret+", x"+secret+"], lifetime: 60}}\n")
+	require.Empty(t, problems)
+	assert.Empty(t, warnings)
+	assert.Equal(t, []string{secret, "x" + secret}, c.Deakit.FileURLs.Texts())
+	assert.Equal(t, time.Minute, c.Deakit.FileURLs.Lifetime)
+	assert.NotContains(t, c.String(), secret)
+	assert.Empty(t, (*config.FileURLs)(nil).Texts())
+
+	for text, want := range map[string]string{
+		"host_label: dea-3":                                   "keys: is required when host_label is given: the key is drawn anew otherwise",
+		"keys: [" + secret + "]":                              "host_label: is required when keys is given: URLs go by their host name, which is drawn anew otherwise",
+		"host_label: a.b, keys: [" + secret + "]":             "host_label: must be one label of a host name: lower-case letters, digits and '-'",
+		"host_label: a, keys: [short]":                        "keys[0]: must have at least 32 characters; openssl rand -hex 16 makes such a text",
+		"host_label: a, lifetime: -1, keys: [" + secret + "]": "lifetime: must be at least 0 seconds",
+	} {
+		_, problems, _ := load(t, "deakit: {file_urls: {"+text+"}}\n")
+		assert.Equal(t, []string{"line 1: deakit.file_urls." + want}, problems)
+	}
+}

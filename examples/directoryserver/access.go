@@ -1,0 +1,92 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/deakit/deakit/component"
+)
+
+// An access is a handler that writes a line about each request, after its end, and counts. Of the query it logs the path of the
+// file and whether it is a tail: the rest is what lets people read the file. Of the header it logs whom a router forwards for.
+type access struct {
+	next   http.Handler
+	log    *slog.Logger
+	counts counts
+}
+
+func newAccess(next http.Handler, log *slog.Logger) *access {
+	return &access{next: next, log: log, counts: counts{answers: map[int]float64{}}}
+}
+
+// ServeHTTP passes the panic on by which an answer is ended that is not complete.
+func (a *access) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	query := r.URL.Query()
+	tail := query.Has("tail")
+	a.counts.begin(tail)
+	answer := &recorder{ResponseWriter: w, status: http.StatusOK}
+	complete := false
+	defer func() {
+		a.counts.end(tail, answer, complete)
+		attrs := []any{
+			"method", shown(r.Method), "path", shown(r.URL.Path), "file", shown(query.Get("path")), "tail", tail,
+			"status", answer.status, "bytes", answer.bytes, "complete", complete, "duration", time.Since(began), "from", r.RemoteAddr,
+		}
+		if client := r.Header.Get("X-Forwarded-For"); client != "" {
+			attrs = append(attrs, "forwarded_for", shown(client))
+		}
+		a.log.Info("directory.request", attrs...)
+	}()
+	a.next.ServeHTTP(answer, r)
+	complete = true
+}
+
+// maxShown bounds what a client can put into the log, in bytes.
+const maxShown = 512
+
+// shown is what the log gets of a text by a client. A client that has lost its way with escaping may have put the signature
+// into the path, so what begins with its name is left out.
+func shown(text string) string {
+	if len(text) > maxShown {
+		text = text[:maxShown] + "…"
+	}
+	if i := strings.Index(text, "hmac"); i >= 0 {
+		text = text[:i] + "…"
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+// A recorder remembers what was answered. It hides none of what the server's own ResponseWriter can do.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64 // of the body
+}
+
+// Unwrap is for http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	n, err := r.ResponseWriter.Write(b)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// ReadFrom keeps sendfile.
+func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
+	n, err := io.Copy(r.ResponseWriter, src)
+	r.bytes += n
+	return n, err
+}
+
+// metrics are the figures of /metrics.
+func (a *access) metrics() []component.Metric { return a.counts.metrics() }

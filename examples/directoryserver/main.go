@@ -1,0 +1,122 @@
+// Command directoryserver serves files of instances and staging tasks by signed URL, beside a DEA: it takes the DEA's
+// configuration file, and asks the DEA's file API what may be read.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/logging"
+)
+
+// The exit codes of the program, listed in its help.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+const description = `A directory server: lists, serves and tails files of instances and staging tasks by signed URL.
+
+It stands beside a DEA (examples/dea with --no-directory-server, or an original one), reads the same configuration file, and asks
+the DEA on localhost what may be read. examples/dea/dea.yml explains the keys: those below directory_server, and
+deakit.host, deakit.directory_status_port, deakit.log_format and deakit.syslog_address.
+
+Signals:
+  TERM, INT, QUIT  end: tails at once, which their readers can tell from the end of a file, other requests within five
+                   seconds; a second one ends at once
+  HUP              open the log file again
+
+Exit codes:
+  0  ended as told
+  1  the configuration is wrong, or something failed; standard error says what
+  2  the command line makes no sense`
+
+type cli struct {
+	Conf  string `required:"" placeholder:"FILE" help:"Configuration file of the DEA. -conf is understood too."`
+	Under string `placeholder:"DIR" default:"/" type:"existingdir" help:"Serve nothing that is not below this directory, whatever the DEA says."`
+	Check bool   `help:"Check the configuration, tell what is wrong or odd with it, and end."`
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) (code int) {
+	var c cli
+	code = -1
+	parser, err := kong.New(&c, kong.Name("directoryserver"), kong.Description(description), kong.UsageOnError(),
+		kong.Exit(func(n int) { code = n }))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "directoryserver:", err)
+		return exitFailed
+	}
+	_, err = parser.Parse(withTwoDashes(args))
+	switch {
+	case code >= 0:
+		return code // --help was shown
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "directoryserver: %v; try --help\n", err)
+		return exitUsage
+	}
+	if err := c.run(); err != nil {
+		fmt.Fprintln(os.Stderr, "directoryserver:", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// withTwoDashes turns the original's "-conf" into "--conf".
+func withTwoDashes(args []string) []string {
+	var plain []string
+	for _, arg := range args {
+		if arg == "-conf" || strings.HasPrefix(arg, "-conf=") {
+			arg = "-" + arg
+		}
+		plain = append(plain, arg)
+	}
+	return plain
+}
+
+// run is all that comes after the command line.
+func (c *cli) run() (err error) {
+	cfg, warnings, err := config.LoadFileServer(c.Conf)
+	if err != nil {
+		return err
+	}
+	if c.Check {
+		for _, w := range warnings {
+			fmt.Fprintln(os.Stderr, "warning:", w)
+		}
+		fmt.Printf("%s can be used; warnings: %d\n", c.Conf, len(warnings))
+		return nil
+	}
+	log, output, err := logging.New(cfg.Log())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, output.Close()) }()
+	ctx, stop := obeySignals(func() {
+		if err := output.Reopen(); err != nil {
+			log.Error("log.reopen.failed", "error", err)
+		}
+	})
+	defer stop()
+	n, err := open(cfg, c.Under, log, output)
+	if err != nil {
+		return err
+	}
+	n.log.Info("directory.starting", "config", c.Conf, "pid", os.Getpid())
+	for _, w := range warnings {
+		n.log.Warn("config.warning", "warning", w.String())
+	}
+	if err := n.run(ctx); err != nil {
+		n.log.Error("directory.failed", "error", err)
+		return err
+	}
+	n.log.Info("directory.stopped")
+	return nil
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/deakit/deakit/component"
+	"github.com/deakit/deakit/directory"
+	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/internal/httpserve"
+	"github.com/deakit/deakit/logging"
+)
+
+// A node is a directory server with what stands beside it.
+type node struct {
+	log    *slog.Logger
+	remote *directory.Remote
+	files  *directory.Server
+	access *access
+	status *component.Component // nil: its figures are not asked for
+
+	listener, statusListener net.Listener
+}
+
+// open builds all parts and opens their ports, so that one that is taken is told before anything begins. The caller calls
+// run.
+func open(cfg *config.FileServer, under string, log *slog.Logger, output *logging.Output) (*node, error) {
+	var counts component.LogCounts
+	n := &node{log: slog.New(counts.Handler(log.Handler()))}
+	d := cfg.DirectoryServer
+	var err error
+	n.remote, err = directory.NewRemote(directory.RemoteConfig{URL: "http://" + onPort("127.0.0.1", d.FileAPIPort), Under: under})
+	if err != nil {
+		return nil, err
+	}
+	n.files, err = directory.NewServer(directory.Config{Resolver: n.remote, StreamingTimeout: d.StreamingTimeout, Logger: n.log})
+	if err != nil {
+		return nil, err
+	}
+	n.access = newAccess(n.files, n.log)
+	host := cfg.Deakit.Host
+	if host == "" {
+		host = component.LocalIP()
+	}
+	if n.listener, err = listen("directory_server.v2_port", host, d.V2Port); err != nil {
+		return nil, err
+	}
+	if port := cfg.Deakit.DirectoryStatusPort; port != 0 {
+		n.status, err = component.New(component.Config{
+			Type: "DirectoryServer", Index: cfg.Index, Host: "127.0.0.1", Port: port,
+			User: cfg.Status.User, Password: string(cfg.Status.Password), LogCounts: &counts, Logger: n.log,
+			Metrics: func(context.Context) []component.Metric {
+				return append(n.access.metrics(), component.NewCounter("directory_log_lines_lost_total",
+					"Log lines that could not be written.", float64(output.Lost())))
+			},
+		})
+		if err == nil {
+			n.statusListener, err = listen("deakit.directory_status_port", "127.0.0.1", port)
+		}
+		if err != nil {
+			return nil, errors.Join(err, n.listener.Close())
+		}
+	}
+	return n, nil
+}
+
+func onPort(host string, port uint16) string { return net.JoinHostPort(host, strconv.Itoa(int(port))) }
+
+// listen opens the port that a key of the configuration has.
+func listen(key, host string, port uint16) (net.Listener, error) {
+	l, err := net.Listen("tcp", onPort(host, port))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE) && key == "directory_server.v2_port":
+		return nil, fmt.Errorf("%s: %w; a DEA leaves the port free with --no-directory-server", key, err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("%s: %w; set deakit.host to an address of this machine", key, err)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return l, nil
+}
+
+// run works until ctx ends. A part that fails ends the other.
+func (n *node) run(ctx context.Context) error {
+	defer n.remote.Close()
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return n.serveFiles(ctx) })
+	n.log.Info("directory.listening", "for", "files", "address", n.listener.Addr().String())
+	if n.status != nil {
+		all.Go(func() error { return n.status.Serve(ctx, n.statusListener) })
+		n.log.Info("directory.listening", "for", "status", "address", n.statusListener.Addr().String())
+	}
+	return all.Wait()
+}
+
+// serveFiles gives requests no time-outs of the server: a tail goes on for as long as there is something to send, and the
+// directory server bounds each write itself.
+func (n *node) serveFiles(ctx context.Context) error {
+	server := httpserve.New(n.access, n.log)
+	server.ReadTimeout, server.WriteTimeout = 0, 0
+	server.RegisterOnShutdown(n.files.Close) // tails do not end by themselves
+	err := httpserve.Run(ctx, server, n.listener)
+	n.files.Close()
+	if err != nil {
+		return fmt.Errorf("serve files: %w", err)
+	}
+	return nil
+}
