@@ -107,7 +107,7 @@ func FuzzURL(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path, more, accept string) {
 		for _, target := range []string{signer.SignedPath("/instance_paths/app", &path) + more, "/" + path + "?" + more} {
 			u, err := url.ParseRequestURI(target)
-			if err != nil {
+			if err != nil || strings.Contains(target, " ") { // no request line can have it
 				continue
 			}
 			var answers [2]*httptest.ResponseRecorder

@@ -100,15 +100,17 @@ func (t Tree) openByRoot(name string) (fd int, owner credentials, err error) {
 	if escapes(err) {
 		// An absolute link, or one that takes the way through a directory above: what it means depends on the tree. The
 		// answer is a path without links, and is opened just as confined, so that it need not be right for long.
-		if name, err = t.resolve(owner, name); err != nil {
-			return -1, owner, err
+		if name, err = t.resolve(owner, name); err == nil {
+			fd, err = openInRoot(root, owner, name)
 		}
-		fd, err = openInRoot(root, owner, name)
 	}
-	if escapes(err) {
-		err = ErrNotAccessible
+	switch {
+	case escapes(err): // also where what was no link a moment ago is one now
+		return -1, owner, ErrNotAccessible
+	case err != nil:
+		return -1, owner, err
 	}
-	return fd, owner, err
+	return fd, owner, nil
 }
 
 func openInRoot(root *os.Root, owner credentials, name string) (fd int, err error) {
@@ -156,7 +158,7 @@ func (t Tree) belowContainerRoot() (string, error) {
 // escapes reports whether os.Root refused a path. It exports no value for that, but all its other errors are errnos.
 func escapes(err error) bool {
 	var errno unix.Errno
-	return err != nil && !errors.As(err, &errno) && !errors.Is(err, ErrNotAccessible)
+	return err != nil && !errors.As(err, &errno) && !errors.Is(err, ErrNotAccessible) && !errors.Is(err, errRights)
 }
 
 // openWithoutLinks walks down one component at a time, so that a link that someone puts in the way is never followed.

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -9,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+var errRights = errors.New("rights of the process")
 
 // credentials are of a user and group with whose rights files are opened. Unset they are those of the process.
 type credentials struct {
@@ -53,7 +56,7 @@ func (c credentials) do(f func() error) error {
 	}
 	groups, err := syscall.Getgroups()
 	if err != nil {
-		return fmt.Errorf("get the groups of the process: %w", err)
+		return fmt.Errorf("%w: get the groups of the process: %w", errRights, err)
 	}
 	runtime.LockOSThread()
 	// A user namespace may forbid it, to root too; the groups are then not ones that root would have.
@@ -67,7 +70,7 @@ func (c credentials) do(f func() error) error {
 		runtime.UnlockOSThread()
 	}()
 	if !assume(c) {
-		return fmt.Errorf("read as user %d: the process may not; give it CAP_SETUID and CAP_SETGID, or unset AsOwner", c.uid)
+		return fmt.Errorf("%w: it may not read as user %d; give it CAP_SETUID and CAP_SETGID, or unset AsOwner", errRights, c.uid)
 	}
 	return f()
 }

@@ -117,7 +117,7 @@ func checkPublic(client *http.Client, target string) (status int, err error) {
 	} else {
 		content, err = io.ReadAll(resp.Body)
 	}
-	if err == nil && strings.Contains(string(content), "secret") {
+	if err == nil && (strings.Contains(string(content), "secret") || resp.StatusCode == http.StatusInternalServerError) {
 		err = fmt.Errorf("%s: %d %s", target, resp.StatusCode, content)
 	}
 	return resp.StatusCode, err
