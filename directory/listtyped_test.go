@@ -60,7 +60,9 @@ func TestListingOfAbsurdTime(t *testing.T) {
 	f := newFixture(t, Config{})
 	f.registry.instances["app"] = Tree{Dir: dir}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), []byte("x"), 0o600))
-	require.NoError(t, unix.UtimesNano(filepath.Join(dir, "file"), []unix.Timespec{{Sec: 1 << 50}, {Sec: 1 << 50}}))
+	absurd, err := unix.TimeToTimespec(time.Unix(1<<40, 0)) // the year 36812
+	require.NoError(t, err)
+	require.NoError(t, unix.UtimesNano(filepath.Join(dir, "file"), []unix.Timespec{absurd, absurd}))
 	for _, accept := range []string{typeJSON, typeHTML, typeZip, typeTgz, "*/*"} {
 		resp, body := f.do("GET", f.signed("/", ""), "Accept", accept)
 		assert.Equal(t, 200, resp.StatusCode)
