@@ -67,7 +67,10 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, medi
 	if mediaType == typeZip {
 		pack = newZip
 	}
-	a := archiver{ctx: r.Context(), owner: h.owner, dev: uint64(h.stat.Dev), entries: s.maxEntries, bytes: s.maxArchive, to: pack(buffered)}
+	a := archiver{
+		ctx: r.Context(), owner: h.owner, dev: uint64(h.stat.Dev),
+		entries: s.maxEntries, bytes: s.maxArchive, to: pack(buffered),
+	}
 	err := a.directory(h.fd, "", 0)
 	if err == nil {
 		err = a.to.close()

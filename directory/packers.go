@@ -45,7 +45,9 @@ func newTgz(w io.Writer) packer {
 }
 
 func (t *tgz) directory(name string, e *entry) error {
-	return t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: permissions(e), ModTime: plausible(e.modified)})
+	return t.WriteHeader(&tar.Header{
+		Typeflag: tar.TypeDir, Name: name + "/", Mode: permissions(e), ModTime: plausible(e.modified),
+	})
 }
 
 func (t *tgz) file(name string, e *entry, content io.Reader) error {
