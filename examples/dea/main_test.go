@@ -203,6 +203,22 @@ func (s *site) startMessage(index int) object {
 	}
 }
 
+// file fetches a file of the app by signed URL, as a router with this route of the directory server would send it.
+func (s *site) file(route object, path string) string {
+	s.t.Helper()
+	answer, err := s.peer.Request("dea.find.droplet", []byte(fmt.Sprintf(`{"droplet":"app-guid","path":%q}`, path)), 10*time.Second)
+	require.NoError(s.t, err)
+	var found object
+	require.NoError(s.t, json.Unmarshal(answer.Data, &found))
+	signed := found["file_uri_v2"].(string)
+	host := route["uris"].([]any)[0].(string)
+	require.True(s.t, strings.HasPrefix(signed, "http://"+host+"/instance_paths/"), signed)
+	request, err := http.NewRequest(http.MethodGet, strings.Replace(signed, host, fmt.Sprintf("127.0.0.1:%.0f", route["port"]), 1), nil)
+	require.NoError(s.t, err)
+	request.Host = host
+	return get(s.t, request)
+}
+
 func ofApp(m object) bool { return m["app"] == "app-guid" }
 
 func TestCommandLine(t *testing.T) {
@@ -275,20 +291,10 @@ func TestLifeOfANode(t *testing.T) {
 		said = strings.Contains(string(line.Data), `"source":"APP","stream":"stdout","text":"app in mode serves"`)
 	}
 
-	answer, err := s.peer.Request("dea.find.droplet", []byte(`{"droplet":"app-guid","path":"/logs/stdout.log"}`), 10*time.Second)
-	require.NoError(t, err)
-	var found object
-	require.NoError(t, json.Unmarshal(answer.Data, &found))
-	signed := found["file_uri_v2"].(string)
-	host := files["uris"].([]any)[0].(string)
-	require.True(t, strings.HasPrefix(signed, "http://"+host+"/instance_paths/"), signed)
-	request, err := http.NewRequest(http.MethodGet, strings.Replace(signed, host, fmt.Sprintf("127.0.0.1:%.0f", files["port"]), 1), nil)
-	require.NoError(t, err)
-	request.Host = host
-	assert.Equal(t, "app in mode serves\n", get(t, request))
+	assert.Equal(t, "app in mode serves\n", s.file(files, "/logs/stdout.log"))
 
 	var record messaging.Component
-	answer, err = s.peer.Request("vcap.component.discover", nil, 10*time.Second)
+	answer, err := s.peer.Request("vcap.component.discover", nil, 10*time.Second)
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(answer.Data, &record))
 	for path, text := range map[string]string{"healthz": "ok\n", "varz": `"app-guid"`, "metrics": "dea_instances 1\n"} {
@@ -380,10 +386,12 @@ func killedNode(t *testing.T, s *site) {
 
 	again := s.start()
 	assert.Equal(t, route["private_instance_id"], s.await("router.register", ofApp)["private_instance_id"])
+	files := s.await("router.register", func(m object) bool { return m["app"] == nil })
 	beat := s.await("dea.heartbeat", nil)["droplets"].([]any)
 	require.Len(t, beat, 1)
 	assert.Equal(t, "RUNNING", beat[0].(object)["state"])
 	assert.Equal(t, before, get(t, page), "the same process")
+	assert.Equal(t, "app in mode serves\n", s.file(files, "/logs/stdout.log"), "by a new URL")
 	again.signal(syscall.SIGTERM)
 	assert.Equal(t, exitOK, again.end())
 	http.DefaultClient.CloseIdleConnections()

@@ -73,6 +73,7 @@ func TestBesideDEA(t *testing.T) {
 		rest, err := io.ReadAll(tail.Body)
 		assert.NoError(t, err, "the file is gone: a proper end")
 		assert.Equal(t, "told to end\n", string(rest))
+		s.await("dea.heartbeat", func(m object) bool { return len(m["droplets"].([]any)) == 0 })
 		response, body := s.get(log)
 		assert.Equal(t, http.StatusNotFound, response.StatusCode)
 		assert.JSONEq(t, `{"error":"Unknown instance"}`, body)
