@@ -73,6 +73,8 @@ func Doctor(ctx context.Context, opts Options) []Finding {
 	)
 	if !opts.Network.Host {
 		findings = append(findings, checkNetwork(), checkForwarding())
+	} else {
+		findings = append(findings, checkScopes())
 	}
 	if opts.Depot != "" {
 		findings = append(findings, checkDepot(opts.Depot))

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container/runc/internal/cgroup"
+	"github.com/deakit/deakit/container/runc/internal/supervisor"
 	"github.com/deakit/deakit/container/runc/userns"
 )
 
@@ -106,6 +107,7 @@ func doctorInside(ctx context.Context, opts Options, ids userns.IDs) []Finding {
 		disk,
 		checkProgram("tar", "root file systems that are tarballs", "apt-get install tar"),
 		Finding{What: "network of their own", Detail: "without root, containers share that of the host; egress rules are not enforced"},
+		checkScopes(),
 	)
 	if opts.Depot != "" {
 		findings = append(findings, checkDepot(opts.Depot))
@@ -117,6 +119,15 @@ func doctorInside(ctx context.Context, opts Options, ids userns.IDs) []Finding {
 		last.Detail = "its user is this one to the kernel"
 	}
 	return findings
+}
+
+// checkScopes looks for what keeps containers on the network of the host from abstract sockets.
+func checkScopes() Finding {
+	f := Finding{What: "abstract sockets of the host out of reach", OK: supervisor.HasScopes()}
+	if !f.OK {
+		f.Remedy = "take Linux 6.12 or later, with landlock among the security modules (kernel command line lsm=)"
+	}
+	return f
 }
 
 // checkDelegation looks for control groups that were given to this user. It moves no process.

@@ -114,6 +114,7 @@ func TestWithoutRoot(t *testing.T) {
 	inside(t, someIDs, "", func(t *testing.T) {
 		t.Run("Conformance", conformance)
 		t.Run("Isolation", func(t *testing.T) { isolationWithoutRoot(t) })
+		t.Run("AbstractSockets", TestAbstractSockets)
 		t.Run("Identity", func(t *testing.T) {
 			b := open(t, runc.Options{})
 			c, other := create(t, b, container.Spec{}), create(t, b, container.Spec{})
@@ -146,6 +147,7 @@ func TestWithOneID(t *testing.T) {
 	inside(t, "", "^(Life|Run|Files|Hostile|Limits|Survive)$", func(t *testing.T) {
 		t.Run("Conformance", conformance)
 		t.Run("Isolation", func(t *testing.T) { isolationWithoutRoot(t) })
+		t.Run("AbstractSockets", TestAbstractSockets)
 		t.Run("Identity", func(t *testing.T) {
 			b := open(t, runc.Options{})
 			c := create(t, b, container.Spec{})
