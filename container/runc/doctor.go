@@ -55,7 +55,7 @@ func (f Finding) String() string {
 // there, Doctor tells who calls it again inside (package userns).
 func Doctor(ctx context.Context, opts Options) []Finding {
 	if os.Geteuid() != 0 {
-		return checkEntrance()
+		return checkEntrance(ctx)
 	}
 	ids, err := userns.Current()
 	if err == nil && ids.Inside {

@@ -97,7 +97,10 @@ func withHelper(t testing.TB) container.Spec {
 }
 
 func helperSpec(command string) container.ProcessSpec {
-	return container.ProcessSpec{Path: helperPath, Args: []string{"-test.run=^$"}, Env: []string{helperEnv + "=" + command}}
+	return container.ProcessSpec{
+		Path: helperPath, Args: []string{"-test.run=^$"},
+		Env: []string{helperEnv + "=" + command, "GORACE=atexit_sleep_ms=0"}, // which is a second otherwise
+	}
 }
 
 func shell(script string) container.ProcessSpec {
