@@ -46,7 +46,8 @@ func (s *suite) helper(c container.Container, command string) container.ProcessS
 	return container.ProcessSpec{
 		Path: s.info(c).Inside(helperPath),
 		Args: []string{"-test.run=^$"}, // should TestMain not call Helper, this ends at once
-		Env:  []string{helperEnv + "=" + command},
+		// Under the race detector every program ends by sleeping for a second, unless it is told not to.
+		Env: []string{helperEnv + "=" + command, "GORACE=atexit_sleep_ms=0"},
 	}
 }
 

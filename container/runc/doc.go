@@ -24,7 +24,8 @@
 // (package userns), where it may mount and change owners. They have all of the above but this:
 //
 //   - The network is the host's: a port of the host is that of the container, egress rules are remembered only, and
-//     abstract sockets of the host can be connected to, whose owners had better look who comes.
+//     before Linux 6.12 (or without its Landlock), abstract sockets of the host can be connected to. Who serves there
+//     sees the caller come where a process is root in its container or the caller's id is the only one.
 //   - Limits are enforced where a control group of version 2 was given to the user (a service with Delegate=yes). Else
 //     memory is measured every second, and a container above its limit is stopped; processes of the app user are bounded
 //     by RLIMIT_NPROC, each when it is started; processor time, disk (but by DiskMemory) and bandwidth are not limited.

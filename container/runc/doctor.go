@@ -55,7 +55,7 @@ func (f Finding) String() string {
 // there, Doctor tells who calls it again inside (package userns).
 func Doctor(ctx context.Context, opts Options) []Finding {
 	if os.Geteuid() != 0 {
-		return checkEntrance()
+		return checkEntrance(ctx)
 	}
 	ids, err := userns.Current()
 	if err == nil && ids.Inside {
@@ -73,6 +73,8 @@ func Doctor(ctx context.Context, opts Options) []Finding {
 	)
 	if !opts.Network.Host {
 		findings = append(findings, checkNetwork(), checkForwarding())
+	} else {
+		findings = append(findings, checkScopes())
 	}
 	if opts.Depot != "" {
 		findings = append(findings, checkDepot(opts.Depot))

@@ -13,26 +13,25 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container/runc/internal/cgroup"
+	"github.com/deakit/deakit/container/runc/internal/supervisor"
 	"github.com/deakit/deakit/container/runc/userns"
 )
 
 // checkEntrance looks what an ordinary user needs to be root of a user namespace.
-func checkEntrance() []Finding {
-	findings := []Finding{
-		{
-			What: "root", Detail: "this is an ordinary user: no networks of their own, no limits but of memory",
-			Remedy: "run as root for these",
-		},
-		checkKernel(), checkProgram("nsenter", "entering namespaces", "apt-get install util-linux"), checkNamespaceCreation(),
+func checkEntrance(ctx context.Context) []Finding {
+	creation, missing := checkNamespaceCreation(ctx)
+	ids := Finding{What: "user ids for apps", OK: creation.OK && missing == nil}
+	if missing != nil {
+		ids.Detail = missing.Error()
+		ids.Remedy = fmt.Sprintf("apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s, "+
+			"with a range that nobody else has; and let nothing forbid setuid programs (NoNewPrivileges, nosuid)", userName())
 	}
-	findings[2].Required = true
-	f := Finding{What: "user ids for apps", OK: true}
-	if err := userns.MissingIDs(); err != nil {
-		f.OK, f.Detail = false, err.Error()
-		f.Remedy = fmt.Sprintf("apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s, "+
-			"with a range that nobody else has", userName())
-	}
-	return append(findings, f)
+	entering := checkProgram("nsenter", "entering namespaces", "apt-get install util-linux")
+	entering.Required = true
+	return []Finding{{
+		What: "root", Detail: "this is an ordinary user: no networks of their own, no limits but of memory",
+		Remedy: "run as root for these",
+	}, checkKernel(), entering, creation, ids}
 }
 
 func userName() string {
@@ -60,20 +59,21 @@ func checkKernel() Finding {
 	return f
 }
 
-// checkNamespaceCreation makes a user namespace, and finds the setting that forbids it.
-func checkNamespaceCreation() Finding {
-	f := Finding{What: "user namespaces", Required: true}
-	ns, err := userns.New()
+// checkNamespaceCreation makes a user namespace, and finds the setting that forbids it. missing is why it has one id only.
+func checkNamespaceCreation(ctx context.Context) (f Finding, missing error) {
+	f = Finding{What: "user namespaces", Required: true}
+	ns, err := userns.New(ctx)
 	if err == nil {
+		missing = ns.Missing()
 		// What can be forbidden is to use it.
-		out, trialErr := ns.Command(context.Background(), "mount", "-t", "tmpfs", "none", "/mnt").CombinedOutput()
+		out, trialErr := ns.Command(ctx, "mount", "-t", "tmpfs", "none", "/mnt").CombinedOutput()
 		if trialErr != nil {
 			trialErr = fmt.Errorf("mount in it: %w: %.200s", trialErr, strings.TrimSpace(string(out)))
 		}
-		err = cmp.Or(trialErr, ns.End())
+		err = cmp.Or(trialErr, ns.End(ctx))
 	}
 	if f.OK = err == nil; f.OK {
-		return f
+		return f, missing
 	}
 	f.Detail, f.Remedy = err.Error(), "run as root"
 	for _, s := range []struct{ file, forbids, remedy string }{
@@ -88,7 +88,7 @@ func checkNamespaceCreation() Finding {
 			f.Remedy = s.remedy
 		}
 	}
-	return f
+	return f, missing
 }
 
 // doctorInside is Doctor in a user namespace.
@@ -106,6 +106,7 @@ func doctorInside(ctx context.Context, opts Options, ids userns.IDs) []Finding {
 		disk,
 		checkProgram("tar", "root file systems that are tarballs", "apt-get install tar"),
 		Finding{What: "network of their own", Detail: "without root, containers share that of the host; egress rules are not enforced"},
+		checkScopes(),
 	)
 	if opts.Depot != "" {
 		findings = append(findings, checkDepot(opts.Depot))
@@ -117,6 +118,15 @@ func doctorInside(ctx context.Context, opts Options, ids userns.IDs) []Finding {
 		last.Detail = "its user is this one to the kernel"
 	}
 	return findings
+}
+
+// checkScopes looks for what keeps containers on the network of the host from abstract sockets.
+func checkScopes() Finding {
+	f := Finding{What: "abstract sockets of the host out of reach", OK: supervisor.HasScopes()}
+	if !f.OK {
+		f.Remedy = "take Linux 6.12 or later, with landlock among the security modules (kernel command line lsm=)"
+	}
+	return f
 }
 
 // checkDelegation looks for control groups that were given to this user. It moves no process.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -34,7 +35,7 @@ func helper() {
 	name, arg, _ := strings.Cut(command, " ")
 	err := map[string]func(string) error{
 		"dial": dial, "serve": serve, "fill": fill, "freeze": freeze, "send-out": sendOut, "terminals": terminals, "buffers": buffers,
-		"attempt": attempt, "flood": flood,
+		"attempt": attempt, "flood": flood, "abstract": abstract,
 	}[name](arg)
 	if err != nil {
 		fmt.Println(err)
@@ -96,7 +97,10 @@ func withHelper(t testing.TB) container.Spec {
 }
 
 func helperSpec(command string) container.ProcessSpec {
-	return container.ProcessSpec{Path: helperPath, Args: []string{"-test.run=^$"}, Env: []string{helperEnv + "=" + command}}
+	return container.ProcessSpec{
+		Path: helperPath, Args: []string{"-test.run=^$"},
+		Env: []string{helperEnv + "=" + command, "GORACE=atexit_sleep_ms=0"}, // which is a second otherwise
+	}
 }
 
 func shell(script string) container.ProcessSpec {
@@ -278,4 +282,36 @@ func flood(address string) error {
 		}
 	}
 	return nil
+}
+
+// abstract serves at an abstract socket, and prints what the servers at others say, which are in a list of names.
+func abstract(names string) error {
+	own, others, _ := strings.Cut(names, " ")
+	l, err := net.Listen("unix", "@"+own)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprintln(conn, "this is", own)
+			conn.Close()
+		}
+	}()
+	for name := range strings.FieldsSeq(own + " " + others) {
+		conn, err := net.Dial("unix", "@"+name)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		if _, err := io.Copy(os.Stdout, conn); err != nil {
+			return err
+		}
+		conn.Close()
+	}
+	fmt.Println("served")
+	select {}
 }

@@ -94,8 +94,8 @@ type Options struct {
 
 // NetworkOptions are about the network of containers.
 type NetworkOptions struct {
-	// Host lets containers share the network of the host: nothing is confined, ports are not mapped. Without root they
-	// always do.
+	// Host lets containers share the network of the host: ports are not mapped, and nothing is confined but abstract Unix
+	// sockets, and these on Linux 6.12 or later. Without root they always do.
 	Host bool
 
 	// Pool is the IPv4 network that containers' networks are taken from, four addresses for each. Default 10.254.0.0/20,

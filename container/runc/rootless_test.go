@@ -34,9 +34,9 @@ func enterNamespace() {
 	if !withoutRoot() || os.Geteuid() == 0 {
 		return
 	}
-	open := func() (*userns.Namespace, error) { return userns.New() }
+	open := func() (*userns.Namespace, error) { return userns.New(context.Background()) }
 	if file := os.Getenv(namespaceEnv); file != "" {
-		open = func() (*userns.Namespace, error) { return userns.Open(file) }
+		open = func() (*userns.Namespace, error) { return userns.Open(context.Background(), file) }
 	}
 	ns, err := open()
 	if err == nil {
@@ -114,6 +114,7 @@ func TestWithoutRoot(t *testing.T) {
 	inside(t, someIDs, "", func(t *testing.T) {
 		t.Run("Conformance", conformance)
 		t.Run("Isolation", func(t *testing.T) { isolationWithoutRoot(t) })
+		t.Run("AbstractSockets", TestAbstractSockets)
 		t.Run("Identity", func(t *testing.T) {
 			b := open(t, runc.Options{})
 			c, other := create(t, b, container.Spec{}), create(t, b, container.Spec{})
@@ -146,6 +147,7 @@ func TestWithOneID(t *testing.T) {
 	inside(t, "", "^(Life|Run|Files|Hostile|Limits|Survive)$", func(t *testing.T) {
 		t.Run("Conformance", conformance)
 		t.Run("Isolation", func(t *testing.T) { isolationWithoutRoot(t) })
+		t.Run("AbstractSockets", TestAbstractSockets)
 		t.Run("Identity", func(t *testing.T) {
 			b := open(t, runc.Options{})
 			c := create(t, b, container.Spec{})
@@ -232,7 +234,7 @@ func TestNextProcess(t *testing.T) {
 		}
 		return
 	case "end":
-		require.NoError(t, userns.End(os.Getenv(namespaceEnv)))
+		require.NoError(t, userns.End(t.Context(), os.Getenv(namespaceEnv)))
 		return
 	}
 	depot := filepath.Join(os.Getenv("TMPDIR"), "depot")
@@ -262,7 +264,7 @@ func TestNextProcess(t *testing.T) {
 		assert.EqualValues(t, 7, status)
 	}
 	shut(t, b)
-	require.NoError(t, userns.End(os.Getenv(namespaceEnv)))
+	require.NoError(t, userns.End(t.Context(), os.Getenv(namespaceEnv)))
 	out, _ := exec.Command("pgrep", "-f", "^sleep 31536001").Output() // status 1: there is none
 	assert.Empty(t, string(out), "no process is left")
 }

@@ -5,7 +5,7 @@
 // one thread can, and a Go program has more: [Namespace.Enter] replaces the process by the same program inside.
 //
 //	if os.Geteuid() != 0 {
-//		ns, err := userns.Open("/home/me/node/namespace")
+//		ns, err := userns.Open(ctx, "/home/me/node/namespace")
 //		if err != nil {
 //			return err
 //		}
@@ -17,7 +17,7 @@
 //
 // Id 0 in the namespace is the user who made it. The others are those that /etc/subuid and /etc/subgid give to the user,
 // as far as the setuid programs newuidmap and newgidmap are installed (Debian's package uidmap), and count from 1. Where
-// either is missing, 0 is the only id that there is.
+// either is missing or fails, 0 is the only id that there is; [Namespace.Missing] tells why.
 //
 // # How long it lives
 //

@@ -2,6 +2,8 @@ package userns
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,13 +26,34 @@ type holder struct {
 	Boot  string `json:"boot"`  // of the machine, without which a pid means nothing
 }
 
-// startHolder makes both namespaces around a new process, and gives the user namespace its ids.
-func startHolder() (h holder, err error) {
-	ids, single := ownSubIDs()
-	cmd := exec.Command("sleep", "infinity")
+// abandoned is after how long the process ends by itself that holds a namespace which nobody finds: whoever made it may
+// have been killed.
+const abandoned = 10 * time.Minute
+
+// startHolder makes both namespaces around a new process, and gives the user namespace its ids. missing is why there is
+// one only.
+func startHolder(ctx context.Context, lasting bool) (h holder, missing, err error) {
+	ids, missing := ownSubIDs()
+	if missing == nil {
+		h, err = newHolder(lasting, func(pid int) error { return ids.give(ctx, pid) })
+		if err == nil || ctx.Err() != nil {
+			return h, nil, errors.Join(err, ctx.Err())
+		}
+		missing = err // of one that may not, under no_new_privs for example, there is more to be had than nothing
+	}
+	h, err = newHolder(lasting, nil)
+	return h, missing, err
+}
+
+// newHolder starts the process. give gives it its ids; nil: that of this user.
+func newHolder(lasting bool, give func(pid int) error) (h holder, err error) {
+	cmd := exec.Command("sleep", strconv.Itoa(int(abandoned.Seconds())))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS}
+	if lasting {
+		cmd.Args[1], cmd.SysProcAttr.Setsid = "infinity", true
+	}
 	cmd.Dir, cmd.Env = "/", []string{}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, Setsid: true}
-	if single != nil {
+	if give == nil {
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 	}
@@ -42,8 +66,8 @@ func startHolder() (h holder, err error) {
 			_ = cmd.Wait() // it was killed
 		}
 	}()
-	if single == nil {
-		if err := ids.give(cmd.Process.Pid); err != nil {
+	if give != nil {
+		if err := give(cmd.Process.Pid); err != nil {
 			return h, err
 		}
 	}
@@ -55,8 +79,13 @@ func startHolder() (h holder, err error) {
 // subIDs are the first of the ranges of ids that a user may give to namespaces, and how many ids each has.
 type subIDs struct{ uid, gid, uids, gids int }
 
+// mapTime bounds how long newuidmap and newgidmap may take, which may ask a directory service.
+const mapTime = 20 * time.Second
+
 // give writes the maps of a process's user namespace by the programs that may.
-func (s subIDs) give(pid int) error {
+func (s subIDs) give(ctx context.Context, pid int) error {
+	ctx, cancel := context.WithTimeout(ctx, mapTime)
+	defer cancel()
 	for _, m := range []struct {
 		program           string
 		own, first, count int
@@ -64,19 +93,15 @@ func (s subIDs) give(pid int) error {
 		{"newuidmap", os.Getuid(), s.uid, s.uids},
 		{"newgidmap", os.Getgid(), s.gid, s.gids},
 	} {
-		out, err := exec.Command(m.program, strconv.Itoa(pid), "0", strconv.Itoa(m.own), "1",
-			"1", strconv.Itoa(m.first), strconv.Itoa(m.count)).CombinedOutput()
+		cmd := exec.CommandContext(ctx, m.program, strconv.Itoa(pid), "0", strconv.Itoa(m.own), "1",
+			"1", strconv.Itoa(m.first), strconv.Itoa(m.count))
+		cmd.WaitDelay = time.Second // should it have left something behind
+		out, err := cmd.CombinedOutput()
 		if err != nil {
-			return fmt.Errorf("%s: %w: %.500s", m.program, err, bytes.TrimSpace(out))
+			return fmt.Errorf("%s: %w: %.500s", m.program, cmp.Or(ctx.Err(), err), bytes.TrimSpace(out))
 		}
 	}
 	return nil
-}
-
-// MissingIDs tells what this user lacks for a namespace with more than one id, if anything.
-func MissingIDs() error {
-	_, err := ownSubIDs()
-	return err
 }
 
 // ownSubIDs returns the ids that this user may give to a namespace, and fails where there are none.
@@ -128,13 +153,32 @@ func largest(file, name string, uid int) (first, count int, err error) {
 	return first, count, nil
 }
 
+// maxHolder bounds the file that tells of a holder.
+const maxHolder = 4 << 10
+
+// errOfNoUse: the file does not tell of a holder.
+var errOfNoUse = errors.New("it does not tell of a namespace")
+
+// readHolder reads a file of this user: that of another could tell of any process.
 func readHolder(file string) (h holder, err error) {
-	text, err := os.ReadFile(file)
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return h, err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return h, os.NewSyscallError("fstat", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+		return h, fmt.Errorf("%s is no file that only this user can write: remove it, or choose another directory", file)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxHolder))
 	if err != nil {
 		return h, err
 	}
 	if err := json.Unmarshal(text, &h); err != nil || h.PID <= 1 {
-		return h, errors.New("it does not tell of a namespace")
+		return h, errOfNoUse
 	}
 	return h, nil
 }

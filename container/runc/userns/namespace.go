@@ -1,6 +1,7 @@
 package userns
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,36 +22,41 @@ var ErrRefused = errors.New("no user namespace is to be had")
 
 // A Namespace is a user namespace together with a mount namespace, and the process that holds both.
 type Namespace struct {
-	holder holder
-	file   string // empty: nobody else finds it
+	holder  holder
+	file    string // empty: nobody else finds it
+	missing error
 }
 
+// Missing tells why the namespace has one id only. It is nil if there are more, and if an earlier process made it.
+func (n *Namespace) Missing() error { return n.missing }
+
 // Open finds the namespace that the file tells of, or makes one and writes it there. The directory of the file must be one
-// that nobody else can write to. It is for processes outside of a namespace.
-func Open(file string) (*Namespace, error) {
-	ns, err := open(file)
+// that nobody else can write to. It is for processes outside of a namespace. ctx bounds only the opening.
+func Open(ctx context.Context, file string) (*Namespace, error) {
+	ns, err := open(ctx, file)
 	if err != nil {
 		return nil, fmt.Errorf("open user namespace of %s: %w", file, err)
 	}
 	return ns, nil
 }
 
-func open(file string) (*Namespace, error) {
+func open(ctx context.Context, file string) (*Namespace, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return nil, err
 	}
-	lock, err := os.OpenFile(file+".lock", os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	lock, err := take(ctx, file)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return nil, os.NewSyscallError("flock", err)
-	}
-	if h, err := readHolder(file); err == nil && h.lives() {
+	h, err := readHolder(file)
+	switch {
+	case err == nil && h.lives():
 		return &Namespace{holder: h, file: file}, nil
+	case err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, errOfNoUse):
+		return nil, err
 	}
-	ns, err := New()
+	ns, err := newNamespace(ctx, true)
 	if err != nil {
 		return nil, err
 	}
@@ -59,18 +66,56 @@ func open(file string) (*Namespace, error) {
 		err = atomicfile.WriteFile(file, text, 0o600)
 	}
 	if err != nil {
-		return nil, errors.Join(err, ns.End())
+		return nil, errors.Join(err, ns.holder.end())
 	}
 	return ns, nil
 }
 
-// New makes a namespace that ends with the processes in it. The caller enters it or ends it.
-func New() (*Namespace, error) {
-	h, err := startHolder()
-	if err != nil {
-		return nil, fmt.Errorf("make a user namespace: %w: %w", err, ErrRefused)
+// take waits for the lock of a file, which others have for as long as it takes to make or end a namespace.
+func take(ctx context.Context, file string) (*os.File, error) {
+	for {
+		lock, err := os.OpenFile(file+lockSuffix, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil && isStill(lock) {
+			return lock, nil
+		}
+		lock.Close()
+		if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, os.NewSyscallError("flock", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("another process makes or ends it: %w", ctx.Err())
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	return &Namespace{holder: h}, nil
+}
+
+const lockSuffix = ".lock"
+
+// isStill tells whether a file has its name yet, which End takes away.
+func isStill(f *os.File) bool {
+	opened, err := f.Stat()
+	named, namedErr := os.Lstat(f.Name())
+	return err == nil && namedErr == nil && os.SameFile(opened, named)
+}
+
+// New makes a namespace that ends with the processes in it. The caller enters it or ends it, within ten minutes. ctx bounds
+// only the making.
+func New(ctx context.Context) (*Namespace, error) { return newNamespace(ctx, false) }
+
+func newNamespace(ctx context.Context, lasting bool) (*Namespace, error) {
+	if _, err := exec.LookPath("nsenter"); err != nil { // without, it would be of no use
+		return nil, fmt.Errorf("make a user namespace: %w: install util-linux", err)
+	}
+	h, missing, err := startHolder(ctx, lasting)
+	if err != nil {
+		return nil, fmt.Errorf("make a user namespace: %w: %w", err, cmp.Or(ctx.Err(), ErrRefused))
+	}
+	return &Namespace{holder: h, missing: missing}, nil
 }
 
 // enter runs what its arguments say in the directory that the first one names.
@@ -80,24 +125,31 @@ const enter = `cd -- "$0" && exec "$@"`
 const leave = `kill -KILL "$1"; shift; ` + enter
 
 // arguments are those of nsenter(1), which keeps credentials: this user is root inside.
-func (n *Namespace) arguments(script string, args ...string) ([]string, error) {
+func (n *Namespace) arguments(script string, args ...string) []string {
 	dir, err := os.Getwd()
-	if err != nil {
-		return nil, err
+	if err != nil || unix.Access(dir, unix.X_OK) != nil {
+		dir = "/" // nobody gets there again
 	}
 	pid := strconv.Itoa(n.holder.PID)
 	list := []string{"nsenter", "--preserve-credentials", "--user", "--mount", "--target", pid, "--", "/bin/sh", "-c", script, dir}
 	if script == leave {
 		list = append(list, pid)
 	}
-	return append(list, args...), nil
+	return append(list, args...)
 }
 
 // Enter replaces this process by its own program, inside of the namespace, with the given arguments, of which the first is
-// a name for the program, and environment. Its number, its open files that are not close-on-exec, its working directory
-// and its children stay. It returns only if it fails, and then nothing has changed.
+// a name for the program, and environment, of which a shell keeps what has a name that it knows. Its number, its open files
+// that are not close-on-exec and its children stay, as does its working directory, unless that cannot be entered any more:
+// then it is the root.
+//
+// It returns only if it fails, and then a namespace of New has ended.
 func (n *Namespace) Enter(args, env []string) error {
-	return fmt.Errorf("enter user namespace: %w", n.enter(args, env))
+	err := n.enter(args, env)
+	if n.file == "" {
+		err = errors.Join(err, n.holder.end())
+	}
+	return fmt.Errorf("enter user namespace: %w", err)
 }
 
 func (n *Namespace) enter(args, env []string) error {
@@ -113,50 +165,59 @@ func (n *Namespace) enter(args, env []string) error {
 	if n.file == "" {
 		script = leave
 	}
-	list, err := n.arguments(script, append([]string{program}, args[min(1, len(args)):]...)...)
-	if err != nil {
-		return err
-	}
+	list := n.arguments(script, append([]string{program}, args[min(1, len(args)):]...)...)
 	return &os.PathError{Op: "execute", Path: nsenter, Err: unix.Exec(nsenter, list, env)}
 }
 
 // Command returns a command that runs a program in the namespace.
 func (n *Namespace) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	list, err := n.arguments(enter, append([]string{name}, args...)...)
-	if err != nil {
-		return &exec.Cmd{Err: err}
-	}
+	list := n.arguments(enter, append([]string{name}, args...)...)
 	return exec.CommandContext(ctx, list[0], list[1:]...)
 }
 
-// End ends the holder. Processes in the namespace go on in it, and keep it.
-func (n *Namespace) End() error {
+// End ends the holder. Processes in the namespace go on in it, and keep it. ctx bounds the wait for others who make or end
+// a namespace with the same file.
+func (n *Namespace) End(ctx context.Context) error {
+	if n.file != "" {
+		return End(ctx, n.file)
+	}
 	if err := n.holder.end(); err != nil {
 		return fmt.Errorf("end user namespace: %w", err)
 	}
-	return forget(n.file)
+	return nil
 }
 
-// End ends the holder that the file tells of, if there is one, from inside or outside of the namespace.
-func End(file string) error {
-	h, err := readHolder(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err == nil && h.lives() {
-		err = h.end()
-	}
-	if err != nil {
+// End ends the holder that the file tells of, if there is one, from inside or outside of the namespace, and removes the
+// file. ctx bounds the wait for others who make or end it.
+func End(ctx context.Context, file string) error {
+	if err := end(ctx, file); err != nil {
 		return fmt.Errorf("end user namespace of %s: %w", file, err)
 	}
-	return forget(file)
+	return nil
 }
 
-func forget(file string) error {
-	if file == "" {
+func end(ctx context.Context, file string) error {
+	if _, err := os.Lstat(file); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	for _, name := range []string{file, file + ".lock"} {
+	lock, err := take(ctx, file)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	h, err := readHolder(file)
+	switch {
+	case errors.Is(err, os.ErrNotExist): // another was faster
+	case errors.Is(err, errOfNoUse):
+		return fmt.Errorf("%w: remove it", err)
+	case err != nil:
+		return err
+	case h.lives():
+		if err := h.end(); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{file, file + lockSuffix} { // the lock last
 		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}

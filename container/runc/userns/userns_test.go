@@ -34,9 +34,9 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 func TestOpenFindsWhatIsThere(t *testing.T) {
 	namespaces(t)
 	file := filepath.Join(t.TempDir(), "not/yet/namespace")
-	first, err := userns.Open(file)
+	first, err := userns.Open(t.Context(), file)
 	require.NoError(t, err)
-	again, err := userns.Open(file)
+	again, err := userns.Open(t.Context(), file)
 	require.NoError(t, err)
 	name := exec.Command("readlink", "/proc/self/ns/user")
 	inside := output(t, first.Command(t.Context(), "readlink", "/proc/self/ns/user"))
@@ -51,14 +51,14 @@ func TestOpenFindsWhatIsThere(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotContains(t, string(mounts), "none /mnt tmpfs", "nobody else sees it")
 
-	require.NoError(t, userns.End(file))
+	require.NoError(t, userns.End(t.Context(), file))
 	assert.NoFileExists(t, file)
-	require.NoError(t, userns.End(file), "there is none")
+	require.NoError(t, userns.End(t.Context(), file), "there is none")
 	require.Error(t, first.Command(t.Context(), "true").Run(), "it has ended")
-	next, err := userns.Open(file)
+	next, err := userns.Open(t.Context(), file)
 	require.NoError(t, err)
 	assert.Equal(t, "0", output(t, next.Command(t.Context(), "id", "-u")))
-	require.NoError(t, next.End())
+	require.NoError(t, next.End(t.Context()))
 }
 
 // A file that does not tell of a namespace, or of one that has ended, is replaced, and no other process is touched.
@@ -73,13 +73,13 @@ func TestOpenReplacesWhatIsOfNoUse(t *testing.T) {
 	}()
 	for _, text := range []string{"", "{", `{"pid":1}`, `{"pid":` + itoa(bystander.Process.Pid) + `,"start":1,"boot":"x"}`} {
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-		ns, err := userns.Open(file)
+		ns, err := userns.Open(t.Context(), file)
 		require.NoError(t, err, text)
 		assert.Equal(t, "0", output(t, ns.Command(t.Context(), "id", "-u")))
-		require.NoError(t, ns.End())
+		require.NoError(t, ns.End(t.Context()))
 	}
 	require.NoError(t, os.WriteFile(file, []byte("{"), 0o600))
-	assert.ErrorContains(t, userns.End(file), file)
+	assert.ErrorContains(t, userns.End(t.Context(), file), file)
 }
 
 func TestCurrent(t *testing.T) {

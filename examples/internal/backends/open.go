@@ -52,7 +52,7 @@ func Open(ctx context.Context, choice Choice, cfg Config) (*Backend, error) {
 			if err := r.Close(ctx); err != nil {
 				return err
 			}
-			return endNamespace(cfg)
+			return endNamespace(ctx, cfg)
 		}
 	case Warden:
 		w, err := warden.New(ctx, cfg.warden())

@@ -54,14 +54,14 @@ func Enter(ctx context.Context, name string, cfg Config) error {
 		return err
 	}
 	if cfg.Fresh { // nobody needs to find it
-		ns, err := userns.New()
+		ns, err := userns.New(ctx)
 		if err != nil {
 			return err
 		}
 		return ns.Enter(os.Args, os.Environ())
 	}
 	file := cfg.depot(Runc) + ".namespace"
-	ns, err := userns.Open(file)
+	ns, err := userns.Open(ctx, file)
 	if err != nil {
 		return err
 	}
@@ -76,11 +76,11 @@ func withoutRoot() bool {
 
 // examineInside looks what is missing in a namespace, by a process of this program.
 func examineInside(ctx context.Context, cfg Config) (findings []runc.Finding, err error) {
-	ns, err := userns.New()
+	ns, err := userns.New(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, ns.End()) }()
+	defer func() { err = errors.Join(err, ns.End(context.WithoutCancel(ctx))) }()
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -106,10 +106,10 @@ func examineInside(ctx context.Context, cfg Config) (findings []runc.Finding, er
 }
 
 // endNamespace ends the namespace that Enter made, when its last container is gone.
-func endNamespace(cfg Config) error {
+func endNamespace(ctx context.Context, cfg Config) error {
 	file, ok := os.LookupEnv(namespaceEnv)
 	if !ok || file != cfg.depot(Runc)+".namespace" {
 		return nil
 	}
-	return userns.End(file)
+	return userns.End(ctx, file)
 }

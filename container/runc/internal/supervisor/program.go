@@ -56,6 +56,7 @@ func beginning(path string, nested *Nested) *list {
 	l.call(2, unix.SYS_DUP3, 0, 2, 0)
 	l.try(unix.SYS_CLOSE_RANGE, deathsFD, ^uint64(0)>>32, 0)
 	l.try(unix.SYS_CLOSE, deathsFD)
+	scope(l)
 	if nested != nil {
 		nested.enter(l)
 	}
