@@ -19,7 +19,8 @@ type SamplerConfig struct {
 	// Interval is the time between the beginnings of two passes over all containers; default 10 s.
 	Interval time.Duration
 
-	// Timeout bounds one measurement; default Interval.
+	// Timeout bounds one measurement; default Interval, and at least 10 s: on a busy machine a measurement may well take
+	// longer than a short interval, and one that is cut off each time tells nothing.
 	Timeout time.Duration
 
 	// AtOnce is how many containers are measured at the same time; default a quarter of the processors, and at least one.
@@ -41,8 +42,9 @@ type Sampler struct {
 
 // NewSampler returns a sampler, which begins with Run.
 func NewSampler(cfg SamplerConfig) *Sampler {
-	cfg.Interval = cmp.Or(max(cfg.Interval, 0), 10*time.Second)
-	cfg.Timeout = cmp.Or(max(cfg.Timeout, 0), cfg.Interval)
+	const usual = 10 * time.Second
+	cfg.Interval = cmp.Or(max(cfg.Interval, 0), usual)
+	cfg.Timeout = cmp.Or(max(cfg.Timeout, 0), max(cfg.Interval, usual))
 	cfg.AtOnce = cmp.Or(max(cfg.AtOnce, 0), max(runtime.GOMAXPROCS(0)/4, 1))
 	return &Sampler{
 		cfg: cfg, slots: make(chan struct{}, cfg.AtOnce), wake: make(chan struct{}, 1), watches: map[*Watch]bool{},

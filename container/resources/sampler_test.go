@@ -229,6 +229,29 @@ func TestSamplerOfWhatHangs(t *testing.T) {
 	})
 }
 
+// A slow container takes a second for each measurement.
+type slow struct{ container.Container }
+
+func (s slow) Usage(ctx context.Context) (container.Usage, error) {
+	select {
+	case <-time.After(time.Second):
+		return s.Container.Usage(ctx)
+	case <-ctx.Done():
+		return container.Usage{}, ctx.Err()
+	}
+}
+
+// What takes longer than an interval that is short is known all the same.
+func TestSamplerOfASlowMachine(t *testing.T) {
+	inBubble(t, resources.SamplerConfig{Interval: 50 * time.Millisecond}, func(f *fleet) {
+		c, _ := f.create()
+		w := f.sampler.Watch(slow{c}, nil)
+		defer w.Stop()
+		time.Sleep(1500 * time.Millisecond)
+		assert.EqualValues(t, 1, w.Latest().Usage.Processes)
+	})
+}
+
 // The end of Run ends what hangs.
 func TestSamplerEnds(t *testing.T) {
 	inBubble(t, resources.SamplerConfig{Timeout: time.Hour}, func(f *fleet) {

@@ -24,7 +24,7 @@ func (w *world) killedWith() {
 	require.Eventually(w.t, func() bool {
 		s := w.snapshot()
 		return len(s) == 1 && s[0]["state"] == "RUNNING"
-	}, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	kill()
 	w.quietDown()
 	w.cfg, w.parts = newParts(w.t, w.nats.URL(), w.baseDir)

@@ -27,7 +27,7 @@ func (w *world) crash() {
 	_, err := http.Get(fmt.Sprintf("http://%s:%.0f/exit", route["host"], route["port"]))
 	require.Error(w.t, err)
 	w.await("droplet.exited", nil)
-	require.Eventually(w.t, func() bool { return w.parts.Ledger.Reserved().MemoryBytes == 0 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(w.t, func() bool { return w.parts.Ledger.Reserved().MemoryBytes == 0 }, patience, 5*time.Millisecond)
 }
 
 func TestCrashCountsForDiskOnly(t *testing.T) {
@@ -41,31 +41,31 @@ func TestCrashCountsForDiskOnly(t *testing.T) {
 }
 
 func TestOldCrashesAreForgotten(t *testing.T) {
-	w := newWorld(t, func(c *dea.Config) { c.CrashReapInterval, c.CrashLifetime = 20*time.Millisecond, 400*time.Millisecond })
+	w := newWorld(t, func(c *dea.Config) { c.CrashReapInterval, c.CrashLifetime = 20*time.Millisecond, 2*time.Second })
 	crashes := filepath.Join(w.baseDir, "crashes")
 	require.NoError(t, os.Mkdir(filepath.Join(crashes, "left-by-nobody"), 0o755))
 	w.crash()
 	w.crash() // the second one replaces the first of the same app
-	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 1 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 1 }, patience, 5*time.Millisecond)
 	kept := w.dea.Instances()[0].Status()
 	assert.Equal(t, messaging.Crashed, kept.State)
-	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 0 }, 10*time.Second, 5*time.Millisecond, "its time is over")
+	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 0 }, patience, 5*time.Millisecond, "its time is over")
 	require.Eventually(t, func() bool {
 		entries, err := os.ReadDir(crashes)
 		return err == nil && len(entries) == 0
-	}, 10*time.Second, 5*time.Millisecond)
-	require.Eventually(t, func() bool { return w.parts.Ledger.Reserved().DiskBytes == 0 }, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return w.parts.Ledger.Reserved().DiskBytes == 0 }, patience, 5*time.Millisecond)
 }
 
 // When the disk is full the oldest crash goes first; here it is always full.
 func TestCrashesGoUnderDiskPressure(t *testing.T) {
 	w := newWorld(t, func(c *dea.Config) { c.CrashReapInterval, c.CrashDiskUsage = 20*time.Millisecond, 1e-12 })
 	w.crash()
-	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 0 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 0 }, patience, 5*time.Millisecond)
 	require.Eventually(t, func() bool { // also of a crash that was forgotten while its logs were being kept
 		entries, err := os.ReadDir(filepath.Join(w.baseDir, "crashes"))
 		return err == nil && len(entries) == 0
-	}, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 }
 
 func TestUnusedDropletsAreRemoved(t *testing.T) {
@@ -78,7 +78,7 @@ func TestUnusedDropletsAreRemoved(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := os.Stat(file)
 		return os.IsNotExist(err)
-	}, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 }
 
 // An app may leave directories that nobody may write to among its logs, which are kept so. They go all the same, also where the

@@ -235,7 +235,7 @@ func TestVarzAndMetrics(t *testing.T) {
 	w.await("droplet.exited", nil)
 	require.Eventually(t, func() bool {
 		return w.parts.Ledger.Reserved().MemoryBytes == 64<<20 && !w.dea.Instances()[0].Status().Usage.At.IsZero()
-	}, 20*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	staging := resources.Amount{MemoryBytes: 320 << 20, DiskBytes: 1 << 30}
 	c, err := component.New(component.Config{
 		Type: "DEA", UUID: w.dea.ID(), User: "u", Password: "p",

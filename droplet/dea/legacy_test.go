@@ -16,7 +16,7 @@ import (
 // ask returns the first answer to a request.
 func (w *world) ask(subject, payload string) object {
 	w.t.Helper()
-	msg, err := w.peer.Request(subject, []byte(payload), 10*time.Second)
+	msg, err := w.peer.Request(subject, []byte(payload), patience)
 	require.NoError(w.t, err)
 	var m object
 	require.NoError(w.t, json.Unmarshal(msg.Data, &m))
@@ -37,7 +37,7 @@ func TestStatus(t *testing.T) {
 	w.start(w.startMessage(testapp.Serves, nil))
 	w.running()
 	for _, payload := range []string{"", "{}", "null", "not json"} {
-		require.Eventually(t, func() bool { return w.ask("dea.status", payload)["used_memory"].(float64) > 0 }, 10*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return w.ask("dea.status", payload)["used_memory"].(float64) > 0 }, patience, 10*time.Millisecond)
 		status := w.ask("dea.status", payload)
 		assert.Contains(t, status, "num_clients")
 		used := status["used_memory"].(float64)
@@ -62,7 +62,7 @@ func TestLegacySubjects(t *testing.T) {
 	require.NoError(t, w.peer.PublishRequest("dea.discover", inbox, []byte(`{"droplet":"app-guid","limits":{"mem":1000,"disk":512,"fds":1}}`)))
 	require.NoError(t, w.peer.PublishRequest("dea.discover", inbox, []byte(`{"droplet":"app-guid","limits":{"mem":1,"disk":5000,"fds":1}}`)))
 	require.NoError(t, w.peer.PublishRequest("dea.discover", inbox, []byte(`{"droplet":"app-guid","limits":{"mem":1,"disk":1,"fds":1}}`)))
-	_, err = sub.NextMsg(10 * time.Second)
+	_, err = sub.NextMsg(patience)
 	require.NoError(t, err, "the last one has room")
 	_, err = sub.NextMsg(300 * time.Millisecond)
 	assert.ErrorIs(t, err, nats.ErrTimeout, "who has no room says nothing")

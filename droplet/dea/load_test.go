@@ -61,7 +61,7 @@ func TestThousandStartsAtOnce(t *testing.T) {
 	}
 	assert.Len(t, running, room)
 	w.publish("dea.stop", object{"droplet": "app-guid"})
-	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 0 }, 2*time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 0 }, patience, 20*time.Millisecond)
 }
 
 // The processor time of an app that spins is that of about one core, in parts of a core.
@@ -75,7 +75,7 @@ func TestProcessorTimeOfABusyApp(t *testing.T) {
 		require.Len(t, found, 1)
 		usage = found[0]["stats"].(object)["usage"].(object)
 		return usage["cpu"].(float64) > 0.3 // the other cores, and this one, have more to do
-	}, 30*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	assert.Less(t, usage["cpu"].(float64), 1.5)
 	assert.Greater(t, usage["mem"].(float64), float64(256<<10), "bytes")
 	assert.Less(t, usage["mem"].(float64), float64(64<<20))

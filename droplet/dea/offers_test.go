@@ -31,9 +31,7 @@ func TestOffersOnRequest(t *testing.T) {
 	for _, payload := range []string{"", "{}", "null", `"x"`, "not json"} {
 		assert.Equal(t, w.dea.ID(), w.offer(payload)["id"])
 	}
-	last := w.quiet()
-	require.Len(t, last, 1, "one answer for each request")
-	assert.Equal(t, "dea.locate", last[0].Subject, "the request itself")
+	assert.Empty(t, w.quiet(), "one answer for each request")
 }
 
 func TestOfferAtOnceAndPeriodically(t *testing.T) {
@@ -152,12 +150,12 @@ func TestDamagedDropletIsFetchedAgain(t *testing.T) {
 	w.start(w.startMessage(testapp.Serves, nil))
 	w.running()
 	w.publish("dea.stop", object{"droplet": "app-guid"})
-	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 0 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 0 }, patience, 5*time.Millisecond)
 	w.start(w.startMessage(testapp.Serves, nil))
 	w.running()
 	assert.EqualValues(t, 1, w.served.Load(), "a good file is not fetched again")
 	w.publish("dea.stop", object{"droplet": "app-guid"})
-	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 0 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.dea.Instances()) == 0 }, patience, 5*time.Millisecond)
 	file := filepath.Join(w.baseDir, "droplets", w.app.SHA1, "droplet.tgz")
 	require.NoError(t, os.Truncate(file, 100))
 	w.start(w.startMessage(testapp.Serves, nil))

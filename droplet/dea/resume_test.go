@@ -111,7 +111,7 @@ func TestKilledAndStartedAgain(t *testing.T) {
 	require.Eventually(t, func() bool {
 		all := w.snapshot()
 		return len(all) == 4 && all[crashed]["state"] == "CRASHED" && all[starts]["warden_job_id"] != nil
-	}, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	before := w.snapshot()
 	kill()
 
@@ -135,7 +135,7 @@ func TestKilledAndStartedAgain(t *testing.T) {
 		select {
 		case msg := <-exits:
 			require.NoError(t, json.Unmarshal(msg.Data, &m))
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("ends were not told")
 		}
 		require.NotContains(t, told, m["index"], "each end is told once")
@@ -169,7 +169,7 @@ func TestKilledAndStartedAgain(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "app in mode serves\n", string(data))
 
-	require.Eventually(t, func() bool { return w.snapshot()[starts]["state"] == "CRASHED" }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return w.snapshot()[starts]["state"] == "CRASHED" }, patience, 5*time.Millisecond)
 	after := w.snapshot()[lives]
 	for _, key := range []string{
 		"warden_handle", "warden_job_id", "warden_container_path", "warden_host_ip", "warden_container_ip", "instance_host_port",
@@ -180,7 +180,7 @@ func TestKilledAndStartedAgain(t *testing.T) {
 	}
 	w.publish("dea.stop", object{"droplet": "app-guid", "indices": []int{lives}})
 	w.await("router.unregister", func(m object) bool { return m["app"] == "app-guid" })
-	require.Eventually(t, func() bool { return len(w.find(object{"droplet": "app-guid", "indices": []int{lives}})) == 0 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(w.find(object{"droplet": "app-guid", "indices": []int{lives}})) == 0 }, patience, 5*time.Millisecond)
 	_, err = http.Get(fmt.Sprintf("http://%s:%.0f/", routes[lives]["host"], routes[lives]["port"]))
 	assert.Error(t, err)
 	w.quiet()

@@ -60,7 +60,7 @@ func TestUpdateThatOvertakesTheNews(t *testing.T) {
 	defer end()
 	d.Begin(life, start)
 	i := d.Instances()[0]
-	require.Eventually(t, func() bool { return i.Status().State == messaging.Running }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return i.Status().State == messaging.Running }, patience, time.Millisecond)
 
 	d.Update(messaging.UpdateMessage{Droplet: "app-guid", URIs: &[]string{"new.example.com"}})
 	d.Work()

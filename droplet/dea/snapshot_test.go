@@ -32,7 +32,7 @@ func TestSnapshotThatFailedIsWrittenAgain(t *testing.T) {
 	w := newSurroundings(t)
 	w.run(nil)
 	file := filepath.Join(w.baseDir, "db/instances.json")
-	require.Eventually(t, func() bool { _, err := os.Stat(file); return err == nil }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(file); return err == nil }, patience, 5*time.Millisecond)
 	require.NoError(t, os.Remove(file))
 	require.NoError(t, os.MkdirAll(filepath.Join(file, "in the way"), 0o755)) // a directory that is not empty is not replaced
 	w.start(w.startMessage(testapp.Serves, nil))
@@ -43,5 +43,5 @@ func TestSnapshotThatFailedIsWrittenAgain(t *testing.T) {
 		var s struct{ Instances []object }
 		data, err := os.ReadFile(file)
 		return err == nil && json.Unmarshal(data, &s) == nil && len(s.Instances) == 1 && s.Instances[0]["state"] == "RUNNING"
-	}, 20*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 }

@@ -50,7 +50,7 @@ func TestSoak(t *testing.T) {
 	w.parts.Conn.Close()
 	w.nats.Stop()
 	w.store.Close()
-	assert.Eventually(t, func() bool { return openFiles(t) <= before }, 10*time.Second, 10*time.Millisecond, "no descriptor is left")
+	assert.Eventually(t, func() bool { return openFiles(t) <= before }, patience, 10*time.Millisecond, "no descriptor is left")
 }
 
 // A storm sends one thing after the other to a DEA.
@@ -66,7 +66,9 @@ func (s *storm) step(n int) {
 		s.nats.Stop()
 		s.nats.Start()
 		s.restarts++
-		require.Eventually(s.t, func() bool { return s.peer.IsConnected() && s.parts.Conn.IsConnected() }, 10*time.Second, time.Millisecond)
+		for _, conn := range []*nats.Conn{s.peer, s.parts.Conn} { // which may not have noticed yet that the server was gone
+			require.Eventually(s.t, func() bool { return conn.Stats().Reconnects == uint64(s.restarts) && conn.IsConnected() }, patience, time.Millisecond)
+		}
 	}
 	switch s.random.IntN(9) {
 	case 0, 1, 2, 3:

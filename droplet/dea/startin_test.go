@@ -47,10 +47,10 @@ func TestStartInReservedRoom(t *testing.T) {
 	assert.Equal(t, before, ledger.Reserved())
 
 	w.dea.Evacuate()
-	require.Eventually(t, w.dea.Leaving, 20*time.Second, time.Millisecond)
+	require.Eventually(t, w.dea.Leaving, patience, time.Millisecond)
 	late, err := ledger.Reserve(resources.Amount{MemoryBytes: 64 << 20, DiskBytes: 64 << 20})
 	require.NoError(t, err)
 	w.dea.StartIn(late, w.decoded(w.startMessage(testapp.Serves, func(m object) { m["index"] = 2 })))
-	require.Eventually(t, func() bool { return ledger.Reserved() == before }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return ledger.Reserved() == before }, patience, time.Millisecond)
 	assert.Len(t, w.dea.Instances(), 1)
 }

@@ -23,7 +23,7 @@ func (a audience) Emit(l applog.Line) { a <- l }
 // hears returns the first line whose text is, or begins with, one of these.
 func (a audience) hears(t *testing.T, texts ...string) applog.Line {
 	t.Helper()
-	for deadline := time.After(20 * time.Second); ; {
+	for deadline := time.After(patience); ; {
 		select {
 		case line := <-a:
 			for _, text := range texts {

@@ -36,5 +36,5 @@ func TestWhatTheServerRefusesIsTold(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		return strings.Contains(log.String(), "level=ERROR msg=dea.publish.failed") && strings.Contains(log.String(), "max_payload")
-	}, 20*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 }

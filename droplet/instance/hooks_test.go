@@ -43,7 +43,7 @@ func TestHooksRunInOrder(t *testing.T) {
 		require.NoError(t, err)
 		return strings.Split(strings.TrimSpace(string(data)), "\n")
 	}
-	require.Eventually(t, func() bool { return len(lines()) == 4 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(lines()) == 4 }, patience, time.Millisecond)
 	i.Stop()
 	wait(t, over)
 	got := lines()
@@ -120,6 +120,6 @@ func TestProcessLimits(t *testing.T) {
 		var err error
 		limits, err = os.ReadFile(filepath.Join(home, "limits"))
 		return err == nil
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	assert.Equal(t, "99 512\n", string(limits))
 }

@@ -26,7 +26,7 @@ import (
 )
 
 const (
-	patience = 20 * time.Second
+	patience = 2 * time.Minute // on machines that have much else to do
 	tick     = time.Millisecond
 )
 
@@ -68,9 +68,10 @@ func newNode(t *testing.T, app testapp.Droplet) *node {
 		left, err := backend.List(context.Background())
 		assert.NoError(t, err)
 		assert.Empty(t, left, "no container is left")
-		usage, err := store.Usage()
-		assert.NoError(t, err)
-		assert.Zero(t, usage.InUse, "no droplet is held")
+		assert.Eventually(t, func() bool { // a fetch that nobody waits for any more holds it for a moment
+			usage, err := store.Usage()
+			return err == nil && usage.InUse == 0
+		}, patience, tick, "no droplet is held")
 		assert.NoError(t, backend.Close(context.Background()))
 		assert.NoError(t, store.Close())
 	})
@@ -138,7 +139,7 @@ func (n *node) states() []messaging.State {
 
 func (n *node) await(i *instance.Instance, state messaging.State) instance.Status {
 	n.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for {
 		if s := i.Status(); s.State == state {
 			return s
@@ -155,7 +156,7 @@ func wait(t *testing.T, over <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-over:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the life of the instance does not end")
 	}
 }
@@ -173,7 +174,7 @@ func TestStartAndStop(t *testing.T) {
 	home, ok := s.Container.OnHost(container.AppHome)
 	require.True(t, ok)
 	assert.FileExists(t, filepath.Join(home, "app/hello.txt"))
-	require.Eventually(t, func() bool { return i.Status().Usage.MemoryBytes > 0 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return i.Status().Usage.MemoryBytes > 0 }, patience, 10*time.Millisecond)
 
 	i.Stop()
 	wait(t, over)
@@ -260,7 +261,7 @@ func TestDropletOfTheOldKind(t *testing.T) {
 	require.Eventually(t, func() bool {
 		data, err := os.ReadFile(filepath.Join(home, "logs/mark"))
 		return err == nil && string(data) == "started\n"
-	}, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 }
 
 func TestStateFile(t *testing.T) {
@@ -274,7 +275,7 @@ func TestStateFile(t *testing.T) {
 func TestStopWhileStarting(t *testing.T) {
 	n := newNode(t, testapp.NewDroplet(t, nil))
 	i, over := n.run(t.Context(), n.message(testapp.NeverListens))
-	require.Eventually(t, func() bool { return i.Status().ProcessID != 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return i.Status().ProcessID != 0 }, patience, time.Millisecond)
 	i.Stop()
 	wait(t, over)
 	assert.Equal(t, []messaging.State{messaging.Born, messaging.Starting, messaging.Stopping, messaging.Stopped}, n.states())
@@ -300,7 +301,7 @@ func TestEvacuateWhileStarting(t *testing.T) {
 	i, over := n.run(t.Context(), n.message(testapp.Serves))
 	n.await(i, messaging.Starting)
 	require.True(t, i.Evacuate())
-	require.Eventually(t, func() bool { return i.Status().Usage.MemoryBytes > 0 }, 10*time.Second, time.Millisecond, "it comes up")
+	require.Eventually(t, func() bool { return i.Status().Usage.MemoryBytes > 0 }, patience, time.Millisecond, "it comes up")
 	assert.Equal(t, messaging.Evacuating, i.Status().State)
 	i.Stop()
 	wait(t, over)
@@ -316,7 +317,7 @@ func TestEvacuateBeforeStarting(t *testing.T) {
 	require.True(t, i.Evacuate())
 	over := make(chan struct{})
 	go func() { defer close(over); i.Run(t.Context()) }()
-	require.Eventually(t, func() bool { return i.Status().Usage.MemoryBytes > 0 }, 10*time.Second, time.Millisecond, "it comes up")
+	require.Eventually(t, func() bool { return i.Status().Usage.MemoryBytes > 0 }, patience, time.Millisecond, "it comes up")
 	assert.WithinRange(t, i.Status().StartedAt, begun, time.Now())
 	i.Stop()
 	wait(t, over)

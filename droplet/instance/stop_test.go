@@ -37,7 +37,7 @@ func TestStopAgainRetriesAtOnce(t *testing.T) {
 	n.await(i, messaging.Running)
 	backend.stops.Store(1)
 	i.Stop()
-	require.Eventually(t, func() bool { return backend.failed.Load() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return backend.failed.Load() == 1 }, patience, time.Millisecond)
 	assert.Equal(t, messaging.Stopping, i.Status().State)
 	i.Stop()
 	wait(t, over)
@@ -75,7 +75,7 @@ func TestHandleIsKeptUntilTheContainerIsGone(t *testing.T) {
 	handle := n.await(i, messaging.Running).Handle
 	backend.destroys.Store(1)
 	i.Stop()
-	require.Eventually(t, func() bool { return backend.failed.Load() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return backend.failed.Load() == 1 }, patience, time.Millisecond)
 	assert.Equal(t, handle, i.Status().Handle)
 	i.Stop()
 	wait(t, over)

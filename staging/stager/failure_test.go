@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -253,6 +255,32 @@ func TestFilesOfATask(t *testing.T) {
 		s.stage(request)
 		log := stagetest.ReadTgz(t, s.cloud.posted("/droplet").data)["./logs/staging_task.log"]
 		assert.NotContains(t, log, "buildpack cache")
+	})
+	t.Run("a cache that came first makes room for the package", func(t *testing.T) {
+		cache := stagetest.Files{"noise": string(noise(3))}.Tgz(t)
+		s.cloud.serve("/old_cache", cache)
+		app := stagetest.Files{"noise": string(noise(1))}.Zip(t)
+		var asked atomic.Int32
+		s.cloud.handle("/package", func(w http.ResponseWriter, _ *http.Request) {
+			if asked.Add(1) == 1 {
+				assert.Eventually(t, func() bool {
+					found, _ := filepath.Glob(filepath.Join(s.cfg.BaseDir, "staging/*/work/old_cache.tgz"))
+					if len(found) == 0 {
+						return false
+					}
+					info, err := os.Stat(found[0])
+					return err == nil && info.Size() == int64(len(cache))
+				}, patience, time.Millisecond, "the cache is there")
+			}
+			_, _ = w.Write(app)
+		})
+		request := s.request()
+		request.BuildpackCacheDownloadURI = s.cloud.url("/old_cache")
+		request.BuildpackCacheUploadURI = ""
+		s.stage(request)
+		log := stagetest.ReadTgz(t, s.cloud.posted("/droplet").data)["./logs/staging_task.log"]
+		assert.NotContains(t, log, "buildpack cache")
+		assert.EqualValues(t, 2, asked.Load())
 	})
 }
 

@@ -21,12 +21,19 @@ func newQuota(cfg Config, diskMB int64) *quota {
 	return &quota{most: sane(cmp.Or(cfg.WorkspaceMB, 2*diskMB)) << 20}
 }
 
+// noRoom is the error of a task whose quota is so many megabytes.
+type noRoom int64
+
+func (mb noRoom) Error() string {
+	return fmt.Sprintf("the task has more than %d MB of files: app package, caches and droplet together", int64(mb))
+}
+
 // take counts bytes that are about to be written.
 func (q *quota) take(bytes int64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if bytes > q.most-q.used {
-		return fmt.Errorf("the task has more than %d MB of files: app package, caches and droplet together", q.most>>20)
+		return noRoom(q.most >> 20)
 	}
 	q.used += bytes
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -260,8 +261,24 @@ func (t *task) createContainer(ctx context.Context) error {
 	return nil
 }
 
-// download gets the package and the cache at the same time. The task goes on without the cache.
+// download gets the package and the cache. The task goes on without the cache, also where there is no room for both.
 func (t *task) download(ctx context.Context) error {
+	err := t.downloadBoth(ctx)
+	if t.request.BuildpackCacheDownloadURI == "" || !errors.As(err, new(noRoom)) {
+		return err
+	}
+	t.staged.Cache = ""
+	for _, name := range []string{oldCacheName, packageName} {
+		if err := t.quota.remove(t.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	t.log.Info("staging.cache.left-out", "reason", err)
+	return t.get(ctx, t.request.DownloadURI, packageName)
+}
+
+// downloadBoth gets the package and the cache at the same time.
+func (t *task) downloadBoth(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return t.get(ctx, t.request.DownloadURI, packageName) })
 	if uri := t.request.BuildpackCacheDownloadURI; uri != "" {
