@@ -20,7 +20,7 @@ func (d *DEA) Instance(_ context.Context, id string) (directory.Tree, error) {
 	switch {
 	case s.Healthy():
 		if home, ok := s.Container.OnHost(container.AppHome); ok {
-			return directory.Tree{Dir: home, ContainerRoot: s.Container.HostRoot}, nil
+			return directory.Tree{Dir: home, ContainerRoot: s.Container.HostRoot, AsOwner: true}, nil
 		}
 	case s.State == messaging.Crashed && s.CrashPath != "":
 		return directory.Tree{Dir: s.CrashPath}, nil
