@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -100,11 +101,14 @@ func (n *node) run(ctx context.Context) error {
 	return all.Wait()
 }
 
-// serveFiles gives requests no time-outs of the server: a tail goes on for as long as there is something to send, and the
-// directory server bounds each write itself.
+// answerTime bounds how long a client may take to accept a listing or a refusal. Where there is more to send, or later, as in
+// a tail, the directory server bounds each write itself.
+const answerTime = 5 * time.Minute
+
+// serveFiles lets tails go on for as long as there is something to send: a time-out for reading would end them.
 func (n *node) serveFiles(ctx context.Context) error {
 	server := httpserve.New(n.access, n.log)
-	server.ReadTimeout, server.WriteTimeout = 0, 0
+	server.ReadTimeout, server.WriteTimeout = 0, answerTime
 	server.RegisterOnShutdown(n.files.Close) // tails do not end by themselves
 	err := httpserve.Run(ctx, server, n.listener)
 	n.files.Close()

@@ -46,6 +46,7 @@ type site struct {
 	peer  *nats.Conn
 	heard chan *nats.Msg
 	file  string // the configuration
+	base  string // of the DEA
 	app   testapp.Droplet
 	blobs *http.ServeMux
 	url   string // of blobs
@@ -70,9 +71,10 @@ func newSite(t *testing.T) *site {
 	t.Cleanup(blobs.Close)
 	s.url = blobs.URL
 	dir, status := t.TempDir(), freePort(t)
+	s.base = filepath.Join(dir, "dea")
 	s.status = fmt.Sprintf("http://u:p@127.0.0.1:%d/", status)
 	s.file = write(t, object{
-		"base_dir": filepath.Join(dir, "dea"), "pid_filename": filepath.Join(dir, "dea.pid"), "logging": object{"level": "debug"},
+		"base_dir": s.base, "pid_filename": filepath.Join(dir, "dea.pid"), "logging": object{"level": "debug"},
 		"nats_servers": []string{s.nats.URL()}, "index": 3, "domain": "example.com", "stacks": []string{"lucid64"},
 		"directory_server": object{"protocol": "http", "v2_port": s.port, "file_api_port": freePort(t), "streaming_timeout": 30, "logging": object{"level": "info"}},
 		"resources":        object{"memory_mb": 4096, "disk_mb": 8192}, "staging": object{"enabled": true}, "status": object{"user": "u", "password": "p"},
@@ -130,13 +132,17 @@ func (s *site) startApp() {
 	s.running()
 }
 
-// running waits until the DEA tells that the app runs.
+// running waits until the DEA tells that the app runs, and has noted it for the next DEA.
 func (s *site) running() {
 	s.t.Helper()
 	s.await("dea.heartbeat", func(m object) bool {
 		list := m["droplets"].([]any)
 		return len(list) == 1 && list[0].(object)["state"] == "RUNNING"
 	})
+	require.Eventually(s.t, func() bool {
+		data, err := os.ReadFile(filepath.Join(s.base, "db/instances.json"))
+		return err == nil && strings.Contains(string(data), `"RUNNING"`)
+	}, patience, 5*time.Millisecond)
 }
 
 // signed asks for the URL of a path, as the Cloud Controller does; nil is the null path.
