@@ -104,6 +104,9 @@ func (b *Backend) prepare() error {
 		return err
 	}
 	b.adjust()
+	if err := b.checkIDs(); err != nil {
+		return err
+	}
 	if b.runtime, err = exec.LookPath(b.opts.Runtime); err != nil {
 		return fmt.Errorf("%w: %w: install the package runc", err, ErrMissing)
 	}

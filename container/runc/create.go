@@ -176,7 +176,7 @@ func (b *Backend) hide() []string {
 		"/var/backups", "/var/cache", "/var/crash", "/var/lib/docker", "/var/lib/containerd", "/var/lib/containers",
 		"/var/lib/kubelet", "/var/local", "/var/log", "/var/mail", "/var/spool", "/var/vcap",
 		b.depot.dir,
-	}, append(b.home(), b.opts.Hide...)...)
+	}, append(b.homes(), b.opts.Hide...)...)
 }
 
 // makeNetwork makes the rules, before there is anything that could need them.

@@ -33,6 +33,7 @@ func TestOptions(t *testing.T) {
 		{Depot: t.TempDir(), Disk: "tape"},
 		{Depot: t.TempDir(), RootFS: "relative"},
 		{Depot: t.TempDir(), Hide: []string{"relative"}},
+		{Depot: t.TempDir(), UserNamespace: 1<<32 - 65536},
 	} {
 		_, err := runc.New(opts)
 		assert.ErrorIs(t, err, container.ErrInvalid, "%+v", opts)
@@ -42,7 +43,9 @@ func TestOptions(t *testing.T) {
 		_, err := runc.New(runc.Options{Depot: t.TempDir(), Network: opts})
 		assert.ErrorIs(t, err, container.ErrInvalid, "%+v", opts)
 	}
-	_, err := runc.New(runc.Options{Depot: t.TempDir(), Runtime: "/does/not/exist"})
+	_, err := runc.New(runc.Options{Depot: t.TempDir(), UserNamespace: shifted, UIDs: 65536})
+	require.ErrorIs(t, err, container.ErrInvalid)
+	_, err = runc.New(runc.Options{Depot: t.TempDir(), Runtime: "/does/not/exist"})
 	require.ErrorIs(t, err, runc.ErrMissing)
 }
 

@@ -51,8 +51,9 @@ type Options struct {
 	RootFS string
 
 	// Hide are paths that containers do not see of a base that is "/", besides those that hold secrets on an ordinary
-	// system: the homes, /etc/shadow, /etc/ssh, /run, /srv, /mnt, /media, the depot, and others. They must be absolute;
-	// where they are links, or links are on the way, what they lead to is hidden.
+	// system: the homes (without root also the caller's, wherever it is), /etc/shadow, /etc/ssh, /run, /srv, /mnt, /media,
+	// the depot, and others. They must be absolute; where they are links, or links are on the way, what they lead to is
+	// hidden.
 	Hide []string
 
 	// Disk is where the files stand that containers write. Default DiskLoop where it works, else DiskDirectory.
@@ -66,7 +67,8 @@ type Options struct {
 	MaxPIDs int64
 
 	// UIDs are the user ids that are given to container.AppUser, a different one in each container: from UIDs on. Default
-	// 400000, and without root 10000, or less where there are few. No account of the host should have one of them.
+	// 400000; 10000 with UserNamespace and without root, there less where there are few. No account of the host should have
+	// one of them, nor of a user namespace.
 	UIDs int
 
 	// UserNamespace lets containers have a user namespace: their ids 0 to 65535 are those of the host from this one on,
@@ -123,6 +125,7 @@ const (
 	defaultUIDs = 400_000
 	defaultPIDs = 4096
 	defaultDisk = 16 << 30
+	maxID       = 1<<32 - 2 // the last one means none
 )
 
 func (o Options) withDefaults() (Options, error) {
@@ -137,6 +140,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Ports.First == 0 || o.Ports.First > o.Ports.Last {
 		return o, fmt.Errorf("option Ports from %d to %d: %w", o.Ports.First, o.Ports.Last, container.ErrInvalid)
+	}
+	if o.UserNamespace > maxID-rootfs.ShiftedIDs {
+		return o, fmt.Errorf("option UserNamespace is %d, and ids end at %d: %w", o.UserNamespace, maxID, container.ErrInvalid)
 	}
 	switch o.Disk {
 	case "", DiskDirectory, DiskLoop, DiskMemory:

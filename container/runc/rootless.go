@@ -6,15 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/cgroup"
+	"github.com/deakit/deakit/container/runc/internal/rootfs"
 )
 
 // unprivilegedUIDs is where the user ids of containers begin, of those of a user namespace.
@@ -38,6 +43,18 @@ func (b *Backend) adjust() {
 	b.opts.Network.Host = true
 }
 
+// checkIDs refuses user ids that there are not.
+func (b *Backend) checkIDs() error {
+	count, of := b.ids.Count, "this user namespace has"
+	if b.opts.UserNamespace > 0 {
+		count, of = rootfs.ShiftedIDs, "containers have"
+	}
+	if b.opts.UIDs >= count && count > 1 {
+		return fmt.Errorf("option UIDs is %d, and %s ids from 0 to %d only: %w", b.opts.UIDs, of, count-1, container.ErrInvalid)
+	}
+	return nil
+}
+
 // slotCount is how many containers there can be.
 func (b *Backend) slotCount() int {
 	const nobody = 65534 // is somebody
@@ -51,16 +68,28 @@ func (b *Backend) slotCount() int {
 	return count
 }
 
-// home is the directory of the user who is root of this user namespace, without links, if there is one.
-func (b *Backend) home() []string {
-	home, err := os.UserHomeDir()
-	if err == nil {
-		home, err = filepath.EvalSymlinks(home)
-	}
-	if err != nil || !b.ids.Inside || !filepath.IsAbs(home) || home == "/" {
+// homes are the directories of the user who is root of this user namespace, without links: what the environment says, and
+// what the machine knows, if that is his.
+func (b *Backend) homes() (list []string) {
+	if !b.ids.Inside {
 		return nil
 	}
-	return []string{home}
+	add := func(dir string, ok func(string) bool) {
+		dir, err := filepath.EvalSymlinks(dir)
+		if err == nil && filepath.IsAbs(dir) && dir != "/" && ok(dir) && !slices.Contains(list, dir) {
+			list = append(list, dir)
+		}
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		add(home, func(string) bool { return true })
+	}
+	if caller, err := user.LookupId(strconv.Itoa(b.ids.Outer(0))); err == nil {
+		add(caller.HomeDir, func(dir string) bool {
+			info, err := os.Stat(dir) // accounts of services may have /usr/sbin, which is root's
+			return err == nil && int(info.Sys().(*syscall.Stat_t).Uid) == os.Geteuid()
+		})
+	}
+	return list
 }
 
 // findGroups finds the control groups that this process may make groups in.

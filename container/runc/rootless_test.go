@@ -25,6 +25,7 @@ import (
 const (
 	rootlessEnv  = "RUNC_TEST_ROOTLESS"  // what to do there
 	namespaceEnv = "RUNC_TEST_NAMESPACE" // the file of the namespace; empty: one of its own
+	accountEnv   = "RUNC_TEST_ACCOUNT"   // the home of the account
 )
 
 func withoutRoot() bool { return os.Getenv(rootlessEnv) != "" }
@@ -51,6 +52,9 @@ type ordinaryUser struct {
 	dir  string // its own, where containers do not see it
 	home string // its home, where containers would see it
 	ids  string // in place of /etc/subuid and /etc/subgid
+
+	account string // the home that its account has, likewise
+	passwd  string // in place of /etc/passwd, which tells it
 }
 
 const nobody = 65534
@@ -62,7 +66,7 @@ func newOrdinaryUser(t testing.TB, subIDs string) *ordinaryUser {
 		needs.Tool(t, program, pkg)
 	}
 	u := &ordinaryUser{}
-	for parent, at := range map[string]*string{"": &u.dir, "/opt": &u.home} {
+	for at, parent := range map[*string]string{&u.dir: "", &u.home: "/opt", &u.account: "/opt"} {
 		dir, err := os.MkdirTemp(parent, "rootless-") // short enough for sockets
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
@@ -75,6 +79,8 @@ func newOrdinaryUser(t testing.TB, subIDs string) *ordinaryUser {
 	copyFile(t, filepath.Join(u.dir, "test"), self)
 	u.ids = filepath.Join(u.dir, "subids")
 	require.NoError(t, os.WriteFile(u.ids, []byte(subIDs), 0o644))
+	u.passwd = filepath.Join(u.dir, "passwd")
+	require.NoError(t, os.WriteFile(u.passwd, []byte("root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::"+u.account+":/bin/sh\n"), 0o644))
 	return u
 }
 
@@ -83,11 +89,11 @@ func (u *ordinaryUser) command(what, tests string, flags ...string) *exec.Cmd {
 	cmd := exec.Command("unshare", append([]string{
 		"--mount", "sh", "-c", letGoOfMounts + `if [ -s "$0" ] || grep -q ^nobody: /etc/subuid; then
 			mount --bind "$0" /etc/subuid && mount --bind "$0" /etc/subgid
-		fi && exec setpriv --reuid nobody --regid nogroup --clear-groups "$@"`,
-		u.ids, filepath.Join(u.dir, "test"), "-test.run=" + tests, "-test.v",
+		fi && mount --bind "$1" /etc/passwd && shift && exec setpriv --reuid nobody --regid nogroup --clear-groups "$@"`,
+		u.ids, u.passwd, filepath.Join(u.dir, "test"), "-test.run=" + tests, "-test.v",
 	}, flags...)...)
 	cmd.Dir = u.dir
-	cmd.Env = append(os.Environ(), rootlessEnv+"="+what, "TMPDIR="+u.dir, "HOME="+u.home)
+	cmd.Env = append(os.Environ(), rootlessEnv+"="+what, "TMPDIR="+u.dir, "HOME="+u.home, accountEnv+"="+u.account)
 	return cmd
 }
 
@@ -123,6 +129,8 @@ func TestWithoutRoot(t *testing.T) {
 			assert.NotEqual(t, output(t, c, shell("id -u")), output(t, other, shell("id -u")), "no two containers share a user")
 			assert.Equal(t, "0\n", output(t, c, asRoot(shell("id -u"))))
 			assert.True(t, b.Capabilities().Users)
+			_, err := runc.New(runc.Options{Depot: depotDir(t), UIDs: 400_000})
+			assert.ErrorIs(t, err, container.ErrInvalid, "ids that there are not")
 		})
 		t.Run("ProcessLimit", func(t *testing.T) {
 			c := create(t, open(t, runc.Options{}), container.Spec{Limits: container.Limits{PIDs: 30}})
@@ -166,7 +174,9 @@ func TestWithOneID(t *testing.T) {
 // isolationWithoutRoot lets processes try to get at what is the caller's.
 func isolationWithoutRoot(t *testing.T) {
 	home := os.Getenv("HOME")
-	require.NoError(t, os.WriteFile(filepath.Join(home, "secret"), []byte("the secret"), 0o666))
+	for _, dir := range []string{home, os.Getenv(accountEnv)} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "secret"), []byte("the secret"), 0o666))
+	}
 	depot := depotDir(t)
 	b := open(t, runc.Options{Depot: depot})
 	caps := b.Capabilities()
@@ -182,6 +192,7 @@ func isolationWithoutRoot(t *testing.T) {
 	c := create(t, b, container.Spec{Handle: "attacker"})
 	for name, script := range map[string]string{
 		"the caller's home":           "cat " + home + "/secret",
+		"the home of his account":     "cat " + os.Getenv(accountEnv) + "/secret",
 		"by the root of process 1":    "cat /proc/1/root" + home + "/secret",
 		"by descriptors of process 1": "cat /proc/1/fd/4 && echo the secret",
 		"a process of the host":       fmt.Sprintf("ls -d /proc/%d/cwd && echo the secret", os.Getpid()),

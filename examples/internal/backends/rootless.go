@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/deakit/deakit/container/runc"
 	"github.com/deakit/deakit/container/runc/userns"
@@ -22,18 +25,26 @@ const (
 // trialArgument is the only argument of the process of a trial: a program that does not call Begin refuses it.
 const trialArgument = "--deakit-runc-trial"
 
+// trialEnd is how long the process of a trial has to clean up when its time is over.
+const trialEnd = 20 * time.Second
+
 // Begin is called first in main: there it ends the processes that Examine started, once they have answered.
 func Begin() {
 	text, ok := os.LookupEnv(trialEnv)
 	if !ok {
 		return
 	}
+	// Whatever ends it, it removes its container first.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, trialTime)
+	defer cancel()
 	var cfg Config
 	err := json.Unmarshal([]byte(text), &cfg)
 	if err == nil {
 		opts := cfg.runc()
 		opts.Logger = nil // what it says is in the findings
-		err = json.NewEncoder(os.Stdout).Encode(runc.Doctor(context.Background(), opts))
+		err = json.NewEncoder(os.Stdout).Encode(runc.Doctor(ctx, opts))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -53,6 +64,14 @@ func Enter(ctx context.Context, name string, cfg Config) error {
 	if err != nil || choice.Name != Runc {
 		return err
 	}
+	err = enter(ctx, cfg)
+	if errors.Is(err, userns.ErrRefused) {
+		err = fmt.Errorf("%w: the doctor tells more", err)
+	}
+	return err
+}
+
+func enter(ctx context.Context, cfg Config) error {
 	if cfg.Fresh { // nobody needs to find it
 		ns, err := userns.New(ctx)
 		if err != nil {
@@ -92,6 +111,8 @@ func examineInside(ctx context.Context, cfg Config) (findings []runc.Finding, er
 	}
 	cmd := ns.Command(ctx, self, trialArgument)
 	cmd.Env = append(os.Environ(), trialEnv+"="+string(text))
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = trialEnd
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -67,11 +69,16 @@ func node(ctx context.Context, what string, cfg backends.Config) (err error) {
 	return err
 }
 
-// An ordinary user gets runc containers too, which another process of his takes up again; and processes where there is
-// no runc, and is told why.
-func TestOrdinaryUser(t *testing.T) {
+// An ordinaryUser runs this test binary as the user nobody, who has a directory.
+type ordinaryUser struct {
+	t   *testing.T
+	dir string
+}
+
+func newOrdinaryUser(t *testing.T) ordinaryUser {
+	t.Helper()
 	withRunc(t)
-	setpriv := needs.Tool(t, "setpriv", "util-linux")
+	needs.Tool(t, "setpriv", "util-linux")
 	const nobody = 65534
 	dir, err := os.MkdirTemp("", "backends-")
 	require.NoError(t, err)
@@ -79,27 +86,60 @@ func TestOrdinaryUser(t *testing.T) {
 	require.NoError(t, os.Chown(dir, nobody, nobody))
 	self, err := os.ReadFile("/proc/self/exe")
 	require.NoError(t, err)
-	binary := filepath.Join(dir, "node")
-	require.NoError(t, os.WriteFile(binary, self, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "node"), self, 0o755))
 	require.NoError(t, os.Chmod(dir, 0o755))
-	run := func(what, path string) string {
-		t.Helper()
-		// A namespace keeps what is mounted when it is made: not what other tests have.
-		cmd := exec.Command("unshare", "--mount", "sh", "-c", `awk '$5 ~ "^/tmp/" { print $5 }' /proc/self/mountinfo | sort --reverse |
-			xargs --no-run-if-empty umount --lazy; PATH=$WANTED exec "$0" "$@"`,
-			setpriv, "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", binary, what)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), ordinaryEnv+"="+filepath.Join(dir, "depot"), "TMPDIR="+dir, "WANTED="+path)
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		return string(out)
-	}
-	assert.Contains(t, run("doctor", os.Getenv("PATH")), "--backend auto takes runc, because it is the strongest that works here without root")
-	without := run("doctor", dir)
+	return ordinaryUser{t, dir}
+}
+
+// command runs node with a search path.
+func (u ordinaryUser) command(what, path string) *exec.Cmd {
+	// A namespace keeps what is mounted when it is made: not what other tests have.
+	cmd := exec.Command("unshare", "--mount", "sh", "-c", `awk '$5 ~ "^/tmp/" { print $5 }' /proc/self/mountinfo | sort --reverse |
+		xargs --no-run-if-empty umount --lazy; PATH=$WANTED exec "$0" "$@"`,
+		needs.Tool(u.t, "setpriv", "util-linux"), "--reuid", "nobody", "--regid", "nogroup", "--clear-groups",
+		filepath.Join(u.dir, "node"), what)
+	cmd.Dir = u.dir
+	cmd.Env = append(os.Environ(), ordinaryEnv+"="+filepath.Join(u.dir, "depot"), "TMPDIR="+u.dir, "WANTED="+path)
+	return cmd
+}
+
+func (u ordinaryUser) run(what, path string) string {
+	u.t.Helper()
+	out, err := u.command(what, path).CombinedOutput()
+	require.NoError(u.t, err, "%s", out)
+	return string(out)
+}
+
+// An ordinary user gets runc containers too, which another process of his takes up again; and processes where there is
+// no runc, and is told why.
+func TestOrdinaryUser(t *testing.T) {
+	u := newOrdinaryUser(t)
+	path := os.Getenv("PATH")
+	assert.Contains(t, u.run("doctor", path), "--backend auto takes runc, because it is the strongest that works here without root")
+	without := u.run("doctor", u.dir)
 	assert.Contains(t, without, "--backend auto takes process, because runc does not work here: ")
 	assert.Contains(t, without, "remedy: apt-get install util-linux")
-	assert.Equal(t, "runc, because it is the strongest that works here without root\n", run("leave", os.Getenv("PATH")))
-	assert.FileExists(t, filepath.Join(dir, "depot-runc.namespace"))
-	assert.Equal(t, "runc, because an earlier run left 1 containers in it\nvcap\n", run("close", os.Getenv("PATH")))
-	assert.NoFileExists(t, filepath.Join(dir, "depot-runc.namespace"), "nothing holds it")
+	assert.Equal(t, "runc, because it is the strongest that works here without root\n", u.run("leave", path))
+	assert.FileExists(t, filepath.Join(u.dir, "depot-runc.namespace"))
+	assert.Equal(t, "runc, because an earlier run left 1 containers in it\nvcap\n", u.run("close", path))
+	assert.NoFileExists(t, filepath.Join(u.dir, "depot-runc.namespace"), "nothing holds it")
+}
+
+// Whoever presses Ctrl-C while a node finds out what works leaves nothing: no container, no directory and no namespace.
+func TestInterruptedTrial(t *testing.T) {
+	u := newOrdinaryUser(t)
+	cmd := u.command("leave", os.Getenv("PATH"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	require.NoError(t, cmd.Start())
+	trial := filepath.Join(u.dir, "deakit-doctor-*")
+	require.Eventually(t, func() bool {
+		containers, err := filepath.Glob(filepath.Join(trial, "*", "rootfs"))
+		return err == nil && len(containers) > 0
+	}, 30*time.Second, time.Millisecond)
+	require.NoError(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGINT))
+	require.Error(t, cmd.Wait())
+	assert.Eventually(t, func() bool {
+		left, err := filepath.Glob(trial)
+		return err == nil && len(left) == 0 && errors.Is(syscall.Kill(-cmd.Process.Pid, 0), syscall.ESRCH)
+	}, 30*time.Second, 10*time.Millisecond)
 }
