@@ -29,6 +29,7 @@ import (
 	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/heartbeat"
 	"github.com/deakit/deakit/internal/certtest"
+	"github.com/deakit/deakit/internal/hostport"
 	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/internal/testapp"
 	"github.com/deakit/deakit/messaging"
@@ -158,11 +159,12 @@ func (s *site) start() *program {
 	return start(s.t, "--backend", s.backend, s.write())
 }
 
+// freePort holds a port, for the length of the test, from all who draw ports this way, and from outgoing connections.
 func freePort(t *testing.T) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := hostport.NewPool(hostport.Default()).Draw()
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Cleanup(port.Release)
+	return int(port.Number())
 }
 
 func (s *site) write() string {

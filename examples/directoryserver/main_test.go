@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/deakit/deakit/internal/hostport"
 	"github.com/deakit/deakit/internal/testapp"
 )
 
@@ -119,11 +120,12 @@ func (p *program) says(text string) {
 	require.Eventually(p.t, func() bool { return strings.Contains(p.text(), text) }, patience, 2*time.Millisecond, "%s in\n%s", text, p.text())
 }
 
+// freePort holds a port, for the length of the test, from all who draw ports this way, and from outgoing connections.
 func freePort(t *testing.T) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := hostport.NewPool(hostport.Default()).Draw()
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Cleanup(port.Release)
+	return int(port.Number())
 }
 
 // write writes a configuration file.
