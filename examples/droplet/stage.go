@@ -153,7 +153,7 @@ func (s *stagingJob) run() (_ *stageReport, err error) {
 	defer cache.discard()
 	task.App, task.Cache, task.NewCache, task.Droplet = s.app, cache.old, cache.writer(), s.output
 	task.StartCommand, task.Timeout, task.CacheOptional = s.Command, s.Timeout, true
-	task.Format, task.ModTime = format(s.Zstd), s.Time.Time
+	task.Format, task.ModTime, task.Limits = format(s.Zstd), s.Time.Time, droplet.Limits{MaxBytes: int64(s.Disk) << 20}
 	task.Environment = staging.Environment{Application: s.application(), MemoryMB: int64(s.Memory), User: s.variables}
 	result, err := s.stage(backend, task)
 	if err != nil {

@@ -123,6 +123,8 @@ func TestStageFails(t *testing.T) {
 	hangs := d.pack("hangs", "compile", "echo waiting; sleep 1000")
 	d.file("broken.zip", "PK\x03\x04 no more of it")
 	d.file("text", "neither")
+	d.file("large/x", strings.Repeat("large", 1<<20))
+	grows := d.pack("grows", "compile", `head -c 3000000 /dev/zero > "$1/zeros"`)
 	d.file("list/Procfile", "- a\n")
 	fine := d.pack("fine", "compile", "true")
 	for name, tc := range map[string]struct {
@@ -140,6 +142,8 @@ func TestStageFails(t *testing.T) {
 		"timeout":          {[]string{"app", "-b", hangs, "--timeout", "500ms"}, exitTimeout, "TimedOut", "compile", "waiting for compile"},
 		"broken zip":       {[]string{"broken.zip", "-b", fine}, exitSource, "PackageRefused", "prepare", ""},
 		"no archive":       {[]string{"text", "-b", fine}, exitSource, "PackageRefused", "prepare", "neither a zip file nor a tar file"},
+		"large app":        {[]string{"large", "-b", fine, "--disk", "1M"}, exitSource, "PackageRefused", "prepare", "more than 1048576 bytes"},
+		"large droplet":    {[]string{"app", "-b", grows, "--disk", "1M"}, exitBuildpack, "DropletRefused", "pack", "more than 1048576 bytes"},
 		"no such app":      {[]string{"gone"}, exitUsage, "", "", "no such file"},
 		"no such pack":     {[]string{"app", "-b", "gone"}, exitFetch, "", "", "gone"},
 		"pack is no zip":   {[]string{"app", "-b", "text"}, exitFetch, "BuildpackFailed", "detect", "text"},

@@ -65,8 +65,13 @@ func (c *CNB) complete(dirs ...string) error {
 	return err
 }
 
-// isCNB tells whether a directory has the files of cloud native buildpacks.
+// isCNB tells whether a directory has the files of cloud native buildpacks. One with the programs of an older kind and without
+// bin/build is none: the registry of Heroku wants those to bring a buildpack.toml, too.
 func isCNB(dir string) bool {
+	c := &Classic{dir: dir}
+	if !c.has("build") && (c.has("compile") || c.has("finalize") || c.has("supply")) {
+		return false
+	}
 	for _, name := range []string{cnbFile, cnbOrderFile} {
 		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.Mode().IsRegular() {
 			return true

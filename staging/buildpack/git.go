@@ -154,7 +154,7 @@ func (g *repository) fetch(ctx context.Context, dir string, log io.Writer) error
 	}
 	err := g.clone(ctx, dir, shallow...)
 	switch {
-	case err == nil || ctx.Err() != nil:
+	case err == nil || ctx.Err() != nil || errors.Is(err, errTooLarge): // all of it would be larger still
 		return err
 	case g.ref == "":
 		return g.clone(ctx, dir, "--recurse-submodules")

@@ -2,12 +2,15 @@ package buildpack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 )
+
+var errTooLarge = errors.New("too large")
 
 // watch returns a context that ends when the clone has become too large. stop ends the watching and waits for its end.
 func (g *repository) watch(ctx context.Context, dir string) (_ context.Context, stop func()) {
@@ -24,7 +27,7 @@ func (g *repository) watch(ctx context.Context, dir string) (_ context.Context, 
 			case <-ticker.C:
 			}
 			if treeSize(dir, g.opts.MaxBytes) > g.opts.MaxBytes {
-				cancel(fmt.Errorf("it has more than %d bytes", g.opts.MaxBytes))
+				cancel(fmt.Errorf("%w: it has more than %d bytes", errTooLarge, g.opts.MaxBytes))
 			}
 		}
 	}()

@@ -243,9 +243,13 @@ func TestGitIsReadableForTheContainer(t *testing.T) {
 
 func TestGitIsBounded(t *testing.T) {
 	url, _ := repository(t)
-	bp, err := buildpack.NewGit(url, t.TempDir(), buildpack.GitOptions{Schemes: []string{"file"}, MaxBytes: 1, Program: slowGit(t)})
+	program := slowGit(t)
+	bp, err := buildpack.NewGit(url, t.TempDir(), buildpack.GitOptions{Schemes: []string{"file"}, MaxBytes: 1, Program: program})
 	require.NoError(t, err)
 	assert.ErrorContains(t, bp.Prepare(t.Context(), buildpack.Build{Log: io.Discard}), "more than 1 bytes")
+	runs, err := os.ReadFile(program + ".runs")
+	require.NoError(t, err)
+	assert.Equal(t, "run\n", string(runs), "all of it would be larger still")
 
 	// A bomb: files without content take their place, too.
 	url, _ = repository(t)
@@ -291,7 +295,7 @@ func TestGitIsBounded(t *testing.T) {
 // slowGit is a git that takes its time after a clone, so that someone can look at it.
 func slowGit(t *testing.T) string {
 	name := filepath.Join(t.TempDir(), "git")
-	require.NoError(t, os.WriteFile(name, []byte("#!/bin/sh\ngit \"$@\" && exec sleep 1000\n"), 0o755))
+	require.NoError(t, os.WriteFile(name, []byte("#!/bin/sh\necho run >>\"$0.runs\"\ngit \"$@\" && exec sleep 1000\n"), 0o755))
 	return name
 }
 

@@ -82,6 +82,33 @@ func TestOpenTellsTheKind(t *testing.T) {
 	}
 }
 
+// Buildpacks of the older kinds bring a buildpack.toml too: the registry of Heroku wants one (heroku/heroku-buildpack-python).
+func TestOlderKindsMayHaveDescriptors(t *testing.T) {
+	registry := "[buildpack]\nname = \"Python\"\n[publish.Ignore]\nfiles = [\".github/\"]\n"
+	for scripts, want := range map[string]buildpack.Buildpack{
+		"detect compile release":  &buildpack.Classic{},
+		"detect supply finalize":  &buildpack.Multi{},
+		"supply":                  &buildpack.Multi{},
+		"detect compile finalize": &buildpack.Multi{},
+	} {
+		bodies := map[string]string{}
+		for _, script := range strings.Fields(scripts) {
+			bodies[script] = "exit 0"
+		}
+		files := programs(bodies)
+		files["buildpack.toml"] = registry
+		bp, err := buildpack.Open("k", files.Dir(t))
+		if assert.NoError(t, err, scripts) {
+			assert.IsType(t, want, bp, scripts)
+		}
+	}
+	both := component("a/both", "0.10", "exit 0", "exit 0")
+	both["bin/compile"] = "#!/bin/sh\n"
+	bp, err := buildpack.Open("", both.Dir(t))
+	require.NoError(t, err)
+	assert.IsType(t, &buildpack.CNB{}, bp)
+}
+
 func TestArgumentsAndIndexes(t *testing.T) {
 	for _, n := range []int{1, 2, 9, 10, 11} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
