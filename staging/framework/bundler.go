@@ -130,23 +130,23 @@ func (r *rubyApp) installAutoconfig(ctx context.Context) (bool, error) {
 		}
 		return false, nil
 	}
-	script := "true"
+	var steps []string
 	for _, gem := range autoconfigGems {
 		file := path.Join(r.gemDir(), "cache", gem+".gem")
 		if err := r.CopyResource(ctx, gem+".gem", "app/"+file); err != nil {
 			return false, err
 		}
-		script += fmt.Sprintf(" && %s -S gem install --local --ignore-dependencies --install-dir %s %s", rt, r.gemDir(), words.Quote(file))
+		steps = append(steps, fmt.Sprintf("%s -S gem install --local --ignore-dependencies --install-dir %s %s", rt, r.gemDir(), words.Quote(file)))
 	}
 	r.Run(Program{
-		Dir: "app", Script: script + " && rm -rf " + r.gemDir() + "/cache",
+		Dir: "app", Script: strings.Join(append(steps, "rm -rf "+r.gemDir()+"/cache"), " && "),
 		Failure: "Failed installing gems for auto-reconfiguration",
 	})
 	gemfile, _, err := r.Read("app/Gemfile")
 	if err != nil {
 		return false, err
 	}
-	return true, r.Write("app/Gemfile", string(gemfile)+"\ngem \"cf-autoconfig\"\n", 0o644)
+	return true, r.Rewrite("app/Gemfile", string(gemfile)+"\ngem \"cf-autoconfig\"\n")
 }
 
 func (t *Tree) hasResources(gems []string) bool {

@@ -28,7 +28,7 @@ func configureDatabase(t *Tree) error {
 	if err != nil {
 		return err
 	}
-	return t.Write(databaseYML, text, 0o644)
+	return t.Rewrite(databaseYML, text)
 }
 
 var production = regexp.MustCompile(`(?m)^.*production$|^.*prod$`)
@@ -80,6 +80,7 @@ func withProduction(settings []byte, service Service) (string, error) {
 	if !replaced {
 		top.Content = append(top.Content, text("production"), value)
 	}
+	plainMerges(top)
 	var out bytes.Buffer
 	out.WriteString("---\n")
 	encoder := yaml.NewEncoder(&out)
@@ -126,4 +127,15 @@ func text(value string) *yaml.Node {
 	node := &yaml.Node{}
 	node.SetString(value)
 	return node
+}
+
+// plainMerges has merge keys written as "<<" alone, without a tag that old versions of Ruby do not know. The tree has no
+// circles: aliases are not followed.
+func plainMerges(node *yaml.Node) {
+	if node.Tag == "!!merge" {
+		node.Tag = ""
+	}
+	for _, child := range node.Content {
+		plainMerges(child)
+	}
 }

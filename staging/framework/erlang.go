@@ -100,7 +100,7 @@ func (otpRebar) useRuntime(t *Tree) error {
 	runtime := t.Properties.Runtime
 	known := all.Get(runtime.Version)
 	erts := known.Get("erts").Text()
-	if erts == "" {
+	if erts == "" || !path.IsAbs(runtime.Executable) {
 		t.Log("The release brings Erlang runtime %s, which wants the libraries of the system it was built on. The app gets runtime %s.",
 			packaged, runtime.Version)
 		return nil
@@ -140,5 +140,5 @@ func (otpRebar) arguments(t *Tree) error {
 	if cleaned != "" && !strings.HasSuffix(cleaned, "\n") {
 		cleaned += "\n"
 	}
-	return t.Write(file, cleaned+"\n+B\n-noinput\n", 0o644)
+	return t.Rewrite(file, cleaned+"\n+B\n-noinput\n")
 }

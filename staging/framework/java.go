@@ -168,5 +168,5 @@ func reconfigure(ctx context.Context, t *Tree, configure func(descriptor) error)
 	if err != nil || !added || !doc.Changed() {
 		return err
 	}
-	return t.Write(file, string(doc.Bytes()), 0o644)
+	return t.Rewrite(file, string(doc.Bytes()))
 }

@@ -146,6 +146,15 @@ func (t *Tree) write(name string, content io.Reader, mode fs.FileMode) error {
 	return errors.Join(err, f.Chmod(mode), f.Close()) // whatever the umask
 }
 
+// Rewrite is Write for a file that may be there, and that keeps its mode then; else it gets 0644.
+func (t *Tree) Rewrite(name, content string) error {
+	mode := fs.FileMode(0o644)
+	if info, err := t.root.Stat(name); err == nil {
+		mode = info.Mode().Perm()
+	}
+	return t.Write(name, content, mode)
+}
+
 // Link makes a symbolic link in the droplet in place of what stands there. It may lead anywhere.
 func (t *Tree) Link(target, name string) error {
 	if err := rmtree.In(t.root, name); err != nil {
