@@ -108,7 +108,7 @@ const answerTime = 5 * time.Minute
 // serveFiles lets tails go on for as long as there is something to send: a time-out for reading would end them.
 func (n *node) serveFiles(ctx context.Context) error {
 	server := httpserve.New(n.access, n.log)
-	server.ReadTimeout, server.WriteTimeout = 0, answerTime
+	server.ReadTimeout, server.WriteTimeout, server.ConnContext = 0, answerTime, directory.ConnContext
 	server.RegisterOnShutdown(n.files.Close) // tails do not end by themselves
 	err := httpserve.Run(ctx, server, n.listener)
 	n.files.Close()
