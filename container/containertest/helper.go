@@ -84,8 +84,8 @@ func eat(bytes string) error {
 		return err
 	}
 	eaten := make([]byte, n)
-	for i := range eaten {
-		eaten[i] = byte(i) // not zero pages
+	for i := 0; i < n; i += os.Getpagesize() {
+		eaten[i] = 1
 	}
 	fmt.Println("ate")
 	time.Sleep(time.Hour)

@@ -19,6 +19,7 @@ var hostileTests = []test{
 
 func testHostileArchives(s *suite) {
 	outside := s.hostDir()
+	c := s.create(container.Spec{})
 	for name, members := range map[string][]tar.Header{
 		"parent":         {file("../escaped", 0o644)},
 		"hidden parent":  {file("a/../../escaped", 0o644)},
@@ -28,14 +29,14 @@ func testHostileArchives(s *suite) {
 		"device":         {{Name: "escaped", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 5, Mode: 0o666}},
 		"setuid":         {file("escaped", 0o4755)},
 	} {
-		c := s.create(container.Spec{})
-		if err := c.StreamIn(s.ctx, "/home/vcap/in", "", archive(members...)); err == nil {
+		dir := "/home/vcap/" + strings.ReplaceAll(name, " ", "-")
+		if err := c.StreamIn(s.ctx, dir, "", archive(members...)); err == nil {
 			s.Errorf("%s: the archive was accepted", name)
 		}
 		found := s.output(c, script(`find "$1" "$2" -name escaped`, s.info(c).Inside("/home"), s.info(c).Inside("/tmp")))
 		equal(s, name+": found", found, "")
-		s.must(c.Destroy(s.ctx))
 	}
+	s.must(c.Destroy(s.ctx))
 	s.empty(outside)
 }
 

@@ -20,7 +20,7 @@ import (
 // Config says how to test a back end.
 type Config struct {
 	// New returns a back end without containers, and registers with t.Cleanup what closes it. It is called for each
-	// test of the suite.
+	// test of the suite. It may be the same one: tests leave no containers.
 	New func(t *testing.T) container.Backend
 
 	// Open returns a back end that keeps its containers below dir, with those that an earlier one left there, and
@@ -39,6 +39,10 @@ type Config struct {
 	Patience time.Duration
 
 	Tolerances Tolerances
+
+	// Groups are the groups of tests that are run ("Life", "Survive"): for a back end that differs from another one, which
+	// passes all, only where they look. Default all.
+	Groups []string
 }
 
 // Tolerances are the known shortcomings of a back end against the interface. The zero value has none.
@@ -88,6 +92,14 @@ func Run(t *testing.T, cfg Config) {
 	if name := os.Getenv(makerEnv); name != "" {
 		beMaker(t, cfg, name)
 	}
+	asked := map[string]bool{}
+	for _, name := range cfg.Groups {
+		asked[name] = true
+	}
+	wanted := func(group string) bool {
+		defer delete(asked, group)
+		return len(cfg.Groups) == 0 || asked[group]
+	}
 	without := maps.Clone(cfg.Tolerances.Without)
 	for _, group := range []struct {
 		name  string
@@ -102,6 +114,9 @@ func Run(t *testing.T, cfg Config) {
 		{"Limits", limitTests},
 		{"Stop", stopTests},
 	} {
+		if !wanted(group.name) {
+			continue
+		}
 		t.Run(group.name, func(t *testing.T) {
 			for _, tc := range group.tests {
 				name := group.name + "/" + tc.name
@@ -117,11 +132,16 @@ func Run(t *testing.T, cfg Config) {
 	for name, reason := range without {
 		t.Errorf("there is no test %q to do without, or no reason: %q", name, reason)
 	}
-	t.Run("Survive", func(t *testing.T) {
-		if cfg.New(t).Capabilities().Survives {
-			survive(t, cfg)
-		}
-	})
+	if wanted("Survive") {
+		t.Run("Survive", func(t *testing.T) {
+			if cfg.New(t).Capabilities().Survives {
+				survive(t, cfg)
+			}
+		})
+	}
+	for name := range asked {
+		t.Errorf("there is no group %q", name)
+	}
 }
 
 type test struct {
@@ -144,7 +164,11 @@ func newSuite(t *testing.T, cfg Config) *suite {
 	// Not t.Context, which ends before clean-ups run.
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.Patience)
 	t.Cleanup(cancel)
-	return &suite{T: t, cfg: cfg, b: b, caps: b.Capabilities(), ctx: ctx}
+	s := &suite{T: t, cfg: cfg, b: b, caps: b.Capabilities(), ctx: ctx}
+	if left := s.handles(); len(left) > 0 {
+		s.Fatalf("there are containers, maybe of the test before: %q", left)
+	}
+	return s
 }
 
 func (s *suite) must(err error) {

@@ -132,7 +132,7 @@ func shell(ctx context.Context, p *memory.Process) int {
 		<-ctx.Done()
 	case strings.HasPrefix(text, "trap '"):
 		return trapping(ctx, p, text)
-	case text == "(i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done); exit 0":
+	case text == "(i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done); exit 0":
 		p.SetLoad(memory.Load{Cores: 1e6})
 		time.Sleep(time.Microsecond)
 	default:

@@ -61,21 +61,24 @@ func shell(script string) container.ProcessSpec {
 }
 
 func TestConformance(t *testing.T) {
-	containertest.Run(t, config(process.Options{}))
+	containertest.Run(t, config(t, process.Options{}))
 }
 
 // TestConformanceWithoutSupervisor is for processors for which there is none, and systems that forbid to execute it.
 func TestConformanceWithoutSupervisor(t *testing.T) {
-	cfg := config(process.WithoutSupervisor(process.Options{}))
+	cfg := config(t, process.WithoutSupervisor(process.Options{}))
 	cfg.Tolerances.LostStatus = true
+	cfg.Groups = []string{"Life", "Run", "IO", "Limits", "Stop", "Survive"} // a supervisor has no part in the others
 	containertest.Run(t, cfg)
 }
 
-func config(opts process.Options) containertest.Config {
+// config has one back end for all tests but those of survival: to open it is what takes longest.
+func config(t *testing.T, opts process.Options) containertest.Config {
 	opts.StopGrace, opts.WatchInterval = 500*time.Millisecond, 50*time.Millisecond
+	shared := sync.OnceValue(func() *process.Backend { return open(t, opts) })
 	return containertest.Config{
 		StopGrace: opts.StopGrace,
-		New:       func(t *testing.T) container.Backend { return open(t, opts) },
+		New:       func(*testing.T) container.Backend { return shared() },
 		Open: func(t *testing.T, dir string) container.Backend {
 			opts := opts
 			opts.Depot = dir

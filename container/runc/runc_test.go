@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -123,15 +124,16 @@ func TestConformance(t *testing.T) { conformance(t) }
 
 func conformance(t *testing.T) { conformanceWith(t, runc.Options{}) }
 
-func conformanceWith(t *testing.T, opts runc.Options) {
+// conformanceWith has one back end for all tests but those of survival, as to open it takes its time.
+func conformanceWith(t *testing.T, opts runc.Options, groups ...string) {
 	const grace = 500 * time.Millisecond
 	opts.StopGrace = grace
+	shared := sync.OnceValue(func() *runc.Backend { return open(t, opts) })
 	containertest.Run(t, containertest.Config{
 		StopGrace: grace,
+		Groups:    groups,
 		Patience:  2 * time.Minute, // a storm of calls takes its time where a base is put together of many parts
-		New: func(t *testing.T) container.Backend {
-			return open(t, opts)
-		},
+		New:       func(*testing.T) container.Backend { return shared() },
 		Open: func(t *testing.T, dir string) container.Backend {
 			t.Cleanup(func() { nothingLeft(t, dir) })
 			opts := opts

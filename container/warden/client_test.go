@@ -51,11 +51,12 @@ func shut(t testing.TB, b *warden.Backend) {
 // TestConformance runs the suite over plain processes behind a server. In the tests of survival, server and client are
 // killed together.
 func TestConformance(t *testing.T) {
+	shared := sync.OnceValue(func() *warden.Backend {
+		return connect(t, serve(t, warden.Config{Backend: processes(t, process.Options{})}), warden.Options{})
+	})
 	containertest.Run(t, containertest.Config{
 		StopGrace: stopGrace,
-		New: func(t *testing.T) container.Backend {
-			return connect(t, serve(t, warden.Config{Backend: processes(t, process.Options{})}), warden.Options{})
-		},
+		New:       func(*testing.T) container.Backend { return shared() },
 		Open: func(t *testing.T, dir string) container.Backend {
 			b := processes(t, process.Options{Depot: filepath.Join(dir, "depot")})
 			// Below dir, as what a killed process made elsewhere would be left.
@@ -69,12 +70,14 @@ func TestConformance(t *testing.T) {
 func TestConformanceWithoutAdditions(t *testing.T) {
 	caps := (&process.Backend{}).Capabilities()
 	caps.Survives = false
+	shared := sync.OnceValue(func() *warden.Backend {
+		r := serve(t, warden.Config{Backend: processes(t, process.Options{})})
+		return connect(t, original(t, r), warden.Options{Capabilities: &caps})
+	})
 	containertest.Run(t, containertest.Config{
 		StopGrace: stopGrace,
-		New: func(t *testing.T) container.Backend {
-			r := serve(t, warden.Config{Backend: processes(t, process.Options{})})
-			return connect(t, original(t, r), warden.Options{Capabilities: &caps})
-		},
+		Groups:    []string{"Life", "Run", "IO", "Limits", "Stop"}, // the additions are about ends, descriptions and figures
+		New:       func(*testing.T) container.Backend { return shared() },
 	})
 }
 
