@@ -4,8 +4,8 @@
 //
 //   - A [Program] is what a ProcessSpec.Path stands for: it gets arguments, environment, streams and signals, and works on
 //     the [Files] of its container. Options.Programs names them.
-//   - [Backend.Next] and [Backend.Always] put a [Hook] before calls: [Fail] lets them fail, a [Gate] holds them until the
-//     test has seen what it wants to see.
+//   - [Backend.Next] puts a [Hook] before a call: [Fail] lets it fail, a [Gate] holds it until the test has seen what it
+//     wants to see.
 //   - [Process.SetLoad] says what a process uses: Usage tells it, and a container above its memory limit is ended as out of
 //     memory. [Container.OutOfMemory] does the same at will.
 //

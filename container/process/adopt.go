@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -8,24 +9,23 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // takeOver adopts what a predecessor left in the depot, and ends and removes what cannot be adopted: with fresh, all of
-// it. When it fails, nothing was removed or ended that could have been adopted.
-func (b *Backend) takeOver(fresh bool) error {
-	var err error
-	if b.prefix, err = depotPrefix(b.depot.Name()); err != nil {
-		return err
-	}
-	b.boot = bootNumber()
+// it. When it fails, nothing was removed or ended that could have been adopted. When ctx ends it fails, but leaves the
+// removal of containers that were to be destroyed to the background.
+func (b *Backend) takeOver(ctx context.Context, fresh bool) error {
 	left, err := b.restoreAll(fresh)
 	if err != nil {
 		return err
 	}
-	b.endStrays()
+	if err := b.endStrays(ctx); err != nil {
+		return err
+	}
 	for _, name := range left {
 		if err := removeTree(b.depot, name); err != nil {
 			return err
@@ -38,7 +38,10 @@ func (b *Backend) takeOver(fresh bool) error {
 		}
 	}
 	for _, r := range removals {
-		<-r.done // if it failed, the log knows, and Close tries again
+		select {
+		case <-r.done: // if it failed, the log knows, and Close tries again
+		case <-ctx.Done():
+		}
 	}
 	return nil
 }
@@ -96,21 +99,36 @@ func (b *Backend) restoreAll(fresh bool) (left []string, err error) {
 	return left, nil
 }
 
-// endStrays ends the processes that carry a marker of this depot and are of no container that was restored.
-func (b *Backend) endStrays() {
+// endStrays ends the processes that carry a marker of this depot and are of no container that was restored. The markers of
+// all processes are looked at, also where the depot is empty: somebody may have removed directories by hand.
+func (b *Backend) endStrays(ctx context.Context) error {
 	restored := map[string]bool{}
 	for _, c := range b.boxes {
 		restored[c.marker] = true
 	}
-	strays := func(s *snapshot) []proc {
-		return s.tree(clues{marked: func(marker string) bool { return strings.HasPrefix(marker, b.prefix) && !restored[marker] }})
-	}
-	b.look(strays, func(_ *snapshot, found []proc) {
-		if len(found) > 0 {
+	stray := clues{marked: func(marker string) bool { return strings.HasPrefix(marker, b.prefix) && !restored[marker] }}
+	var seen []proc
+	none := b.kill(ctx, func(s *snapshot) []proc {
+		found := living(s.tree(stray))
+		if len(found) > 0 && len(seen) == 0 {
 			b.log.Warn("ending processes that an earlier back end left", "depot", b.depot.Name(), "processes", len(found))
 		}
+		seen = found
+		return found
 	})
-	b.kill(strays)
+	if !none {
+		return fmt.Errorf("%w in time: %s", ErrStrays, pids(seen))
+	}
+	return nil
+}
+
+// pids lists some processes for people.
+func pids(procs []proc) string {
+	var list []string
+	for _, p := range procs[:min(len(procs), 10)] {
+		list = append(list, strconv.Itoa(p.pid))
+	}
+	return fmt.Sprintf("%d were seen last, pids %s", len(procs), strings.Join(list, " "))
 }
 
 // letGo closes the files of restored containers of which nothing became.

@@ -130,6 +130,29 @@ func TestFresh(t *testing.T) {
 	swept(t, b, l)
 }
 
+// Whoever empties a depot by hand leaves its processes to the next back end.
+func TestDepotEmptiedByHand(t *testing.T) {
+	l := crash(t)
+	require.NoError(t, os.RemoveAll(l.path()))
+	b, log := succeed(t, l, process.Options{})
+	assert.Contains(t, log, "processes=1")
+	swept(t, b, l)
+}
+
+// A second attempt finishes what the first one had no time for.
+func TestTakeOverTimeout(t *testing.T) {
+	l := crash(t)
+	_, err := process.New(process.Options{Depot: l.Depot, Fresh: true, TakeOverTimeout: time.Nanosecond})
+	require.ErrorIs(t, err, process.ErrStrays)
+	assert.ErrorContains(t, err, fmt.Sprintf("pids %d", l.PID))
+	_, err = os.Stat(l.path())
+	require.NoError(t, err, "nothing is removed whose processes may live")
+	b, _ := succeed(t, l, process.Options{Fresh: true})
+	swept(t, b, l)
+	_, err = process.New(process.Options{Depot: t.TempDir(), TakeOverTimeout: -1})
+	require.ErrorIs(t, err, container.ErrInvalid)
+}
+
 func TestAdoptedIsLogged(t *testing.T) {
 	l := crash(t)
 	_, log := succeed(t, l, process.Options{})

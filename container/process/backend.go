@@ -21,6 +21,8 @@ var (
 	// ErrNotDepot: the directory holds something and was not made by this package. What a depot holds and is no container
 	// is removed, so it must be a directory of its own.
 	ErrNotDepot = errors.New("directory is not empty and not a depot")
+	// ErrStrays: processes that an earlier back end left did not end within Options.TakeOverTimeout.
+	ErrStrays = errors.New("processes that an earlier back end left do not end")
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("back end is closed")
 )
@@ -34,6 +36,10 @@ type Options struct {
 	// Fresh ends and removes the containers that an earlier back end left in the depot, where New otherwise adopts
 	// them. It is for those who know of no container but those that they made themselves.
 	Fresh bool
+
+	// TakeOverTimeout is how long New may take to end and remove what an earlier back end left and cannot be adopted.
+	// Default 30 s.
+	TakeOverTimeout time.Duration
 
 	// StopGrace is how long processes have to act on SIGTERM. Default 10 s (Warden).
 	StopGrace time.Duration
@@ -58,8 +64,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Depot == "" {
 		return o, fmt.Errorf("option Depot is missing: %w", container.ErrInvalid)
 	}
-	if o.StopGrace < 0 || o.WatchInterval < 0 {
-		return o, fmt.Errorf("option StopGrace or WatchInterval is negative: %w", container.ErrInvalid)
+	if o.StopGrace < 0 || o.WatchInterval < 0 || o.TakeOverTimeout < 0 {
+		return o, fmt.Errorf("option StopGrace, WatchInterval or TakeOverTimeout is negative: %w", container.ErrInvalid)
 	}
 	if o.Ports == (PortRange{}) {
 		o.Ports = defaultPorts()
@@ -67,6 +73,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Ports.First == 0 || o.Ports.First > o.Ports.Last {
 		return o, fmt.Errorf("option Ports from %d to %d: %w", o.Ports.First, o.Ports.Last, container.ErrInvalid)
 	}
+	o.TakeOverTimeout = cmp.Or(o.TakeOverTimeout, 30*time.Second)
 	o.StopGrace = cmp.Or(o.StopGrace, 10*time.Second)
 	o.HostIP = cmp.Or(o.HostIP, "127.0.0.1")
 	o.WatchInterval = cmp.Or(o.WatchInterval, time.Second)
@@ -107,14 +114,15 @@ var _ container.Backend = (*Backend)(nil)
 
 // New opens a depot. It adopts the containers that a back end which did not come to Close left there, unless
 // Options.Fresh is set; what cannot be adopted is ended and removed first, with a word in the log. The caller calls Close.
+// Where there was no depot it looks for nothing; else it looks at the environment of every process of the machine once.
 //
-// Errors are ErrDepotInUse, ErrNotDepot, container.ErrInvalid, and those of the file system.
+// Errors are ErrDepotInUse, ErrNotDepot, ErrStrays, container.ErrInvalid, and those of the file system.
 func New(opts Options) (*Backend, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("open process back end: %w", err)
 	}
-	depot, lock, err := openDepot(opts.Depot)
+	depot, lock, made, err := openDepot(opts.Depot)
 	if err != nil {
 		return nil, fmt.Errorf("open depot %s: %w", opts.Depot, err)
 	}
@@ -133,7 +141,7 @@ func New(opts Options) (*Backend, error) {
 			b.log.Warn("exit statuses will be lost if this program is killed", "error", err)
 		}
 	}
-	if err := b.takeOver(opts.Fresh); err != nil {
+	if err := b.begin(made, opts); err != nil {
 		b.letGo()
 		return nil, errors.Join(fmt.Errorf("take over depot %s: %w", opts.Depot, err), b.closeFiles())
 	}
@@ -141,6 +149,20 @@ func New(opts Options) (*Backend, error) {
 	b.stopWatch = cancel
 	b.work.Go(func() { b.watch(ctx, opts.WatchInterval) })
 	return b, nil
+}
+
+// begin makes the back end one of its depot, and of what is in that.
+func (b *Backend) begin(made bool, opts Options) (err error) {
+	if b.prefix, err = depotPrefix(b.depot.Name()); err != nil {
+		return err
+	}
+	b.boot = bootNumber()
+	if made {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), opts.TakeOverTimeout)
+	defer cancel()
+	return b.takeOver(ctx, opts.Fresh)
 }
 
 // Capabilities tells that next to nothing is enforced.

@@ -3,6 +3,8 @@ package process_test
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -96,6 +98,48 @@ func BenchmarkUsage(b *testing.B) {
 		for b.Loop() {
 			_, err := c.Usage(b.Context())
 			require.NoError(b, err)
+		}
+	})
+}
+
+// BenchmarkNew opens and closes a depot while the machine has 2,000 processes more, one of them without any environment: a
+// depot that has to be made, and one of before. The yardstick is to read the environments of all processes.
+func BenchmarkNew(b *testing.B) {
+	for n := range 2000 {
+		cmd := exec.Command("sleep", "1000")
+		if n == 0 {
+			cmd.Env = []string{}
+		}
+		require.NoError(b, cmd.Start())
+		b.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+	}
+	b.Run("yardstick", func(b *testing.B) {
+		for b.Loop() {
+			names, err := filepath.Glob("/proc/[0-9]*/environ")
+			require.NoError(b, err)
+			for _, name := range names {
+				_, _ = os.ReadFile(name) // it may have ended meanwhile
+			}
+		}
+	})
+	b.Run("made", func(b *testing.B) {
+		dir := b.TempDir()
+		for n := 0; b.Loop(); n++ {
+			back, err := process.New(process.Options{Depot: filepath.Join(dir, strconv.Itoa(n))})
+			require.NoError(b, err)
+			require.NoError(b, back.Close(b.Context()))
+		}
+	})
+	b.Run("of before", func(b *testing.B) {
+		dir := b.TempDir()
+		require.NoError(b, open(b, process.Options{Depot: dir}).Close(b.Context()))
+		for b.Loop() {
+			back, err := process.New(process.Options{Depot: dir})
+			require.NoError(b, err)
+			require.NoError(b, back.Close(b.Context()))
 		}
 	})
 }

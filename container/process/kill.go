@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -31,28 +32,33 @@ const (
 // are none. A process that the kernel does not let go of keeps it waiting.
 func (b *Backend) endAll(find func(*snapshot) []proc, grace time.Duration, now <-chan struct{}) {
 	if !b.terminate(find, grace, now) {
-		b.kill(find)
+		b.kill(context.Background(), find)
 	}
 }
 
 // look calls use with a fresh process table and the living processes that find returns. When the table cannot be read
 // it does not, after a pause: there is nothing better to do than to try again.
 func (b *Backend) look(find func(*snapshot) []proc, use func(*snapshot, []proc)) {
-	for try := 1; ; try++ {
+	for try := 1; ; {
 		s, err := b.snapshot()
 		if err != nil {
 			b.log.Warn("cannot look for processes to end", "error", err)
 			time.Sleep(rescanAfter)
 			return
 		}
-		found := living(find(s))
-		if len(found) > 0 || s.blank == 0 || try == blankTries {
+		found, gone := living(find(s)), false
+		for ; len(found) == 0 && len(s.blanks) > 0 && !gone && try < blankTries; try++ {
+			time.Sleep(time.Millisecond)
+			if gone = s.lookAgain(); !gone {
+				found = living(find(s))
+			}
+		}
+		if !gone {
 			use(s, found)
 			s.close()
 			return
 		}
-		s.close()
-		time.Sleep(time.Millisecond)
+		s.close() // who knows what it was and what it made
 	}
 }
 
@@ -101,10 +107,11 @@ func (b *Backend) terminate(find func(*snapshot) []proc, grace time.Duration, no
 	}
 }
 
-// kill sends SIGKILL to all processes, and to those that they made meanwhile, until there are none.
-func (b *Backend) kill(find func(*snapshot) []proc) {
+// kill sends SIGKILL to all processes, and to those that they made meanwhile, until it finds none, which it tells, or ctx
+// has ended.
+func (b *Backend) kill(ctx context.Context, find func(*snapshot) []proc) (none bool) {
 	began, complained := time.Now(), false
-	for none := false; !none; {
+	for {
 		b.look(find, func(s *snapshot, found []proc) {
 			none = len(found) == 0
 			var targets []*target
@@ -123,6 +130,9 @@ func (b *Backend) kill(find func(*snapshot) []proc) {
 			}
 			closeAll(targets)
 		})
+		if none || ctx.Err() != nil {
+			return none
+		}
 	}
 }
 

@@ -79,6 +79,13 @@ func (t *table) marker(fs *procFS, pid int) marker {
 	return m
 }
 
+// keep replaces the marker of a process of the table.
+func (t *table) keep(pid int, m marker) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.markers[pid] = m
+}
+
 // A tableReader reads the process table for all who want it: those who ask while it is being read share the next reading.
 // Whoever asks gets a table whose reading began after that. With a thousand containers that end at once, each looking
 // for its processes among those of all, the cost would grow with the square of their number otherwise. Its zero value is ready.

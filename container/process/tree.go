@@ -12,8 +12,8 @@ const markerName = "DEAKIT_CONTAINER"
 // A snapshot is a look at the process table and at the processes in it. It belongs to one goroutine, the table to all.
 type snapshot struct {
 	*table
-	fs    *procFS // nil: there is only the table
-	blank int     // processes whose marker may only be out of sight for a moment
+	fs     *procFS // nil: there is only the table
+	blanks []proc  // whose marker may only be out of sight for a moment
 }
 
 // snapshot looks at the process table. The caller closes the snapshot.
@@ -47,12 +47,30 @@ func (b *Backend) recent(moment uint64) (*snapshot, error) {
 
 func (s *snapshot) close() { s.fs.close() }
 
-func (s *snapshot) marker(pid int) string {
-	m := s.table.marker(s.fs, pid)
+func (s *snapshot) marker(p proc) string {
+	m := s.table.marker(s.fs, p.pid)
 	if m.blank {
-		s.blank++
+		s.blanks = append(s.blanks, p)
 	}
 	return m.value
+}
+
+// lookAgain looks whether the blank processes show their markers by now, and tells whether one of them is gone. Those that
+// never show one, as they were started without any environment, cost two files each and not another table of all processes.
+func (s *snapshot) lookAgain() (gone bool) {
+	blanks := s.blanks
+	s.blanks = nil
+	for _, p := range blanks {
+		var m marker
+		m.value, m.blank = s.fs.environ(p.pid, markerName)
+		now, err := s.fs.stat(p.pid)
+		if err != nil || now.identity() != p.identity() || !now.alive() {
+			gone = true
+			continue
+		}
+		s.keep(p.pid, m)
+	}
+	return gone
 }
 
 // clues are what a container knows about its processes.
@@ -112,7 +130,7 @@ func (s *snapshot) tree(c clues) []proc {
 	for i, p := range s.procs {
 		// Who is in no session that we know of is a kernel thread, or was put into our pid namespace from outside.
 		candidate := !found[i] && p.start >= c.since && p.sid > 0 && !s.outsiders[p.pid] && p.alive()
-		if candidate && c.marked(s.marker(p.pid)) {
+		if candidate && c.marked(s.marker(p)) {
 			add(i)
 		}
 	}

@@ -77,6 +77,9 @@ func export(ctx context.Context, to Target, d io.ReadSeeker, opts Options) (_ Ex
 	if err != nil {
 		return Exported{}, err
 	}
+	if err := checkPosition(d, start); err != nil {
+		return Exported{}, err
+	}
 	summary, err := droplet.Verify(ctx, d, droplet.VerifyOptions{Limits: opts.Limits, AbsoluteLinks: true})
 	if err != nil {
 		return Exported{}, err
@@ -103,6 +106,19 @@ func export(ctx context.Context, to Target, d io.ReadSeeker, opts Options) (_ Ex
 		return Exported{}, err
 	}
 	return to.write(ctx, assemble(summary, command, file, top, opts))
+}
+
+// checkPosition refuses a droplet that was read or written to its end, as if it were empty.
+func checkPosition(d io.Seeker, start int64) error {
+	end, err := d.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	if start > 0 && start >= end {
+		return fmt.Errorf("%w: nothing to read at byte %d, the end: seek to the beginning first", droplet.ErrFormat, start)
+	}
+	_, err = d.Seek(start, io.SeekStart)
+	return err
 }
 
 // A bundle is all that an image consists of.

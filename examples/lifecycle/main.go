@@ -78,11 +78,17 @@ func run(args []string) int {
 	return lifecycle.Exit(p, err)
 }
 
+// usage shows the help, and before it what is wrong where nobody asked for that.
 func usage(args []string) int {
-	if len(args) == 1 && slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
+	const programs = "builder, launcher, shell or healthcheck"
+	if len(args) > 0 && slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
 		fmt.Print(help)
 		return 0
 	}
-	fmt.Fprint(os.Stderr, help)
+	problem := "which program? Give " + programs
+	if len(args) > 0 {
+		problem = fmt.Sprintf("there is no program %q: give %s", args[0], programs)
+	}
+	fmt.Fprintf(os.Stderr, "lifecycle: %s\n\n%s", problem, help)
 	return lifecycle.ExitUsage
 }

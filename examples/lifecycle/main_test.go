@@ -115,14 +115,15 @@ func TestExitCodes(t *testing.T) {
 		code int
 		text string
 	}{
-		"nothing":         {"lifecycle", nil, 2, "Exit codes of builder"},
-		"unknown":         {"lifecycle", []string{"destroyer"}, 2, "Exit codes of builder"},
+		"nothing":         {"lifecycle", nil, 2, "lifecycle: which program? Give builder, launcher, shell or healthcheck\n\nThe programs that"},
+		"unknown":         {"lifecycle", []string{"destroyer"}, 2, "lifecycle: there is no program \"destroyer\": give builder, launcher, shell or healthcheck\n\nThe programs that"},
+		"help and more":   {"lifecycle", []string{"--help", "builder"}, 0, "Exit codes of builder"},
 		"help":            {"lifecycle", []string{"--help"}, 0, "Exit codes of builder"},
 		"no order":        {"builder", nil, 1, "missing flag: -buildpackOrder"},
 		"help of builder": {"builder", []string{"--help"}, 0, "-skipDetect"},
 		"unknown flag":    {"lifecycle", []string{"builder", "-x"}, 2, "not defined: -x"},
 		"none detects":    {"builder", builderFlags(dir, "-buildpackOrder=x"), 222, "None of the buildpacks detected a compatible application\n"},
-		"no supply":       {"builder", builderFlags(dir, "-buildpackOrder=x,y", "-skipDetect"), 225, "Failed to run all supply scripts: malformed buildpack does not contain a /bin dir: x\n"},
+		"no supply":       {"builder", builderFlags(dir, "-buildpackOrder=x,y", "-skipDetect"), 225, "Failed to run all supply scripts: malformed buildpack does not contain a /bin dir: x (expected: "},
 		"launcher":        {"launcher", []string{"app"}, 1, "launcher: received only 1 arguments"},
 		"shell":           {"shell", []string{"/none"}, 1, "Provided app direcory does not exist"},
 	} {

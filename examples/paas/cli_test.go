@@ -22,9 +22,11 @@ type terminal struct {
 	api string
 }
 
-func newTerminal(t *testing.T) *terminal {
+func newTerminal(t *testing.T) *terminal { return newTerminalWith(t, 2) }
+
+func newTerminalWith(t *testing.T, deas int) *terminal {
 	t.Helper()
-	p, err := platform.New(platform.Options{Dir: t.TempDir()})
+	p, err := platform.New(t.Context(), platform.Options{Dir: t.TempDir(), DEAs: deas})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -69,6 +71,11 @@ func procfile(t *testing.T, name, command string) string {
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "Procfile"), []byte("web: "+command+"\n"), 0o644))
 	return dir
+}
+
+// A platform may be without DEAs of its own.
+func TestNoDEAs(t *testing.T) {
+	assert.Equal(t, 1, strings.Count(newTerminalWith(t, 0).succeeds("deas"), "\n"), "only the heading")
 }
 
 func TestPushThatCrashesShowsItsLastLines(t *testing.T) {

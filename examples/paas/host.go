@@ -20,8 +20,19 @@ import (
 type hosting struct {
 	Backend  string `help:"What apps and buildpacks run in: ${enum}. auto takes the strongest that works here." enum:"${backends}" default:"process"`
 	Verbose  bool   `short:"v" help:"Write the log of all parts to standard error."`
-	DEAs     int    `name:"deas" help:"Number of DEAs." default:"2"`
+	DEAs     int    `name:"deas" help:"Number of DEAs in this process; others join over NATS." default:"2"`
 	MemoryMB int64  `help:"Memory that each DEA offers, in MB." default:"2048"`
+}
+
+// Validate refuses what would be something else than was asked for.
+func (h hosting) Validate() error {
+	if h.DEAs < 0 {
+		return fmt.Errorf("--deas %d: give 0 or more", h.DEAs)
+	}
+	if h.MemoryMB <= 0 {
+		return fmt.Errorf("--memory-mb %d: give the megabytes that each DEA offers", h.MemoryMB)
+	}
+	return nil
 }
 
 func (h hosting) options(dir string) platform.Options {
@@ -55,6 +66,14 @@ type demoCmd struct {
 	StepTimeout time.Duration `help:"Longest time that one step may take." default:"3m"`
 }
 
+// Validate refuses what the demo could not show.
+func (c *demoCmd) Validate() error {
+	if c.DEAs < 2 {
+		return fmt.Errorf("--deas %d: the demo moves an app from one DEA to another, so give 2 or more", c.DEAs)
+	}
+	return c.hosting.Validate()
+}
+
 func (c *demoCmd) Run(e *env) (err error) {
 	if _, err := os.Stat(c.App); err != nil {
 		return fmt.Errorf("%w; run the demo from the root of the repository, or name a directory with --app", err)
@@ -74,7 +93,7 @@ func (c *demoCmd) Run(e *env) (err error) {
 	defer stop()
 	var over errgroup.Group
 	err = d.step(e.ctx, "Start all parts", func(ctx context.Context) error {
-		p, err := platform.New(c.options(dir))
+		p, err := platform.New(ctx, c.options(dir))
 		if err != nil {
 			return err
 		}
@@ -167,7 +186,7 @@ func (c *serveCmd) Run(e *env) error {
 	}
 	opts := c.options(dir)
 	opts.APIAddr, opts.RouterAddr, opts.NATSAddr, opts.Domain = c.Listen, c.Router, c.NATS, c.Domain
-	p, err := platform.New(opts)
+	p, err := platform.New(e.ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -176,6 +195,9 @@ func (c *serveCmd) Run(e *env) error {
 	e.screen.line("API     %s", p.APIURL())
 	e.screen.line("router  http://%s, apps at <name>.%s", info.Router, info.Domain)
 	e.screen.line("NATS    %s", info.NATS)
+	if c.DEAs == 0 {
+		e.screen.line("DEAs    none in this process: apps run where one joins over NATS")
+	}
 	e.screen.line("Push an app with: paas push DIR")
 	return p.Run(e.ctx)
 }

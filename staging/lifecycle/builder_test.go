@@ -65,7 +65,8 @@ func TestBuildWithDetection(t *testing.T) {
 	assert.Equal(t, "compiling\n2: final cflinuxfs4\n", s.stdout.String())
 	errs := lines(s.stderr.String())
 	require.Len(t, errs, 5)
-	assert.Equal(t, "malformed buildpack does not contain a /bin dir: missing", errs[0])
+	assert.Equal(t, fmt.Sprintf("malformed buildpack does not contain a /bin dir: missing (expected: %s/%s/bin, or %s there)",
+		s.path("buildpacks"), buildpack.Hash("missing"), "ea21841da70e6405af19fabc4ff8bdd9"), errs[0])
 	assert.Contains(t, errs[1], "bin/detect: no such file")
 	assert.Equal(t, "WARNING: buildpack script '/bin/detect' is not executable", errs[2])
 	assert.Contains(t, errs[3], "permission denied")
@@ -278,7 +279,7 @@ func TestLocation(t *testing.T) {
 				got := s.builder("-buildpackOrder=ruby_buildpack", flag)
 				if test.want == "" {
 					assert.Equal(t, map[string]int{"-skipDetect=true": 225, "-skipDetect=false": 222}[flag], got)
-					assert.Contains(t, s.stderr.String(), "malformed buildpack does not contain a /bin dir: ruby_buildpack\n")
+					assert.Contains(t, s.stderr.String(), "malformed buildpack does not contain a /bin dir: ruby_buildpack (expected: "+s.path("buildpacks")+"/2e00e59c1477fce4/bin, or "+md5OfRuby+" there)\n")
 					continue
 				}
 				assert.Equal(t, 0, got, s.stderr.String())

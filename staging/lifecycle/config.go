@@ -62,7 +62,7 @@ func (c *BuilderConfig) flags(name string) *flag.FlagSet {
 		{&c.OutputDroplet, "outputDroplet", "file to write the droplet to"},
 		{&c.OutputMetadata, "outputMetadata", "file to write the result to, as JSON"},
 		{&c.OutputBuildArtifactsCache, "outputBuildArtifactsCache", "file to write the packed cache to"},
-		{&c.BuildpacksDir, "buildpacksDir", "directory with the buildpacks that are named by key"},
+		{&c.BuildpacksDir, "buildpacksDir", "directory with the buildpacks that are named by key, each in a subdirectory named by the xxHash64 or the MD5 digest of its key"},
 		{&c.BuildpacksDownloadDir, "buildpacksDownloadDir", "directory for the buildpacks that are named by URL"},
 		{&c.BuildArtifactsCacheDir, "buildArtifactsCacheDir", "directory with the cache of an earlier build, unpacked"},
 	} {

@@ -47,7 +47,10 @@ func (b *builder) locate(name string) (string, error) {
 		}
 		break
 	}
-	return "", fmt.Errorf("malformed buildpack does not contain a /bin dir: %s", shown(name))
+	if isURL(name) {
+		return "", fmt.Errorf("malformed buildpack does not contain a /bin dir: %s", shown(name))
+	}
+	return "", fmt.Errorf("malformed buildpack does not contain a /bin dir: %s (expected: %s/bin, or %s there)", name, dirs[0], filepath.Base(dirs[1]))
 }
 
 // shown is what people may read of a name: a URL without user info and query, where secrets are.

@@ -39,8 +39,8 @@ func (p *Platform) containers(name string) backends.Config {
 }
 
 // chooseBackend finds what all nodes take, and says why.
-func (p *Platform) chooseBackend() (err error) {
-	p.backend, err = backends.Choose(context.Background(), p.opts.Backend, p.containers("stager"))
+func (p *Platform) chooseBackend(ctx context.Context) (err error) {
+	p.backend, err = backends.Choose(ctx, p.opts.Backend, p.containers("stager"))
 	if err == nil {
 		p.log.Info("platform.backend", "backend", p.backend.Name, "because", p.backend.Why)
 	}
@@ -48,8 +48,8 @@ func (p *Platform) chooseBackend() (err error) {
 }
 
 // openBackend opens the back end of a node. The caller closes it.
-func (p *Platform) openBackend(name string) (container.Backend, func(), error) {
-	backend, err := backends.Open(context.Background(), p.backend, p.containers(name))
+func (p *Platform) openBackend(ctx context.Context, name string) (container.Backend, func(), error) {
+	backend, err := backends.Open(ctx, p.backend, p.containers(name))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -62,9 +62,12 @@ func (p *Platform) openBackend(name string) (container.Backend, func(), error) {
 	}, nil
 }
 
-func (p *Platform) openDEAs() error {
+func (p *Platform) openDEAs(ctx context.Context) error {
 	for index := range p.opts.DEAs {
-		node, err := p.openDEA(index)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		node, err := p.openDEA(ctx, index)
 		if err != nil {
 			return err
 		}
@@ -74,14 +77,14 @@ func (p *Platform) openDEAs() error {
 	return nil
 }
 
-func (p *Platform) openDEA(index int) (*deaNode, error) {
+func (p *Platform) openDEA(ctx context.Context, index int) (*deaNode, error) {
 	name := fmt.Sprintf("dea-%d", index)
 	log := p.log.With("part", name)
 	conn, err := p.connect(name)
 	if err != nil {
 		return nil, err
 	}
-	backend, closeBackend, err := p.openBackend(name)
+	backend, closeBackend, err := p.openBackend(ctx, name)
 	if err != nil {
 		return nil, err
 	}

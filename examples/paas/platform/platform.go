@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -36,7 +37,7 @@ type Options struct {
 
 	Domain   string // of the apps; default "paas.localhost"
 	Backend  string // what apps and buildpacks run in, one of backends.Names; default "process"
-	DEAs     int    // default 2
+	DEAs     int    // those of this process; others may join over NATS
 	MemoryMB int64  // of each DEA and of the stager; default 2048
 
 	Logger *slog.Logger // nil discards
@@ -62,10 +63,9 @@ type Platform struct {
 	deas []*deaNode
 }
 
-// New builds a platform. When it fails, nothing is left open. The caller calls Run.
-func New(opts Options) (*Platform, error) {
+// New builds a platform. When it fails, as when ctx ends, nothing is left open. The caller calls Run.
+func New(ctx context.Context, opts Options) (*Platform, error) {
 	opts.Domain = cmp.Or(opts.Domain, "paas.localhost")
-	opts.DEAs = cmp.Or(opts.DEAs, 2)
 	opts.MemoryMB = cmp.Or(opts.MemoryMB, 2048)
 	opts.Backend = cmp.Or(opts.Backend, backends.Process)
 	if opts.Logger == nil {
@@ -74,6 +74,9 @@ func New(opts Options) (*Platform, error) {
 	if opts.Dir == "" {
 		return nil, errors.New("platform: Dir is required")
 	}
+	if opts.DEAs < 0 || opts.MemoryMB < 0 {
+		return nil, fmt.Errorf("platform: %d DEAs with %d MB each: neither may be negative", opts.DEAs, opts.MemoryMB)
+	}
 	for _, addr := range []string{opts.APIAddr, opts.RouterAddr, opts.NATSAddr} {
 		if err := checkLoopback(addr); err != nil {
 			return nil, err
@@ -81,7 +84,11 @@ func New(opts Options) (*Platform, error) {
 	}
 	p := &Platform{opts: opts, log: opts.Logger}
 	for name, build := range p.parts() {
-		if err := build(); err != nil {
+		err := ctx.Err()
+		if err == nil {
+			err = build(ctx)
+		}
+		if err != nil {
 			p.closeAll()
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -105,17 +112,20 @@ func checkLoopback(addr string) error {
 }
 
 // parts yields the parts in the order in which they need each other.
-func (p *Platform) parts() func(yield func(string, func() error) bool) {
-	return func(yield func(string, func() error) bool) {
-		_ = yield("data directory", func() error { return os.MkdirAll(p.opts.Dir, 0o755) }) &&
+func (p *Platform) parts() iter.Seq2[string, func(context.Context) error] {
+	quick := func(build func() error) func(context.Context) error {
+		return func(context.Context) error { return build() }
+	}
+	return func(yield func(string, func(context.Context) error) bool) {
+		_ = yield("data directory", quick(func() error { return os.MkdirAll(p.opts.Dir, 0o755) })) &&
 			yield("back end", p.chooseBackend) &&
-			yield("NATS server", p.openNATS) &&
-			yield("blob store", p.openBlobs) &&
-			yield("router", p.openRouter) &&
-			yield("directory server", p.openFiles) &&
+			yield("NATS server", quick(p.openNATS)) &&
+			yield("blob store", quick(p.openBlobs)) &&
+			yield("router", quick(p.openRouter)) &&
+			yield("directory server", quick(p.openFiles)) &&
 			yield("stager", p.openStager) &&
 			yield("DEAs", p.openDEAs) &&
-			yield("controller", p.openController)
+			yield("controller", quick(p.openController))
 	}
 }
 

@@ -57,7 +57,7 @@ func onEach(t *testing.T, test func(*testing.T, *served)) {
 func serveOn(t *testing.T, backend string) *served {
 	t.Helper()
 	s := &served{t: t, dir: t.TempDir()}
-	p, err := platform.New(platform.Options{Dir: s.dir, Backend: backend})
+	p, err := platform.New(t.Context(), platform.Options{Dir: s.dir, Backend: backend, DEAs: 2})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -410,11 +410,19 @@ func stopLeavesNothing(t *testing.T, s *served) {
 
 func TestPortInUseIsSaid(t *testing.T) {
 	s := serve(t)
-	_, err := platform.New(platform.Options{Dir: t.TempDir(), RouterAddr: s.Info().Router})
+	_, err := platform.New(t.Context(), platform.Options{Dir: t.TempDir(), RouterAddr: s.Info().Router})
 	assert.ErrorContains(t, err, "router: listen")
 	assert.ErrorIs(t, err, syscall.EADDRINUSE)
-	_, err = platform.New(platform.Options{Dir: t.TempDir(), NATSAddr: strings.TrimPrefix(s.Info().NATS, "nats://")})
+	_, err = platform.New(t.Context(), platform.Options{Dir: t.TempDir(), NATSAddr: strings.TrimPrefix(s.Info().NATS, "nats://")})
 	assert.ErrorIs(t, err, syscall.EADDRINUSE)
+}
+
+// A signal that comes early leaves nothing open.
+func TestNewEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := platform.New(ctx, platform.Options{Dir: t.TempDir(), DEAs: 2})
+	assert.ErrorIs(t, err, context.Canceled)
 }
 
 // A web page that the user looks at must not reach the API, neither from its own origin nor by a name of its own.
@@ -434,6 +442,8 @@ func TestForeignPagesAreRefused(t *testing.T) {
 		assert.Equal(t, http.StatusForbidden, answer.StatusCode, name)
 	}
 	http.DefaultClient.CloseIdleConnections()
-	_, err := platform.New(platform.Options{Dir: t.TempDir(), APIAddr: "0.0.0.0:0"})
+	_, err := platform.New(t.Context(), platform.Options{Dir: t.TempDir(), APIAddr: "0.0.0.0:0"})
 	assert.ErrorContains(t, err, "loopback")
+	_, err = platform.New(t.Context(), platform.Options{Dir: t.TempDir(), DEAs: -1})
+	assert.ErrorContains(t, err, "negative")
 }

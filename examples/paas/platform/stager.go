@@ -30,14 +30,14 @@ func (stagingFiles) Instance(context.Context, string) (directory.Tree, error) {
 	return directory.Tree{}, directory.ErrUnknown
 }
 
-func (p *Platform) openStager() error {
+func (p *Platform) openStager(ctx context.Context) error {
 	const name = "stager"
 	log := p.log.With("part", name)
 	conn, err := p.connect(name)
 	if err != nil {
 		return err
 	}
-	backend, closeBackend, err := p.openBackend(name)
+	backend, closeBackend, err := p.openBackend(ctx, name)
 	if err != nil {
 		return err
 	}
