@@ -28,6 +28,10 @@ type PackOptions struct {
 
 	// Skipped is called by Pack with the name of each FIFO, socket and device, which are left out. It may be nil.
 	Skipped func(name string)
+
+	// Exclude tells Pack what to leave out, by its path below dir ("a/b"). Of a directory that it excludes, only the entry
+	// of its own is left out and what stands below is asked about, unless it says prune. Nil takes all.
+	Exclude func(name string, dir bool) (exclude, prune bool)
 }
 
 // Pack writes the content of the directory dir below root as a droplet to w and returns the digest of the droplet. The
@@ -40,6 +44,7 @@ func Pack(ctx context.Context, w io.Writer, root *os.Root, dir string, opts Pack
 			ModTime: opts.ModTime,
 			Limits:  tarball.Limits(opts.Limits),
 			Skipped: opts.Skipped,
+			Exclude: opts.Exclude,
 		})
 	})
 }

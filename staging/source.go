@@ -20,9 +20,10 @@ import (
 
 // A source is what stands at a path of the host: a directory, a zip file, or a gzip-compressed or plain tar file.
 type source struct {
-	name   string
-	info   fs.FileInfo
-	limits tarball.Limits
+	name    string
+	info    fs.FileInfo
+	limits  tarball.Limits
+	exclude func(name string, dir bool) (exclude, prune bool) // of a directory; may be nil
 }
 
 func openSource(name string, limits tarball.Limits) (*source, error) {
@@ -47,7 +48,7 @@ func (s *source) write(ctx context.Context, w io.Writer) error {
 			return err
 		}
 		defer root.Close()
-		return tarball.Write(ctx, w, root, "/", tarball.Options{Limits: s.limits})
+		return tarball.Write(ctx, w, root, "/", tarball.Options{Limits: s.limits, Exclude: s.exclude})
 	}
 	f, err := os.Open(s.name)
 	if err != nil {

@@ -88,6 +88,7 @@ func (r *run) unpackApp(ctx context.Context) error {
 	if err != nil {
 		return &Error{Kind: PackageRefused, Err: err}
 	}
+	app.exclude = r.Exclude
 	r.log.Line("-----> Downloaded app package (%s)", app.size())
 	err = app.unpack(ctx, r.container, r.build.AppDir)
 	switch {

@@ -32,6 +32,10 @@ type Task struct {
 	// without. Modes, links and hidden files are kept, except that the owner gets access to everything.
 	App string
 
+	// Exclude tells what of App is left out where that is a directory, as droplet.PackOptions does: package cfignore has what
+	// the cf CLI leaves out. Nil takes all.
+	Exclude func(name string, dir bool) (exclude, prune bool)
+
 	// Cache is the path of the cache that an earlier staging of the app has left, a tar file. Empty means that there is
 	// none; one that cannot be read is passed over.
 	Cache string

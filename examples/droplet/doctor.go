@@ -12,7 +12,10 @@ type doctorCmd struct {
 }
 
 func (c *doctorCmd) Run(e *env) error {
-	return backends.Doctor(e.ctx, e.out, c.Backend, backends.Config{
-		Depot: filepath.Join(os.TempDir(), workPrefix+"doctor", "containers"), Fresh: true,
-	})
+	return backends.Doctor(e.ctx, e.out, c.Backend, anyContainers())
+}
+
+// anyContainers is a place for containers on which it does not depend which back end works.
+func anyContainers() backends.Config {
+	return backends.Config{Depot: filepath.Join(os.TempDir(), workPrefix+"doctor", "containers"), Fresh: true}
 }

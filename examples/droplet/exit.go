@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"syscall"
 
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/staging"
@@ -163,26 +165,30 @@ func describeStaging(f *failure, err *staging.Error) {
 	}
 }
 
-// openFile opens a file that the command line names. The caller closes it.
+// openFile opens a droplet that the command line names, or the archive of an image. The caller closes it.
 func openFile(name string) (*os.File, error) {
-	file, err := os.Open(name)
+	info, err := os.Stat(name)
 	if err != nil {
-		return nil, unusable(err)
+		return nil, missing(name, err)
 	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = wrong("%s is no file", name)
+	if info.IsDir() {
+		if _, err := os.Stat(filepath.Join(name, "oci-layout")); err == nil {
+			return nil, &codedError{code: exitUsage, err: fmt.Errorf("%s is an image", name), remedy: "make a droplet of it first: droplet import " + name}
+		}
 	}
-	if err != nil {
-		file.Close()
-		return nil, err
+	if !info.Mode().IsRegular() { // one without an end, or which nobody writes to, would be waited for
+		return nil, wrong("%s is a %s, and no file", name, kindOf(info))
 	}
-	return file, nil
+	return os.Open(name)
 }
 
-// unusable makes an error of the command line of a name that stands for nothing.
-func unusable(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
+// missing makes an error of the command line of a name that stands for nothing.
+func missing(name string, err error) error {
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		err = fmt.Errorf("%s: %w", name, failed.Err) // as it was typed
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return &codedError{code: exitUsage, err: err}
 	}
 	return err

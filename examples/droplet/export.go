@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -65,7 +64,7 @@ func (c *exportCmd) Run(e *env) (err error) {
 		opts.Base = base
 	}
 	e.screen.progress("exporting")
-	exported, err := c.write(func(to oci.Target) (oci.Exported, error) {
+	exported, err := c.write(e.ctx, func(to oci.Target) (oci.Exported, error) {
 		done, err := oci.Export(e.ctx, to, file, opts)
 		if errors.Is(err, oci.ErrNoProcess) {
 			return done, &codedError{code: exitUsage, err: err}
@@ -82,11 +81,11 @@ func (c *exportCmd) Run(e *env) (err error) {
 }
 
 // write makes the file or directory that the image goes to, which appears when all is in it.
-func (c *exportCmd) write(export func(oci.Target) (oci.Exported, error)) (oci.Exported, error) {
+func (c *exportCmd) write(ctx context.Context, export func(oci.Target) (oci.Exported, error)) (oci.Exported, error) {
 	if c.OCI != "" {
 		return exportDirectory(c.OCI, export)
 	}
-	file, err := newOutput(c.OCIArchive+c.DockerArchive, 0o644)
+	file, err := newOutput(ctx, c.OCIArchive+c.DockerArchive, 0o644)
 	if err != nil {
 		return oci.Exported{}, err
 	}
@@ -103,16 +102,21 @@ func (c *exportCmd) write(export func(oci.Target) (oci.Exported, error)) (oci.Ex
 }
 
 func exportDirectory(name string, export func(oci.Target) (oci.Exported, error)) (_ oci.Exported, err error) {
-	entries, err := os.ReadDir(name)
+	path, info, err := followed(name)
 	switch {
-	case err == nil && len(entries) > 0:
+	case err != nil:
+		return oci.Exported{}, err
+	case info != nil && !info.IsDir():
+		return oci.Exported{}, wrong("%s is a %s: choose a new directory", name, kindOf(info))
+	}
+	if entries, err := os.ReadDir(path); err == nil && len(entries) > 0 {
 		return oci.Exported{}, wrong("%s is not empty: choose a new directory", name)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	} else if err != nil && info != nil {
 		return oci.Exported{}, err
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(name), atomicfile.TempPrefix)
+	temp, err := os.MkdirTemp(filepath.Dir(path), atomicfile.TempPrefix)
 	if err != nil {
-		return oci.Exported{}, unusable(err)
+		return oci.Exported{}, missing(name, err)
 	}
 	defer func() { err = errors.Join(err, rmtree.Path(temp)) }() // where it was not given its name
 	if err := os.Chmod(temp, 0o755); err != nil {
@@ -127,14 +131,14 @@ func exportDirectory(name string, export func(oci.Target) (oci.Exported, error))
 	if err != nil {
 		return done, err
 	}
-	return done, syscall.Rename(temp, name) // other than that of os, it replaces an empty directory
+	return done, syscall.Rename(temp, path) // other than that of os, it replaces an empty directory
 }
 
 // openImage opens a layout or an archive. The caller calls done when it needs the image no more.
 func openImage(ctx context.Context, name string, opts oci.OpenOptions) (_ *oci.Image, done func(), err error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, nil, unusable(err)
+		return nil, nil, missing(name, err)
 	}
 	var image *oci.Image
 	var open io.Closer

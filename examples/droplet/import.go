@@ -25,7 +25,7 @@ func (c *importCmd) Run(e *env) (err error) {
 		return err
 	}
 	defer done()
-	output, err := newOutput(c.Output, 0o644)
+	output, err := newOutput(e.ctx, c.Output, 0o644)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,10 @@ type cli struct {
 	Doctor  doctorCmd  `cmd:"" help:"Tell what this machine has and lacks for each back end."`
 }
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	backends.Begin()
+	os.Exit(run(os.Args[1:]))
+}
 
 func run(args []string) (code int) {
 	var c cli

@@ -26,7 +26,7 @@ const asProgram = "DEAKIT_DROPLET_MAIN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
-		os.Exit(run(os.Args[1:]))
+		main()
 	}
 	os.Exit(m.Run())
 }
@@ -173,14 +173,25 @@ type program struct {
 // start starts the program with arguments.
 func (d *desk) start(args ...string) *program {
 	d.t.Helper()
-	return d.startTo(nil, args...)
+	return d.startAt(d.dir, nil, args...)
 }
 
-// startTo is start with standard output to out, unless that is nil.
+// startIn is start in another directory.
+func (d *desk) startIn(dir string, args ...string) *program {
+	d.t.Helper()
+	return d.startAt(d.path(dir), nil, args...)
+}
+
+// startTo is start with standard output to out.
 func (d *desk) startTo(out *os.File, args ...string) *program {
 	d.t.Helper()
+	return d.startAt(d.dir, out, args...)
+}
+
+func (d *desk) startAt(dir string, out *os.File, args ...string) *program {
+	d.t.Helper()
 	p := &program{Cmd: exec.Command(d.exe, args...), t: d.t, out: &record{}, err: &record{}, ended: make(chan error, 1)}
-	p.Dir, p.Env, p.Stdout, p.Stderr = d.dir, d.vars, p.out, p.err
+	p.Dir, p.Env, p.Stdout, p.Stderr = dir, d.vars, p.out, p.err
 	if out != nil {
 		p.Stdout = out
 	}

@@ -1,51 +1,157 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/internal/atomicfile"
 )
 
 // An output is a file that appears under its name only when it is whole. Until then it has no name, where the file system
-// can do that: not even a program that is killed leaves anything.
+// can do that: not even a program that is killed leaves anything. Devices and FIFOs are no such files: they are written to.
 type output struct {
 	*os.File
-	name  string
-	root  *os.Root         // where it is to be
+	path  string           // absolute, links followed
+	root  *os.Root         // where it is to be; nil for what is written to
 	named *atomicfile.File // nil where there are files without a name
+	stop  func() bool      // ends the watch over writing to a FIFO
 }
 
-// newOutput makes the file, so that a place that cannot be written to is told before the work is done.
-func newOutput(name string, mode fs.FileMode) (*output, error) {
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		return nil, wrong("%s is a directory: name the file to be written", name)
-	}
-	root, err := os.OpenRoot(filepath.Dir(name))
+// newOutput makes the file, so that a place that cannot be written to is told before the work is done. A FIFO waits for its
+// reader. ctx ends that, and writing to one.
+func newOutput(ctx context.Context, name string, mode fs.FileMode) (*output, error) {
+	path, info, err := followed(name)
 	if err != nil {
-		return nil, unusable(err)
+		return nil, err
 	}
-	o := &output{name: filepath.Base(name), root: root}
-	o.File, err = os.OpenFile(filepath.Dir(name), unix.O_TMPFILE|os.O_RDWR, mode)
+	switch {
+	case info == nil:
+	case info.IsDir():
+		return nil, wrong("%s is a directory: name the file to be written", name)
+	case isStdout(info):
+		return nil, wrong("%s is standard output, where the result is told: name a file", name)
+	case info.Mode()&fs.ModeNamedPipe != 0:
+		return openFIFO(ctx, name)
+	case info.Mode()&fs.ModeCharDevice != 0:
+		return openDevice(name)
+	case !info.Mode().IsRegular():
+		return nil, wrong("%s is a %s: name a file", name, kindOf(info))
+	}
+	return newFile(name, path, mode)
+}
+
+// followed finds what a name stands for that is to be written to: an absolute path without links, and what is there, nil if
+// that is nothing.
+func followed(name string) (string, fs.FileInfo, error) {
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(name); err == nil {
+			return "", nil, wrong("%s is a link that leads nowhere: remove it, or choose another name", name)
+		}
+		dir, err := resolved(filepath.Dir(name))
+		return filepath.Join(dir, filepath.Base(name)), nil, err
+	}
+	if err != nil {
+		return "", nil, missing(name, err)
+	}
+	if !info.Mode().IsRegular() && !info.IsDir() {
+		return name, info, nil // a pipe behind /dev/stdout has no path
+	}
+	path, err := resolved(name)
+	return path, info, err
+}
+
+// resolved returns the absolute path of what is there, without links.
+func resolved(name string) (string, error) {
+	path, err := filepath.Abs(name)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		return "", missing(name, err)
+	}
+	return path, nil
+}
+
+// isStdout tells of a file, or a pipe, whether results go there as well. What a device makes of both is its business.
+func isStdout(info fs.FileInfo) bool {
+	stdout, err := os.Stdout.Stat()
+	return err == nil && os.SameFile(stdout, info) && info.Mode()&fs.ModeDevice == 0
+}
+
+// kindOf names what is no file.
+func kindOf(info fs.FileInfo) string {
+	switch mode := info.Mode(); {
+	case mode.IsRegular():
+		return "file"
+	case mode.IsDir():
+		return "directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "FIFO"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	case mode&fs.ModeCharDevice != 0:
+		return "device"
+	case mode&fs.ModeDevice != 0:
+		return "block device"
+	}
+	return "file of another kind"
+}
+
+func openDevice(name string) (*output, error) {
+	file, err := os.OpenFile(name, os.O_WRONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &output{File: file, path: name}, nil
+}
+
+// openFIFO waits until there is somebody who reads.
+func openFIFO(ctx context.Context, name string) (*output, error) {
+	for {
+		file, err := os.OpenFile(name, os.O_WRONLY|unix.O_NONBLOCK, 0)
+		if err == nil {
+			o := &output{File: file, path: name}
+			o.stop = context.AfterFunc(ctx, func() { _ = file.SetWriteDeadline(time.Now()) }) // else the reader decides
+			return o, nil
+		}
+		if !errors.Is(err, unix.ENXIO) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// newFile makes a file that gets its path in the end. name is for people.
+func newFile(name, path string, mode fs.FileMode) (*output, error) {
+	dir := filepath.Dir(path)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, missing(name, err)
+	}
+	o := &output{path: path, root: root}
+	o.File, err = os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR, mode)
 	if err != nil && !errors.Is(err, fs.ErrPermission) {
 		if o.named, err = atomicfile.Create(root, ".", mode); err == nil {
 			o.File = o.named.File
 		}
 	}
 	if err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			err = &fs.PathError{Op: "write", Path: name, Err: path.Err} // a temporary name tells nobody anything
+		var failed *fs.PathError
+		if errors.As(err, &failed) {
+			err = &fs.PathError{Op: "write", Path: name, Err: failed.Err} // a temporary name tells nobody anything
 		}
 		return nil, errors.Join(err, root.Close())
 	}
@@ -54,8 +160,12 @@ func newOutput(name string, mode fs.FileMode) (*output, error) {
 
 // commit writes the file to disk and gives it its name, in place of what had it.
 func (o *output) commit() error {
-	if o.named != nil {
-		return o.named.Commit(o.name)
+	base := filepath.Base(o.path)
+	switch {
+	case o.root == nil:
+		return o.Close()
+	case o.named != nil:
+		return o.named.Commit(base)
 	}
 	if err := o.Sync(); err != nil {
 		return err
@@ -68,9 +178,9 @@ func (o *output) commit() error {
 	temp := atomicfile.TempPrefix + rand.Text()
 	self := fmt.Sprintf("/proc/self/fd/%d", o.Fd())
 	if err := unix.Linkat(unix.AT_FDCWD, self, int(dir.Fd()), temp, unix.AT_SYMLINK_FOLLOW); err != nil {
-		return &os.LinkError{Op: "link", Old: "what was written", New: o.name, Err: err}
+		return &os.LinkError{Op: "link", Old: "what was written", New: base, Err: err}
 	}
-	if err := o.root.Rename(temp, o.name); err != nil {
+	if err := o.root.Rename(temp, base); err != nil {
 		return errors.Join(err, o.root.Remove(temp))
 	}
 	return dir.Sync()
@@ -81,84 +191,11 @@ func (o *output) discard() {
 	if o.named != nil {
 		_ = o.named.Close() // what cannot be removed now cannot be removed a second time either
 	}
+	if o.stop != nil {
+		o.stop()
+	}
 	_ = o.File.Close()
-	_ = o.root.Close()
-}
-
-// A cacheFile is what buildpacks want to keep from one time to the next.
-type cacheFile struct {
-	old  string  // what is there from the last time; empty if nothing is
-	path string  // where the new one goes
-	new  *output // nil if none is wanted
-}
-
-// openCache finds the cache of the app. Where there is no place for one, it is done without, unless the user named it.
-func (s *stagingJob) openCache() (*cacheFile, error) {
-	if s.NoCache {
-		return &cacheFile{}, nil
+	if o.root != nil {
+		_ = o.root.Close()
 	}
-	c, err := s.cacheAt(s.Cache)
-	if err != nil && s.Cache == "" {
-		s.env.screen.line("There is no place for a cache, so the next time takes as long: %v", err)
-		return &cacheFile{}, nil
-	}
-	return c, err
-}
-
-func (s *stagingJob) cacheAt(path string) (*cacheFile, error) {
-	if path == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return nil, err
-		}
-		path = filepath.Join(dir, "deakit", "droplet")
-		if err := os.MkdirAll(path, 0o700); err != nil {
-			return nil, err
-		}
-	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, cacheName(s.app))
-	}
-	c := &cacheFile{path: path}
-	if _, err := os.Stat(path); err == nil {
-		c.old = path
-	}
-	var err error
-	c.new, err = newOutput(path, 0o600) // it may hold what the source does, which may be a secret
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-// cacheName names the cache of an app by its place, so that apps of one name do not share it.
-func cacheName(app string) string {
-	sum := sha256.Sum256([]byte(app))
-	return filepath.Base(app) + "-" + hex.EncodeToString(sum[:8]) + ".tgz"
-}
-
-// commit puts the new cache in place of the old.
-func (c *cacheFile) commit(d droplet.Digest) (*fileReport, error) {
-	if c.new == nil || d == (droplet.Digest{}) { // none is wanted, or what buildpacks left there is none
-		return nil, nil
-	}
-	if err := c.new.commit(); err != nil {
-		return nil, err
-	}
-	report := newFileReport(c.path, d)
-	return &report, nil
-}
-
-func (c *cacheFile) discard() {
-	if c.new != nil {
-		c.new.discard()
-	}
-}
-
-// writer is where the new cache goes; nil if none is wanted.
-func (c *cacheFile) writer() io.Writer {
-	if c.new == nil {
-		return nil
-	}
-	return c.new
 }

@@ -35,7 +35,7 @@ func (c *repackCmd) Run(e *env) error {
 		return err
 	}
 	defer file.Close()
-	output, err := newOutput(c.Output, 0o644)
+	output, err := newOutput(e.ctx, c.Output, 0o644)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/droplet/instance"
+	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -53,6 +54,9 @@ func (c *runCmd) Run(e *env) (err error) {
 	e.lines = true
 	variables, err := environment(c.Env)
 	if err != nil {
+		return err
+	}
+	if err := backends.Enter(e.ctx, c.Backend, anyContainers()); err != nil {
 		return err
 	}
 	w, err := newWorkspace(e)

@@ -203,3 +203,50 @@ func TestInContainers(t *testing.T) {
 	p.signal(os.Interrupt)
 	assert.Equal(t, exitSignal, p.wait())
 }
+
+// TestContainersWithoutRoot has an ordinary user stage and run in containers, and end the program amid that.
+func TestContainersWithoutRoot(t *testing.T) {
+	needs.Root(t) // to be another
+	needs.Tool(t, "runc", "runc")
+	d := newDeskOfNobody(t)
+	require.NoError(t, os.Chmod(d.dir, 0o777))
+	assert.Contains(t, d.succeeds("doctor"), "--backend auto takes runc, because it is the strongest that works here without root")
+	d.file("app/Procfile", "web: sleep 1000\nwho: id -un\n")
+	for _, backend := range []string{"auto", "runc"} {
+		code, out, errs := d.run("stage", "app", "--backend", backend, "--json")
+		require.Equal(t, exitOK, code, errs)
+		assert.Equal(t, "runc", told[stagingJSON](t, out).Backend)
+		assert.Regexp(t, `^Back end: runc, because .*\.\n`, errs)
+		assert.Equal(t, "vcap\n", d.succeeds("run", "droplet.tgz", "-t", "who", "--backend", backend))
+	}
+	hangs := d.pack("hangs", "compile", "echo now; sleep 1000 & wait")
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		p := d.start("stage", "app", "-b", hangs)
+		p.saw("now\n")
+		p.signal(s)
+		assert.Equal(t, exitSignal, p.wait(), p.err)
+		d.nothingLeft()
+	}
+	p := d.start("stage", "app", "-b", hangs)
+	p.saw("now\n")
+	p.signal(syscall.SIGKILL)
+	p.wait()
+	d.succeeds("run", "droplet.tgz", "-t", "who") // which cleans up behind it
+}
+
+// TestBackEndIsTold looks for the line that says what programs run in.
+func TestBackEndIsTold(t *testing.T) {
+	d := newDesk(t)
+	d.dropletOf(map[string]string{"web": "true"})
+	for _, args := range [][]string{
+		{"run", "x.tgz", "--health-check", "none", "--backend", "process"},
+		{"stage", d.path("home"), "-b", d.pack("bp", "compile", "true"), "--backend", "process"},
+	} {
+		code, _, errs := d.run(args...)
+		require.Equal(t, exitOK, code, errs)
+		assert.Regexp(t, `^Back end: process, because of --backend process\. It confines nothing: .*\n`, errs)
+		code, _, errs = d.run(append(args, "--quiet")...)
+		require.Equal(t, exitOK, code)
+		assert.Empty(t, errs)
+	}
+}

@@ -21,9 +21,12 @@ type sandbox struct {
 
 // stack returns the two parts of --stack, where the back end can have them.
 func (s sandbox) stack(backend container.Backend) (name, rootfs string, err error) {
-	name, rootfs, _ = strings.Cut(s.Stack, "=")
-	if rootfs == "" {
+	name, rootfs, both := strings.Cut(s.Stack, "=")
+	if !both {
 		return name, "", nil
+	}
+	if name == "" || rootfs == "" {
+		return "", "", wrong("--stack %s: write NAME, or NAME=ROOTFS with a directory or tar file", s.Stack)
 	}
 	if c := backend.Capabilities(); !c.RootFS {
 		return "", "", wrong("--stack %s: the back end %s has no root file system but that of this machine", s.Stack, c.Name)
@@ -31,8 +34,15 @@ func (s sandbox) stack(backend container.Backend) (name, rootfs string, err erro
 	if rootfs, err = filepath.Abs(rootfs); err != nil {
 		return "", "", err
 	}
-	if _, err := os.Stat(rootfs); err != nil {
-		return "", "", unusable(err)
+	info, err := os.Stat(rootfs)
+	if err != nil {
+		return "", "", missing("--stack "+s.Stack, err)
+	}
+	if info.IsDir() {
+		// A link in it would be followed on this machine instead.
+		if _, err := os.Lstat(filepath.Join(rootfs, "bin")); err != nil {
+			return "", "", wrong("--stack %s: the directory has no bin, so it is no root file system", s.Stack)
+		}
 	}
 	return name, rootfs, nil
 }

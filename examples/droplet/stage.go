@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/staging"
 )
 
@@ -65,11 +65,14 @@ func (c *stageCmd) Run(e *env) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := backends.Enter(e.ctx, c.Backend, anyContainers()); err != nil {
+		return err
+	}
 	app, err := c.source()
 	if err != nil {
 		return err
 	}
-	output, err := newOutput(c.Output, 0o644)
+	output, err := newOutput(e.ctx, c.Output, 0o644)
 	if err != nil {
 		return err
 	}
@@ -91,34 +94,6 @@ func (c *stageCmd) Run(e *env) (err error) {
 	}
 	report.show(e)
 	return nil
-}
-
-// source returns the absolute path of the app. A droplet that lies in the app would be part of the next one.
-func (c *stageCmd) source() (string, error) {
-	app, err := filepath.Abs(c.App)
-	if err != nil {
-		return "", err
-	}
-	if app, err = filepath.EvalSymlinks(app); err != nil {
-		return "", unusable(err)
-	}
-	info, err := os.Stat(app)
-	if err != nil {
-		return "", unusable(err)
-	}
-	into, err := filepath.Abs(filepath.Dir(c.Output))
-	if err != nil {
-		return "", err
-	}
-	if into, err = filepath.EvalSymlinks(into); err != nil {
-		return "", unusable(err)
-	}
-	inside := into == app || strings.HasPrefix(into, app+"/") || app == "/"
-	if info.IsDir() && inside {
-		return "", wrong("%s lies in the directory of the app and would become part of the next droplet: "+
-			"choose another place with --output", c.Output)
-	}
-	return app, nil
 }
 
 // A stagingJob is one staging under way.
@@ -151,6 +126,9 @@ func (s *stagingJob) run() (_ *stageReport, err error) {
 		return nil, err
 	}
 	defer cache.discard()
+	if task.Exclude, err = s.leftOut(cache); err != nil {
+		return nil, err
+	}
 	task.App, task.Cache, task.NewCache, task.Droplet = s.app, cache.old, cache.writer(), s.output
 	task.StartCommand, task.Timeout, task.CacheOptional = s.Command, s.Timeout, true
 	task.Format, task.ModTime, task.Limits = format(s.Zstd), s.Time.Time, droplet.Limits{MaxBytes: int64(s.Disk) << 20}

@@ -87,8 +87,17 @@ func (w *workspace) open(e *env, name string, ports process.PortRange) (*backend
 	if err != nil {
 		return nil, err
 	}
-	e.log.Info("backend.chosen", "backend", choice.Name, "why", choice.Why)
+	e.screen.line("%s", confinement(choice))
 	return backends.Open(e.ctx, choice, cfg)
+}
+
+// confinement tells people what programs run in.
+func confinement(choice backends.Choice) string {
+	text := fmt.Sprintf("Back end: %s.", choice)
+	if choice.Name == backends.Process {
+		text += " It confines nothing: programs may do all that you may."
+	}
+	return text
 }
 
 // closeBackend ends all containers, whatever has become of the context.

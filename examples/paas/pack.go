@@ -15,20 +15,25 @@ import (
 
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/staging/buildpack"
+	"github.com/deakit/deakit/staging/cfignore"
 )
 
-// packSource packs a directory into a temporary file, which is gone when it is closed.
+// packSource packs a directory, but for what the cf CLI leaves out, into a temporary file, which is gone when it is closed.
 func packSource(ctx context.Context, dir string) (io.ReadCloser, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
+	ignored, err := cfignore.Read(root)
+	if err != nil {
+		return nil, fmt.Errorf("pack %s: %w", dir, err)
+	}
 	file, err := unnamed()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := droplet.Pack(ctx, file, root, ".", droplet.PackOptions{Level: 1}); err != nil {
+	if _, err := droplet.Pack(ctx, file, root, ".", droplet.PackOptions{Level: 1, Exclude: ignored.Exclude}); err != nil {
 		return nil, fmt.Errorf("pack %s: %w", dir, closeAfter(file, err))
 	}
 	return rewound(file)

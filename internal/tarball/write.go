@@ -30,8 +30,12 @@ type Options struct {
 	// Limits fail the work with ErrLimit when the tree exceeds them; MaxBytes counts the content of files.
 	Limits Limits
 
-	// Skipped is called with the name of each file that is left out: FIFOs, sockets and devices. It may be nil.
+	// Skipped is called with the name of each file that is left out for what it is: FIFOs, sockets and devices. It may be nil.
 	Skipped func(name string)
+
+	// Exclude tells what is left out besides, by its path below the written one ("a/b"). Of a directory that it excludes,
+	// only the entry of its own is left out and what stands below is asked about, unless it says prune. Nil takes all.
+	Exclude func(name string, dir bool) (exclude, prune bool)
 }
 
 // Write writes what stands at p below root, a directory with all below it, a file or a link, as a plain tar stream to
@@ -97,17 +101,18 @@ func (t *writer) start(root, parent *os.Root, p string, followLast bool) error {
 			return err
 		}
 		defer dir.Close()
-		return t.directory(dir, t.opts.Name, 0)
+		return t.directory(dir, t.opts.Name, 0, false)
 	}
 	info, err := parent.Lstat(path.Base(p))
 	if err != nil {
 		return err
 	}
-	return t.entry(parent, path.Base(p), info.Mode().Type(), t.opts.Name, 0)
+	return t.entry(parent, path.Base(p), info.Mode().Type(), t.opts.Name, 0, false)
 }
 
-// entry writes what the directory parent holds under base, of the given type a moment ago, as member name.
-func (t *writer) entry(parent *os.Root, base string, kind fs.FileMode, name string, depth int) error {
+// entry writes what the directory parent holds under base, of the given type a moment ago, as member name; of a directory
+// without an entry of its own only what is below.
+func (t *writer) entry(parent *os.Root, base string, kind fs.FileMode, name string, depth int, bare bool) error {
 	if err := t.ctx.Err(); err != nil {
 		return err
 	}
@@ -118,7 +123,7 @@ func (t *writer) entry(parent *os.Root, base string, kind fs.FileMode, name stri
 			return err
 		}
 		defer dir.Close()
-		return t.directory(dir, name, depth)
+		return t.directory(dir, name, depth, bare)
 	case 0:
 		return t.file(parent, base, name)
 	case fs.ModeSymlink:
@@ -146,25 +151,36 @@ func (t *writer) skip(name string) {
 	}
 }
 
-func (t *writer) directory(dir *os.Root, name string, depth int) error {
+func (t *writer) directory(dir *os.Root, name string, depth int, bare bool) error {
 	if depth > maxDepth {
 		return refuse(name, ErrLimit, "more than %d nested directories", maxDepth)
 	}
-	entries, err := t.list(dir, name)
+	entries, err := t.list(dir, name, bare)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		// Not path.Join, which would drop the "./" in front.
-		if err := t.entry(dir, entry.Name(), entry.Type(), name+"/"+entry.Name(), depth+1); err != nil {
+		below := name + "/" + entry.Name() // not path.Join, which would drop the "./" in front
+		exclude, prune := t.excludes(below, entry.IsDir())
+		if exclude && (prune || !entry.IsDir()) {
+			continue
+		}
+		if err := t.entry(dir, entry.Name(), entry.Type(), below, depth+1, exclude); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// list writes the header of a directory and returns what is in it, directories last.
-func (t *writer) list(dir *os.Root, name string) ([]fs.DirEntry, error) {
+func (t *writer) excludes(name string, dir bool) (exclude, prune bool) {
+	if t.opts.Exclude == nil {
+		return false, false
+	}
+	return t.opts.Exclude(strings.TrimPrefix(name, t.opts.Name+"/"), dir)
+}
+
+// list writes the header of a directory, unless it is to have none, and returns what is in it, directories last.
+func (t *writer) list(dir *os.Root, name string, bare bool) ([]fs.DirEntry, error) {
 	d, err := dir.Open(".")
 	if err != nil {
 		return nil, err
@@ -174,8 +190,10 @@ func (t *writer) list(dir *os.Root, name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.header(info, name+"/", ""); err != nil {
-		return nil, err
+	if !bare {
+		if err := t.header(info, name+"/", ""); err != nil {
+			return nil, err
+		}
 	}
 	var all []fs.DirEntry
 	for {

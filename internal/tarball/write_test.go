@@ -93,6 +93,31 @@ func TestWriteNames(t *testing.T) {
 	require.ErrorIs(t, tarball.Write(t.Context(), io.Discard, s.root, "missing", tarball.Options{}), fs.ErrNotExist)
 }
 
+// TestWriteExcludes leaves out a file, a directory with all below it, and one but for something in it.
+func TestWriteExcludes(t *testing.T) {
+	s := tree(t)
+	require.NoError(t, os.MkdirAll(s.path("gone/deep"), 0o755))
+	require.NoError(t, os.WriteFile(s.path("gone/deep/x"), nil, 0o644))
+	var asked []string
+	opts := tarball.Options{Exclude: func(name string, dir bool) (exclude, prune bool) {
+		asked = append(asked, name)
+		info, err := os.Lstat(s.path(name))
+		require.NoError(t, err)
+		assert.Equal(t, info.IsDir(), dir, name)
+		switch name {
+		case "app", "tmp/fifo", "app/z":
+			return true, false
+		case "gone":
+			return true, true
+		}
+		return len(name) > 100, false
+	}}
+	var out bytes.Buffer
+	require.NoError(t, tarball.Write(t.Context(), &out, s.root, "/", opts))
+	assert.Equal(t, []string{"./", "./app/bin/", "./app/bin/link", "./app/bin/run", "./logs/", "./tmp/", "./tmp/hard"}, names(t, out.Bytes()))
+	assert.NotContains(t, asked, "gone/deep")
+}
+
 func TestWriteKeepsLimits(t *testing.T) {
 	s := tree(t)
 	for name, limits := range map[string]tarball.Limits{"members": {MaxMembers: 9}, "bytes": {MaxBytes: 4}, "path": {MaxPath: 100}} {

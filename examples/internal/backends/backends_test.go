@@ -48,7 +48,7 @@ func TestChooseWhatWasAskedFor(t *testing.T) {
 	for _, name := range []string{backends.Process, backends.Runc} {
 		choice, err := backends.Choose(t.Context(), name, config(t))
 		require.NoError(t, err)
-		assert.Equal(t, name+", because it was asked for", choice.String())
+		assert.Equal(t, name+", because of --backend "+name, choice.String())
 	}
 	_, err := backends.Choose(t.Context(), "magic", config(t))
 	assert.ErrorContains(t, err, "auto, process, runc")

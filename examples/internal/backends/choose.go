@@ -116,7 +116,7 @@ type Choice struct {
 	Why  string // in words for people, to follow "because"
 }
 
-// String is "runc, because it was asked for".
+// String is "runc, because of --backend runc".
 func (c Choice) String() string { return c.Name + ", because " + c.Why }
 
 // Choose finds the back end for a name. It opens nothing; Auto may make a container for trial.
@@ -133,7 +133,7 @@ func Choose(ctx context.Context, name string, cfg Config) (Choice, error) {
 	case name != Auto && !slices.Contains(cfg.kinds(), name):
 		return Choice{}, fmt.Errorf("back end %q is not known: choose one of %s", name, strings.Join(Names(), ", "))
 	case name != Auto:
-		return Choice{name, "it was asked for"}, nil
+		return Choice{name, "of --backend " + name}, nil
 	}
 	if !cfg.Fresh {
 		for _, name := range cfg.kinds() {
