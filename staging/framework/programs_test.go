@@ -151,3 +151,16 @@ func TestBundlerOfTodayInstallsOffline(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "hello\n", string(got), "%s", strings.TrimSpace(string(stderr)))
 }
+
+func TestJavaWebLeavesTheAppAsItIs(t *testing.T) {
+	app := stagetest.Files{
+		"WEB-INF/web.xml": "<?xml version=\"1.0\" encoding=\"UTF-16\"?>\r\n<web-app><unclosed>", "WEB-INF/lib/a.jar": "jar", ".hidden": "x",
+		"index.jsp": "x", "link -> index.jsp": "", "bin/run": "x",
+	}
+	dir := staged(t, "java_web", app, framework.Properties{}, framework.Options{})
+	want := app.Dir(t)
+	got := filepath.Join(dir, "tomcat/webapps/ROOT")
+	assert.Equal(t, listing(t, want), listing(t, got))
+	out, err := exec.Command("diff", "-r", want, got).CombinedOutput()
+	require.NoError(t, err, string(out))
+}
