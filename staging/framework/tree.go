@@ -132,6 +132,9 @@ func (t *Tree) Write(name, content string, mode fs.FileMode) error {
 }
 
 func (t *Tree) write(name string, content io.Reader, mode fs.FileMode) error {
+	if err := t.checkWay(name); err != nil {
+		return err
+	}
 	if err := t.root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
@@ -144,6 +147,22 @@ func (t *Tree) write(name string, content io.Reader, mode fs.FileMode) error {
 	}
 	_, err = io.Copy(f, content)
 	return errors.Join(err, f.Chmod(mode), f.Close()) // whatever the umask
+}
+
+// checkWay refuses a name that leads through something that is no directory: only an app can have put that there.
+func (t *Tree) checkWay(name string) error {
+	for i, r := range name {
+		if r != '/' {
+			continue
+		}
+		if _, err := t.root.Lstat(name[:i]); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if info, err := t.root.Stat(name[:i]); err != nil || !info.IsDir() {
+			return wrong("%s cannot be written: %s is no directory of the app", name, name[:i])
+		}
+	}
+	return nil
 }
 
 // Rewrite is Write for a file that may be there, and that keeps its mode then; else it gets 0644.
@@ -207,7 +226,11 @@ func (t *Tree) matching(framework string) ([]string, error) {
 		return nil, err
 	}
 	defer app.Close()
-	return rules.Files(app.FS())
+	files, err := rules.Files(app.FS())
+	if err != nil {
+		return nil, wrong("The detection rules of the framework cannot be applied: %w", err)
+	}
+	return files, nil
 }
 
 // memory is what the app may use, in MiB.
