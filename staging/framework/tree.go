@@ -58,11 +58,20 @@ func (t *Tree) Log(format string, args ...any) {
 	}
 }
 
-// Directories makes directories of the droplet, and those above them.
+// Directories makes directories of the droplet, and those above them, of mode 0755 whatever the umask. Those that exist stay
+// as they are.
 func (t *Tree) Directories(names ...string) error {
 	for _, name := range names {
-		if err := t.root.MkdirAll(name, 0o755); err != nil {
-			return err
+		made := ""
+		for part := range strings.SplitSeq(path.Clean(name), "/") {
+			made = path.Join(made, part)
+			err := t.root.Mkdir(made, 0o755)
+			if err == nil {
+				err = t.root.Chmod(made, 0o755)
+			}
+			if err != nil && !errors.Is(err, fs.ErrExist) {
+				return err
+			}
 		}
 	}
 	return nil
@@ -110,6 +119,9 @@ func (t *Tree) copyFile(from *os.Root, name, to string) error {
 
 // copy copies a directory as a tar stream, in which links and special files are judged.
 func (t *Tree) copy(ctx context.Context, from *os.Root, dir, to string) error {
+	if err := t.Directories(to); err != nil {
+		return err
+	}
 	r, w := io.Pipe()
 	written := make(chan error, 1)
 	go func() {
@@ -135,7 +147,7 @@ func (t *Tree) write(name string, content io.Reader, mode fs.FileMode) error {
 	if err := t.checkWay(name); err != nil {
 		return err
 	}
-	if err := t.root.MkdirAll(path.Dir(name), 0o755); err != nil {
+	if err := t.Directories(path.Dir(name)); err != nil {
 		return err
 	}
 	if err := rmtree.In(t.root, name); err != nil {
