@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/internal/containerfs"
@@ -194,7 +193,7 @@ func (b *Buildpack) replaceApp(ctx context.Context, build buildpack.Build, dir s
 // run runs programs in the container.
 func (b *Buildpack) run(ctx context.Context, build buildpack.Build, programs []Program, executable string) error {
 	for _, p := range programs {
-		err := b.shell(ctx, build, bind(p.Script, executable), path.Join(build.Root, p.Dir))
+		err := b.shell(ctx, build, runtimes.Bind(p.Script, executable), path.Join(build.Root, p.Dir))
 		var failed *buildpack.ScriptError
 		if !errors.As(err, &failed) {
 			if err != nil {
@@ -252,13 +251,9 @@ func Bind(dir, executable string) error {
 	if err != nil {
 		return fmt.Errorf("bind startup script: %w", err)
 	}
-	bound := bind(string(script), executable)
+	bound := runtimes.Bind(string(script), executable)
 	if bound == string(script) {
 		return nil
 	}
 	return t.Write("startup", bound, 0o500)
-}
-
-func bind(script, executable string) string {
-	return strings.ReplaceAll(script, runtimes.Placeholder, scriptName(executable))
 }

@@ -347,12 +347,16 @@ wait $STARTED
 	app.Dir, app.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "VCAP_APP_PORT=8080"}
 	app.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, app.Start())
-	defer func() { _ = app.Wait() }()
 	defer func() { _ = syscall.Kill(-app.Process.Pid, syscall.SIGKILL) }()
 	require.Eventually(t, func() bool {
 		out, _ := os.ReadFile(filepath.Join(dir, "logs/stdout.log"))
 		return string(out) == "profile 8080 64m app\n"
 	}, 20*time.Second, 20*time.Millisecond, "what the app sees")
+	pid, err := os.ReadFile(filepath.Join(dir, "run.pid"))
+	require.NoError(t, err)
+	_, err = run(t, dir, nil, "./stop", strings.TrimSpace(string(pid)))
+	require.NoError(t, err)
+	require.Error(t, app.Wait(), "the startup script ends with the app, which was killed")
 
 	nothing, err := buildpack.NewClassic("", stagetest.Scripts("true", "true", "echo '{}'").Dir(t))
 	require.NoError(t, err)

@@ -22,7 +22,7 @@ type lockfile struct {
 }
 
 // lockedGem is a gem in a list of specs; what it depends on is indented deeper.
-var lockedGem = regexp.MustCompile(`^ {4}([A-Za-z0-9_.-]+) \(([^()\s]+)\)$`)
+var lockedGem = regexp.MustCompile(`^ {4}([A-Za-z0-9_.-]+) \(([A-Za-z0-9_.-]+)\)$`)
 
 // parseLockfile reads what it understands.
 func parseLockfile(data []byte) *lockfile {

@@ -15,7 +15,7 @@ import (
 const (
 	maxRules    = 100
 	maxPattern  = 2 << 10
-	maxLookedAt = 8 << 20  // of one file; what follows is not looked at
+	maxLookedAt = 1 << 20  // of one file; what follows is not looked at
 	maxLooked   = 64 << 20 // of all files that one Match looks at
 )
 

@@ -68,7 +68,10 @@ func put(t *testing.T, all []section, kind, dir string) (any bool) {
 		if before, ok := strings.CutSuffix(name, " 755"); ok {
 			name, mode = before, 0o755
 		}
-		require.NoError(t, os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755))
+		for above := filepath.Dir(name); above != "."; above = filepath.Dir(above) {
+			require.NoError(t, os.MkdirAll(filepath.Join(dir, above), 0o755))
+			require.NoError(t, os.Chmod(filepath.Join(dir, above), 0o755))
+		}
 		if isLink {
 			require.NoError(t, os.Symlink(target, filepath.Join(dir, link)))
 			continue

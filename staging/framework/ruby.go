@@ -2,7 +2,6 @@ package framework
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -177,12 +176,10 @@ func (p sinatra) Stage(ctx context.Context, t *Tree) (Scripts, error) {
 		return Scripts{}, err
 	}
 	main, err := t.matching(p.Name())
-	switch {
-	case errors.Is(err, ErrRules):
-		return Scripts{}, wrong("Unable to determine Sinatra startup command: %w", err)
-	case err != nil:
+	if err != nil {
 		return Scripts{}, err
-	case len(main) == 0:
+	}
+	if len(main) == 0 {
 		return Scripts{}, wrong("Unable to determine Sinatra startup command")
 	}
 	script := scriptName(main[0])

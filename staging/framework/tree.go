@@ -58,11 +58,20 @@ func (t *Tree) Log(format string, args ...any) {
 	}
 }
 
-// Directories makes directories of the droplet, and those above them.
+// Directories makes directories of the droplet, and those above them, of mode 0755 whatever the umask. Those that exist stay
+// as they are.
 func (t *Tree) Directories(names ...string) error {
 	for _, name := range names {
-		if err := t.root.MkdirAll(name, 0o755); err != nil {
-			return err
+		made := ""
+		for part := range strings.SplitSeq(path.Clean(name), "/") {
+			made = path.Join(made, part)
+			err := t.root.Mkdir(made, 0o755)
+			if err == nil {
+				err = t.root.Chmod(made, 0o755)
+			}
+			if err != nil && !errors.Is(err, fs.ErrExist) {
+				return err
+			}
 		}
 	}
 	return nil
@@ -110,6 +119,9 @@ func (t *Tree) copyFile(from *os.Root, name, to string) error {
 
 // copy copies a directory as a tar stream, in which links and special files are judged.
 func (t *Tree) copy(ctx context.Context, from *os.Root, dir, to string) error {
+	if err := t.Directories(to); err != nil {
+		return err
+	}
 	r, w := io.Pipe()
 	written := make(chan error, 1)
 	go func() {
@@ -132,7 +144,10 @@ func (t *Tree) Write(name, content string, mode fs.FileMode) error {
 }
 
 func (t *Tree) write(name string, content io.Reader, mode fs.FileMode) error {
-	if err := t.root.MkdirAll(path.Dir(name), 0o755); err != nil {
+	if err := t.checkWay(name); err != nil {
+		return err
+	}
+	if err := t.Directories(path.Dir(name)); err != nil {
 		return err
 	}
 	if err := rmtree.In(t.root, name); err != nil {
@@ -144,6 +159,22 @@ func (t *Tree) write(name string, content io.Reader, mode fs.FileMode) error {
 	}
 	_, err = io.Copy(f, content)
 	return errors.Join(err, f.Chmod(mode), f.Close()) // whatever the umask
+}
+
+// checkWay refuses a name that leads through something that is no directory: only an app can have put that there.
+func (t *Tree) checkWay(name string) error {
+	for i, r := range name {
+		if r != '/' {
+			continue
+		}
+		if _, err := t.root.Lstat(name[:i]); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if info, err := t.root.Stat(name[:i]); err != nil || !info.IsDir() {
+			return wrong("%s cannot be written: %s is no directory of the app", name, name[:i])
+		}
+	}
+	return nil
 }
 
 // Rewrite is Write for a file that may be there, and that keeps its mode then; else it gets 0644.
@@ -207,7 +238,11 @@ func (t *Tree) matching(framework string) ([]string, error) {
 		return nil, err
 	}
 	defer app.Close()
-	return rules.Files(app.FS())
+	files, err := rules.Files(app.FS())
+	if err != nil {
+		return nil, wrong("The detection rules of the framework cannot be applied: %w", err)
+	}
+	return files, nil
 }
 
 // memory is what the app may use, in MiB.

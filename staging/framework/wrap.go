@@ -58,7 +58,7 @@ func (w *wrapped) Release(ctx context.Context, b buildpack.Build) (buildpack.Rel
 		Command: command,
 	}
 	scripts := []containerfs.File{
-		containerfs.Text("startup", []byte(startup.String())), containerfs.Text("stop", []byte(stopScript(stopBoth))),
+		containerfs.Text("startup", []byte(startup.String())), containerfs.Text("stop", []byte(stopScript(stopChildren))),
 	}
 	for i := range scripts {
 		scripts[i].Mode = 0o500

@@ -2,12 +2,19 @@ package runtimes
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/deakit/deakit/staging/framework/internal/loose"
+	"github.com/deakit/deakit/staging/framework/internal/words"
 )
 
 // Placeholder stands in startup scripts for the runtime's executable, until the DEA knows where that is (vcap_staging).
 const Placeholder = "%VCAP_LOCAL_RUNTIME%"
+
+// Bind puts the path of an executable in the place of each Placeholder of a shell script.
+func Bind(script, executable string) string {
+	return strings.ReplaceAll(script, Placeholder, words.Quote(executable))
+}
 
 // A Runtime is what a request tells of the runtime of an app (runtime_info), and what a catalogue tells of one that is
 // installed. All but the name may be missing.
