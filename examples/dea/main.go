@@ -128,7 +128,7 @@ func (c *cli) run() error {
 
 // examine tells what works on this machine, and what would be taken.
 func (c *cli) examine() error {
-	cfg := &config.Config{BaseDir: filepath.Join(os.TempDir(), "deakit-dea")}
+	cfg := &config.Config{BaseDir: os.TempDir()} // not a directory in it, which another user could have made
 	if c.Config != "" {
 		var err error
 		if cfg, _, err = config.Load(c.Config); err != nil {

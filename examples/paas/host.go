@@ -210,7 +210,8 @@ func (c *doctorCmd) Run(e *env) error {
 	return backends.Doctor(e.ctx, e.screen.out, c.Backend, anyContainers())
 }
 
-// anyContainers is a place for containers on which it does not depend which back end works.
+// anyContainers is a place for containers on which it does not depend which back end works. What is tried is tried beside it:
+// in the directory for temporary files itself, not in one that another user could have made there.
 func anyContainers() backends.Config {
-	return backends.Config{Depot: filepath.Join(os.TempDir(), "deakit-paas", "containers"), Fresh: true}
+	return backends.Config{Depot: filepath.Join(os.TempDir(), "deakit-paas-containers"), Fresh: true}
 }
