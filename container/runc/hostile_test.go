@@ -78,7 +78,7 @@ func TestReadsAndWritesOutside(t *testing.T) {
 	}
 	for _, write := range []string{
 		"echo spoilt >" + secret, "echo spoilt >/proc/1/root" + secret, "rm -rf " + filepath.Dir(secret), "echo spoilt >>/etc/passwd",
-		"echo spoilt >/bin/true", "rm -rf /bin /usr /lib",
+		"echo spoilt >/bin/true", "rm -rf /bin /usr/bin /lib",
 	} {
 		run(t, c, asRoot(shell(write)))
 	}

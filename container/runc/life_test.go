@@ -295,7 +295,7 @@ func TestFleet(t *testing.T) {
 		t.Skip("takes a while")
 	}
 	b := open(t, runc.Options{})
-	const size = 60
+	const size = 30
 	next := make(chan int)
 	var made sync.WaitGroup
 	for range runtime.NumCPU() {

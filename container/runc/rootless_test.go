@@ -222,7 +222,7 @@ func isolationWithoutRoot(t *testing.T) {
 		out, status := run(t, c, shell(script))
 		assert.NotContains(t, strings.ReplaceAll(out, "echo the secret", ""), "the secret", "%s: status %d", name, status)
 	}
-	for _, write := range []string{"rm -rf " + home, "echo spoilt >/proc/1/root" + home + "/secret", "rm -rf /bin /usr /etc /home " + depot} {
+	for _, write := range []string{"rm -rf " + home, "echo spoilt >/proc/1/root" + home + "/secret", "rm -rf /bin /usr/bin /etc /home " + depot} {
 		run(t, c, asRoot(shell(write)))
 	}
 	content, err := os.ReadFile(filepath.Join(home, "secret"))
