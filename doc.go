@@ -15,6 +15,8 @@
 // Engines:
 //
 //   - [github.com/deakit/deakit/staging]: source to droplet with buildpacks, in any container
+//   - [github.com/deakit/deakit/staging/buildpack]: kinds of buildpack, and where their files come from
+//   - [github.com/deakit/deakit/staging/framework]: apps as they were staged before there were buildpacks
 //   - [github.com/deakit/deakit/staging/lifecycle]: builder, launcher and shell of buildpackapplifecycle as functions
 //   - [github.com/deakit/deakit/droplet/instance]: one running copy of a droplet and its life
 //   - [github.com/deakit/deakit/directory]: files of instances by signed URL
