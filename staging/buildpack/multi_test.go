@@ -65,8 +65,6 @@ func TestOpenTellsTheKind(t *testing.T) {
 		"finalize only":          {"detect finalize", true},
 		"supply and finalize":    {"detect supply finalize release", true},
 		"all of them":            {"detect supply finalize compile release", true},
-		"nothing":                {"", false},
-		"detect without the job": {"detect", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bodies := map[string]string{}
@@ -79,6 +77,15 @@ func TestOpenTellsTheKind(t *testing.T) {
 			assert.Equal(t, "k", bp.Key())
 			assert.Equal(t, buildpack.StagedRoot, bp.Root())
 		})
+	}
+}
+
+func TestOpenRefusesWhatIsNoBuildpack(t *testing.T) {
+	for _, files := range []stagetest.Files{{"x": ""}, {"bin/detect": "", "bin/release": ""}, {"bp/bin/compile": ""}} {
+		dir := files.Dir(t)
+		_, err := buildpack.Open("k", dir)
+		require.ErrorIs(t, err, buildpack.ErrNoPrograms)
+		assert.ErrorContains(t, err, "buildpack "+dir+": it has no bin/compile, bin/finalize or buildpack.toml")
 	}
 }
 

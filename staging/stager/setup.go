@@ -193,9 +193,8 @@ type unusable struct {
 
 func (*unusable) Mounts() []container.BindMount { return nil }
 
-func (u *unusable) Prepare(_ context.Context, b buildpack.Build) error {
-	fmt.Fprintf(b.Log, "Git clone failed: %v\n", u.err)
-	return u.err
+func (u *unusable) Prepare(context.Context, buildpack.Build) error {
+	return fmt.Errorf("Git clone failed: %w", u.err) //nolint:staticcheck // the words of dea_ng
 }
 
 // application is VCAP_APPLICATION: what the Cloud Controller says, else what the start message tells, as dea_ng had it
