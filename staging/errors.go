@@ -70,6 +70,9 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	if e.Kind == BuildpackFailed && e.Err != nil { // which names it
+		return fmt.Sprintf("stage: %v: %v", e.Kind, e.Err)
+	}
 	where := e.Phase
 	if e.Buildpack != "" {
 		where += " with buildpack " + e.Buildpack

@@ -35,6 +35,9 @@ func TestPackageRefused(t *testing.T) {
 		"HTML":                {[]byte("<html>not found</html>"), "neither a zip file nor a tar file"},
 		"empty":               {nil, "it is empty"},
 		"cut off":             {stagetest.Files{"a": strings.Repeat("text", 1000)}.Tgz(t)[:50], "EOF"},
+		"cut off later":       {stagetest.Files{"a": strings.Repeat("text", 1000)}.Tgz(t)[:70], "refused: it is damaged: it is cut short"},
+		"xz":                  {[]byte("\xfd7zXZ\x00 and more"), "neither a zip file nor a tar file, but compressed by xz: give a zip file"},
+		"bzip2":               {[]byte("BZh91AY&SY and more"), "compressed by bzip2"},
 		"gzip of something":   {gzipped(t, "something"), "EOF"},
 		"damaged zip":         {append([]byte("PK\x03\x04"), make([]byte, 100)...), "zip: not a valid zip file"},
 		"gzip of a long text": {gzipped(t, strings.Repeat("something", 1000)), "invalid tar header"},
@@ -94,7 +97,7 @@ func TestFailures(t *testing.T) {
 			staging.Error{Kind: staging.ProcfileRefused, Phase: "release", Buildpack: "bp", Tail: []string{"compiling"}}, "Invalid Procfile", ""},
 		{"time", 1, "echo working; sleep 1000 & sleep 1000", func(t *staging.Task) { t.Timeout = 300 * time.Millisecond },
 			staging.Error{Kind: staging.TimedOut, Phase: "compile", Buildpack: "bp", Tail: []string{"working"}},
-			"waiting for compile when the 300ms had passed that staging may take (STAGING_TIMEOUT)", "Staging failed: staging timed out: waiting for compile"},
+			"waiting for compile when the 300ms had passed that staging may take", "Staging failed: staging timed out: waiting for compile"},
 		{"environment", 0, "exit 0", func(t *staging.Task) { t.Environment.User = []string{"A=\x00"} },
 			staging.Error{Kind: staging.ContainerFailed, Phase: "prepare"}, `environment variable "A" has a NUL byte`, `environment variable "A" has a NUL byte`},
 	} {

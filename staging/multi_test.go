@@ -2,6 +2,9 @@ package staging_test
 
 import (
 	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -97,7 +100,48 @@ func TestFailuresOfSeveral(t *testing.T) {
 			s.task.Custom = both
 			failed := s.fails(t, test.kind)
 			assert.Equal(t, test.phase, failed.Phase)
+			assert.Equal(t, map[bool]string{true: "first", false: "last"}[name == "supply"], failed.Buildpack)
 			assert.ErrorContains(t, failed, test.text)
 		})
 	}
+}
+
+// TestBuildpacksThatTellNothing: those without key, name and version go by where they come from.
+func TestBuildpacksThatTellNothing(t *testing.T) {
+	silent, quiet := opened(t, "", stagetest.Scripts("exit 0", "exit 0", "")), opened(t, "", stagetest.Files{"bin/finalize": "#!/bin/sh\n"})
+	both, err := buildpack.Compose(opened(t, "", stagetest.Files{"bin/supply": "#!/bin/sh\n"}), opened(t, "", user))
+	require.NoError(t, err)
+	mixed, err := buildpack.Compose(opened(t, "", tool), quiet)
+	require.NoError(t, err)
+	from := func(bp buildpack.Buildpack) droplet.BuildpackInfo { return droplet.BuildpackInfo{Name: bp.Path()} }
+	for _, test := range []struct {
+		custom buildpack.Buildpack
+		want   []droplet.BuildpackInfo
+	}{
+		{silent, []droplet.BuildpackInfo{from(silent)}},
+		{quiet, []droplet.BuildpackInfo{from(quiet)}},
+		{mixed, []droplet.BuildpackInfo{{Name: "Tool", Version: "1.2"}, from(quiet)}},
+	} {
+		s := newStage(t, app)
+		s.task.Custom = test.custom
+		assert.Equal(t, test.want, s.ok(t).Buildpacks)
+	}
+	s := newStage(t, app)
+	s.task.Custom = both
+	assert.ErrorContains(t, s.fails(t, staging.CompileFailed), both.Path(), "the one that failed")
+}
+
+// TestFetchFailureIsToldOnce reads the log of a staging whose buildpack cannot be had.
+func TestFetchFailureIsToldOnce(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	source, err := buildpack.ParseURL(server.URL + "/bp.zip")
+	require.NoError(t, err)
+	s := newStage(t, app)
+	s.task.Custom, err = source.Open(t.TempDir(), buildpack.FetchOptions{})
+	require.NoError(t, err)
+	failed := s.fails(t, staging.BuildpackFailed)
+	assert.Regexp(t, "^stage: the buildpack could not be fetched: Buildpack "+server.URL+"/bp.zip cannot be used: .*404", failed.Error())
+	assert.Equal(t, 1, strings.Count(s.log.String(), "HTTP status: 404"), s.log.String())
+	assert.Contains(t, s.log.String(), "\nStaging failed: the buildpack could not be fetched: Buildpack "+server.URL)
 }

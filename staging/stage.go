@@ -59,7 +59,7 @@ func describe(err *Error) string {
 	switch {
 	case err.Kind == ReleaseFailed && err.Output != "":
 		text += ":\n" + strings.TrimRight(err.Output, "\n")
-	case err.Err == nil, err.Kind == NoAppDetected, err.Kind == BuildpackFailed:
+	case err.Err == nil, err.Kind == NoAppDetected:
 	case err.Err != nil:
 		text += ": " + err.Err.Error()
 	}
@@ -145,7 +145,12 @@ func (r *run) failure(ctx, bound context.Context, step string, err error) *Error
 	}
 	failed.Phase = step
 	failed.Tail = r.log.lastLines()
-	if failed.Buildpack == "" && r.chosen != nil {
+	var member *buildpack.MemberError
+	switch {
+	case failed.Buildpack != "":
+	case errors.As(err, &member):
+		failed.Buildpack = member.Buildpack
+	case r.chosen != nil:
 		failed.Buildpack = nameOf(r.chosen)
 	}
 	switch {
@@ -169,7 +174,7 @@ func (r *run) waited(step string) error {
 	if step == StepPrepare || step == StepPack {
 		return fmt.Errorf("waiting for %s when the %v had passed that this step may take", step, r.StepTimeout)
 	}
-	return fmt.Errorf("waiting for %s when the %v had passed that staging may take (STAGING_TIMEOUT)", step, r.Timeout)
+	return fmt.Errorf("waiting for %s when the %v had passed that staging may take", step, r.Timeout)
 }
 
 func nameOf(bp buildpack.Buildpack) string {
@@ -235,7 +240,11 @@ func (r *run) choose(ctx context.Context, bp buildpack.Buildpack) error {
 }
 
 func (r *run) compile(ctx context.Context) error {
-	return scriptFailure(CompileFailed, r.chosen.Compile(ctx, r.build))
+	err := r.chosen.Compile(ctx, r.build)
+	if errors.Is(err, buildpack.ErrNotDetected) {
+		return scriptFailure(NoAppDetected, err)
+	}
+	return scriptFailure(CompileFailed, err)
 }
 
 // scriptFailure makes an Error of the failure of a buildpack's program; other errors stay what they are.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/droplet"
@@ -156,11 +157,26 @@ func (r *run) release(ctx context.Context) error {
 	r.result.StartCommand = cmp.Or(r.StartCommand, release.ProcessTypes["web"], release.StartCommand)
 	r.result.DetectedBuildpack = cmp.Or(release.Name, r.result.DetectedBuildpack)
 	r.result.EntrypointPrefix, r.result.Sidecars = release.EntrypointPrefix, release.Sidecars
-	r.result.Buildpacks = release.Buildpacks
-	if alone := (droplet.BuildpackInfo{Key: r.chosen.Key(), Name: r.result.DetectedBuildpack}); len(r.result.Buildpacks) == 0 && alone != (droplet.BuildpackInfo{}) {
-		r.result.Buildpacks = []droplet.BuildpackInfo{alone}
-	}
+	r.result.Buildpacks = r.tookPart(release.Buildpacks)
 	return nil
+}
+
+// tookPart completes what the buildpacks tell of themselves: those that tell nothing go by where they come from.
+func (r *run) tookPart(told []droplet.BuildpackInfo) []droplet.BuildpackInfo {
+	all := slices.Clone(told)
+	members := []buildpack.Buildpack{r.chosen}
+	if multi, ok := r.chosen.(*buildpack.Multi); ok {
+		members = multi.Members()
+	}
+	if len(all) == 0 && len(members) == 1 {
+		all = []droplet.BuildpackInfo{{Key: r.chosen.Key(), Name: r.result.DetectedBuildpack}}
+	}
+	for i := range all {
+		if all[i] == (droplet.BuildpackInfo{}) && len(all) == len(members) {
+			all[i].Name = members[i].Path()
+		}
+	}
+	return all
 }
 
 // hasApp tells whether there is a directory of the app, and neither nothing nor a link in its place.

@@ -47,6 +47,9 @@ type CNBMember struct {
 	Optional bool   // the group can do without it
 }
 
+// ErrNotDetected: no group of the cloud native buildpacks that somebody forces takes the app.
+var ErrNotDetected = cnb.ErrNotDetected
+
 // A CNBFileError tells what is wrong with a file of a cloud native buildpack: one that it brings, or one that it wrote.
 type CNBFileError = cnb.FileError
 

@@ -20,7 +20,8 @@ func (c *CNB) Prepare(context.Context, Build) error { return nil }
 
 // Compile runs bin/build of the buildpacks, one after the other, and leaves in the root of the droplet the app, the layers for
 // launch, and the script that starts processes. Where Detect was not called, it finds the group first. It fails with a
-// [*ScriptError], which wraps a [*CNBFileError] where a buildpack has written something that cannot be used.
+// [*ScriptError], which wraps ErrNotDetected where there is no group, and a [*CNBFileError] where a buildpack has written
+// something that cannot be used.
 func (c *CNB) Compile(ctx context.Context, b Build) error {
 	if c.build == nil || c.build.Container.Handle() != b.Container.Handle() {
 		c.build = nil
@@ -28,7 +29,7 @@ func (c *CNB) Compile(ctx context.Context, b Build) error {
 		if err != nil {
 			return err
 		}
-		if err := s.detect(ctx); errors.Is(err, cnb.ErrNotDetected) {
+		if err := s.detect(ctx); errors.Is(err, ErrNotDetected) {
 			return &ScriptError{Script: script("detect"), Err: err}
 		} else if err != nil {
 			return err

@@ -167,9 +167,8 @@ func TestCNBRefused(t *testing.T) {
 	_, err := buildpack.NewCNB("", dir)
 	assert.Error(t, err)
 	require.NoError(t, os.Symlink("/", filepath.Join(dir, "everything")))
-	bp, err := buildpack.Open("", dir)
-	require.NoError(t, err)
-	assert.NotPanics(t, func() { bp.Mounts() })
+	_, err = buildpack.Open("", dir)
+	assert.ErrorIs(t, err, buildpack.ErrNoPrograms)
 	_, err = buildpack.NewCNBOrder([]string{filepath.Join(dir, "none")}, nil)
 	assert.Error(t, err)
 }
@@ -182,7 +181,8 @@ func TestCNBForced(t *testing.T) {
 
 	s = newCNBStage(t, cnbApp)
 	s.task.Custom = open(t, under(t, t.TempDir(), map[string]stagetest.Files{"": component("no", "0.10", "exit 100", "")}))
-	failed := s.fails(t, staging.CompileFailed)
+	failed := s.fails(t, staging.NoAppDetected)
+	assert.ErrorIs(t, failed, buildpack.ErrNotDetected)
 	assert.ErrorContains(t, failed, "bin/detect: no group of buildpacks takes the app")
 }
 

@@ -65,12 +65,11 @@ func (f *Fetched) Root() string {
 	return f.found.Root()
 }
 
-// Prepare gets the files, unless an earlier call did, and tells the log. What stands in a single directory, as in the
-// archives that code hosts make, is taken from there.
+// Prepare gets the files, unless an earlier call did, and tells the log where from; why it fails is for its caller to tell. What
+// stands in a single directory, as in the archives that code hosts make, is taken from there.
 func (f *Fetched) Prepare(ctx context.Context, b Build) error {
 	if f.found == nil {
 		if err := f.get(ctx, b.Log); err != nil {
-			fmt.Fprintln(b.Log, err)
 			return err
 		}
 	}
@@ -88,7 +87,10 @@ func (f *Fetched) get(ctx context.Context, log io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("buildpack %s: %w", f.source, err)
 	}
-	f.found, err = Open("", dir)
+	f.found, err = open("", dir)
+	if errors.Is(err, ErrNoPrograms) {
+		err = fmt.Errorf("buildpack %s: %w", f.source, err)
+	}
 	return err
 }
 

@@ -54,6 +54,7 @@ func repository(t *testing.T) (url, second string) {
 	dir = filepath.Join(t.TempDir(), "my-buildpack.git")
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	git(t, dir, "init", "-q")
+	stagetest.Files{"bin/compile": ""}.Write(t, dir)
 	git(t, dir, "submodule", "--quiet", "add", "file://"+sub, "sub")
 	commit := func(version string) {
 		files := stagetest.Scripts("exit 0", "exit 0", "exit 0")
@@ -117,7 +118,7 @@ func TestGitFails(t *testing.T) {
 	var failed *buildpack.GitError
 	require.ErrorAs(t, err, &failed)
 	assert.Equal(t, "checkout", failed.Command)
-	assert.Contains(t, log.String(), "Git checkout failed: "+url)
+	assert.ErrorContains(t, err, "Git checkout failed: "+url)
 
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
@@ -145,6 +146,7 @@ func TestSubmodulesOfACommit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "bp")
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	git(t, dir, "init", "-q")
+	stagetest.Files{"bin/compile": ""}.Write(t, dir)
 	git(t, dir, "submodule", "--quiet", "add", "file://"+sub, "sub")
 	git(t, filepath.Join(dir, "sub"), "checkout", "-q", "HEAD~")
 	git(t, dir, "add", "-A")

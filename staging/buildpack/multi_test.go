@@ -59,14 +59,12 @@ func TestOpenTellsTheKind(t *testing.T) {
 		scripts string
 		multi   bool
 	}{
-		"classic":                {"detect compile release", false},
-		"supply and compile":     {"detect supply compile release", false},
-		"supply only":            {"supply", true},
-		"finalize only":          {"detect finalize", true},
-		"supply and finalize":    {"detect supply finalize release", true},
-		"all of them":            {"detect supply finalize compile release", true},
-		"nothing":                {"", false},
-		"detect without the job": {"detect", false},
+		"classic":             {"detect compile release", false},
+		"supply and compile":  {"detect supply compile release", false},
+		"supply only":         {"supply", true},
+		"finalize only":       {"detect finalize", true},
+		"supply and finalize": {"detect supply finalize release", true},
+		"all of them":         {"detect supply finalize compile release", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bodies := map[string]string{}
@@ -107,6 +105,15 @@ func TestOlderKindsMayHaveDescriptors(t *testing.T) {
 	bp, err := buildpack.Open("", both.Dir(t))
 	require.NoError(t, err)
 	assert.IsType(t, &buildpack.CNB{}, bp)
+}
+
+func TestOpenRefusesWhatIsNoBuildpack(t *testing.T) {
+	for _, files := range []stagetest.Files{{"x": ""}, {"bin/detect": "", "bin/release": ""}, {"bp/bin/compile": ""}} {
+		dir := files.Dir(t)
+		_, err := buildpack.Open("k", dir)
+		require.ErrorIs(t, err, buildpack.ErrNoPrograms)
+		assert.ErrorContains(t, err, "buildpack "+dir+": it has no bin/compile, bin/finalize or buildpack.toml")
+	}
 }
 
 func TestArgumentsAndIndexes(t *testing.T) {

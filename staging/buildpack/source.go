@@ -134,14 +134,23 @@ func redact(raw string) string {
 type FetchOptions struct {
 	Git     GitOptions
 	Archive ArchiveOptions
+
+	// Copy has the files of a directory copied when the buildpack is prepared, for containers whose users may have no access
+	// to where it stands, as to a home.
+	Copy bool
 }
 
-// Open returns the buildpack. The files of a directory are used where they stand; all others come to a new directory below
-// dir, which exists, when the buildpack is prepared. Whoever owns dir removes that when the container is gone.
+// Open returns the buildpack. The files of a directory are used where they stand, unless a copy is wanted; all others come to
+// a new directory below dir, which exists, when the buildpack is prepared. Whoever owns dir removes that when the container is
+// gone. A directory that holds no buildpack fails with ErrNoPrograms.
 func (s Source) Open(dir string, opts FetchOptions) (Buildpack, error) {
 	switch s.Kind {
 	case Directory:
-		return Open("", s.Location)
+		bp, err := Open("", s.Location)
+		if err != nil || !opts.Copy {
+			return bp, err
+		}
+		return newCopy(s, dir)
 	case ArchiveFile, ArchiveURL:
 		return newArchive(s, dir, opts.Archive)
 	case GitRepository:

@@ -115,7 +115,6 @@ type unusable struct {
 
 func (*unusable) Mounts() []container.BindMount { return nil }
 
-func (u *unusable) Prepare(_ context.Context, b buildpack.Build) error {
-	fmt.Fprintf(b.Log, "Git clone failed: %v\n", u.err)
-	return u.err
+func (u *unusable) Prepare(context.Context, buildpack.Build) error {
+	return fmt.Errorf("Git clone failed: %w", u.err) //nolint:staticcheck // the words of dea_ng
 }
