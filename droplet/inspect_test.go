@@ -61,6 +61,27 @@ func TestInspectDropletOfTheOldKind(t *testing.T) {
 	assert.Equal(t, droplet.Summary{Format: droplet.Gzip}, summary)
 }
 
+// TestWhatIsNoDroplet: what tells how to start stands at the root, or it is another kind of archive.
+func TestWhatIsNoDroplet(t *testing.T) {
+	for name, members := range map[string][]*tar.Header{
+		"source":       {{Name: "app.py", Mode: 0o644}},
+		"further down": {{Name: "app/startup", Mode: 0o755}, {Name: "app/staging_info.yml", Mode: 0o644}},
+		"directories":  {{Name: "startup/", Typeflag: tar.TypeDir, Mode: 0o755}, {Name: "staging_info.yml/", Typeflag: tar.TypeDir, Mode: 0o755}},
+	} {
+		data := gzipped(t, members...)
+		_, err := droplet.Inspect(t.Context(), bytes.NewReader(data), droplet.Limits{})
+		require.ErrorIs(t, err, droplet.ErrNotDroplet, name)
+		_, err = droplet.Verify(t.Context(), bytes.NewReader(data), droplet.VerifyOptions{})
+		require.ErrorIs(t, err, droplet.ErrNotDroplet, name)
+		_, err = droplet.ReadInfo(t.Context(), bytes.NewReader(data), droplet.Limits{})
+		require.ErrorIs(t, err, droplet.ErrNoInfo, name)
+	}
+	old := gzipped(t, &tar.Header{Name: "./startup", Mode: 0o755})
+	summary, err := droplet.Verify(t.Context(), bytes.NewReader(old), droplet.VerifyOptions{})
+	require.NoError(t, err)
+	assert.Nil(t, summary.Info)
+}
+
 func TestVerify(t *testing.T) {
 	for _, format := range []droplet.Format{droplet.Gzip, droplet.Zstd} {
 		data := pack(t, staged(t), droplet.PackOptions{Format: format})

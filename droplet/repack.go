@@ -22,10 +22,11 @@ func Repack(ctx context.Context, w io.Writer, r io.ReadSeeker, opts PackOptions)
 	if err != nil {
 		return Digest{}, fmt.Errorf("repack droplet: %w", err)
 	}
-	info, _, err := findInfo(ctx, r, opts.Limits)
+	found, err := findInfo(ctx, r, opts.Limits)
 	if err != nil {
 		return Digest{}, err
 	}
+	info := found.info
 	if info != nil {
 		if _, err := ParseInfo(info.data); err != nil {
 			return Digest{}, err

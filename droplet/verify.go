@@ -26,7 +26,7 @@ type VerifyOptions struct {
 }
 
 // Verify reads the droplet r to its end and fails where a DEA would, or should: with ErrFormat, ErrDamaged,
-// ErrDigestMismatch, ErrAmbiguous, what [ParseInfo] says of staging_info.yml, or a [*MemberError] for the first member
+// ErrDigestMismatch, ErrAmbiguous, ErrNotDroplet, what [ParseInfo] says of staging_info.yml, or a [*MemberError] for the first member
 // that [Unpack] would refuse in an empty directory. Nothing is written, and memory depends on the number of members alone.
 // ctx is looked at between chunks.
 func Verify(ctx context.Context, r io.Reader, opts VerifyOptions) (Summary, error) {
@@ -50,6 +50,7 @@ func examine(ctx context.Context, r io.Reader, opts VerifyOptions) (Summary, err
 	}
 	defer plain.Close() // after which nobody reads r
 	summary := Summary{Format: format}
+	startup := false
 	check := tarball.CheckOptions{Limits: tarball.Limits(opts.Limits), AbsoluteLinks: opts.AbsoluteLinks}
 	err = tarball.Check(ctx, plain, check, func(hdr *tar.Header, content io.Reader) error {
 		summary.Members++
@@ -57,6 +58,7 @@ func examine(ctx context.Context, r io.Reader, opts VerifyOptions) (Summary, err
 			summary.Bytes += hdr.Size
 		}
 		if !isInfo(hdr) {
+			startup = startup || isStartup(hdr)
 			return nil
 		}
 		if summary.Info != nil {
@@ -70,8 +72,12 @@ func examine(ctx context.Context, r io.Reader, opts VerifyOptions) (Summary, err
 		summary.Info = &info
 		return err
 	})
-	if err == nil && summary.Members == 0 {
+	switch {
+	case err != nil:
+	case summary.Members == 0:
 		err = damaged(errors.New("it has no members"))
+	case summary.Info == nil && !startup:
+		err = ErrNotDroplet
 	}
 	return summary, judged(err)
 }

@@ -15,10 +15,12 @@ import (
 	"github.com/deakit/deakit/droplet"
 )
 
-// The labels of an image that [Export] made. The last three are left out where staging did not write them down.
+// The labels of an image that [Export] made. The last three are left out where staging did not write them down. Digests and
+// format are those of the droplet's file, which an import cannot make again where its compression is another one.
 const (
 	LabelSHA1         = "deakit.droplet.sha1"
 	LabelSHA256       = "deakit.droplet.sha256"
+	LabelFormat       = "deakit.droplet.format"      // "gzip" or "zstd"
 	LabelBaseLayers   = "deakit.droplet.base-layers" // how many layers stand below that of the droplet
 	LabelBuildpack    = "deakit.droplet.detected-buildpack"
 	LabelBuildpacks   = "deakit.droplet.buildpacks"    // JSON of StagingInfo.Buildpacks
@@ -141,6 +143,7 @@ func labels(base map[string]string, summary droplet.Summary, below int, opts Opt
 	}
 	all[LabelSHA1] = summary.Digest.SHA1
 	all[LabelSHA256] = summary.Digest.SHA256
+	all[LabelFormat] = summary.Format.String()
 	all[LabelBaseLayers] = strconv.Itoa(below)
 	if info := summary.Info; info != nil {
 		if info.DetectedBuildpack != "" {

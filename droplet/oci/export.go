@@ -57,7 +57,8 @@ type Exported struct {
 // /home/vcap, and a config that starts it as a DEA would. The same droplet, base and options give the same bytes.
 //
 // The droplet is read twice, from where it stands, and checked as droplet.Verify does, with absolute links allowed.
-// Memory does not depend on its size. After an error the target holds a part. ctx is looked at between chunks.
+// Memory does not depend on its size. A name that the target cannot hold fails with ErrRef. After an error the target holds a
+// part. ctx is looked at between chunks.
 func Export(ctx context.Context, to Target, d io.ReadSeeker, opts Options) (Exported, error) {
 	opts.UID, opts.GID = cmp.Or(opts.UID, 2000), cmp.Or(opts.GID, 2000)
 	opts.Port = cmp.Or(opts.Port, 8080)
@@ -73,6 +74,9 @@ func Export(ctx context.Context, to Target, d io.ReadSeeker, opts Options) (Expo
 }
 
 func export(ctx context.Context, to Target, d io.ReadSeeker, opts Options) (_ Exported, err error) {
+	if err := to.checkRef(opts.Ref); err != nil {
+		return Exported{}, err
+	}
 	start, err := d.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return Exported{}, err

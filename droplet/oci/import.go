@@ -23,7 +23,8 @@ type ImportOptions struct {
 }
 
 // Droplet makes a droplet of what the image has in /home/vcap and writes it to w. An image that [Export] made of a droplet
-// that droplet.Pack had made gives that droplet again, byte for byte, where format and level are the same.
+// that droplet.Pack had made gives that droplet again, byte for byte, where Pack has the same format, which Format tells, and
+// the same level.
 //
 // The layers that a label says to belong to the base are left out. If one remains, it passes through in memory that
 // depends on the number of its members alone. Several are put on top of each other in a temporary directory, where the
@@ -38,6 +39,16 @@ func (i *Image) Droplet(ctx context.Context, w io.Writer, opts ImportOptions) (d
 		return droplet.Digest{}, fmt.Errorf("make droplet of an image: %w", err)
 	}
 	return digest, nil
+}
+
+// Format tells how the droplet was compressed that [Export] made the image of; false where the image does not say.
+func (i *Image) Format() (droplet.Format, bool) {
+	for _, format := range []droplet.Format{droplet.Gzip, droplet.Zstd} {
+		if i.config.Config.Labels[LabelFormat] == format.String() {
+			return format, true
+		}
+	}
+	return droplet.Gzip, false
 }
 
 func (i *Image) droplet(ctx context.Context, w io.Writer, opts ImportOptions) (droplet.Digest, error) {

@@ -159,7 +159,9 @@ func choose(f files, opts OpenOptions) (v1.Descriptor, error) {
 			return v1.Descriptor{}, err
 		}
 		var fit []v1.Descriptor
+		var names []string
 		for _, d := range index.Manifests {
+			names = append(names, d.Annotations[v1.AnnotationRefName])
 			if depth == 0 && opts.Ref != "" && d.Annotations[v1.AnnotationRefName] != opts.Ref {
 				continue
 			}
@@ -168,7 +170,7 @@ func choose(f files, opts OpenOptions) (v1.Descriptor, error) {
 			}
 		}
 		if len(fit) != 1 {
-			return v1.Descriptor{}, fmt.Errorf("%w: %d of %d fit", ErrAmbiguous, len(fit), len(index.Manifests))
+			return v1.Descriptor{}, ambiguous(len(fit), len(index.Manifests), names)
 		}
 		switch fit[0].MediaType {
 		case v1.MediaTypeImageManifest, dockerManifest:
@@ -184,6 +186,30 @@ func choose(f files, opts OpenOptions) (v1.Descriptor, error) {
 		}
 	}
 	return v1.Descriptor{}, fmt.Errorf("%w: more than %d indexes below each other", ErrImage, maxDepth)
+}
+
+// maxListed bounds the names that an error lists.
+const maxListed = 20
+
+// ambiguous lists what there is to choose from, as far as it has names.
+func ambiguous(fit, all int, names []string) error {
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "" })
+	slices.Sort(names)
+	names = slices.Compact(names)
+	text := ""
+	if len(names) > 0 {
+		text = "; there is "
+		for i, name := range names[:min(len(names), maxListed)] {
+			if i > 0 {
+				text += ", "
+			}
+			text += fmt.Sprintf("%.100q", name)
+		}
+		if len(names) > maxListed {
+			text += ", …"
+		}
+	}
+	return fmt.Errorf("%w: %d of %d fit%s", ErrAmbiguous, fit, all, text)
 }
 
 func (o OpenOptions) architecture() string {
@@ -208,13 +234,15 @@ func openDocker(f files, opts OpenOptions) (*Image, error) {
 		return nil, err
 	}
 	var fit []dockerImage
+	var names []string
 	for _, i := range images {
+		names = append(names, i.RepoTags...)
 		if opts.Ref == "" || slices.Contains(i.RepoTags, opts.Ref) {
 			fit = append(fit, i)
 		}
 	}
 	if len(fit) != 1 {
-		return nil, fmt.Errorf("%w: %d of %d fit", ErrAmbiguous, len(fit), len(images))
+		return nil, ambiguous(len(fit), len(images), names)
 	}
 	// The name of the config is its digest.
 	digest := "sha256:" + strings.TrimSuffix(path.Base(fit[0].Config), ".json")

@@ -20,6 +20,7 @@ import (
 // A Target is where an image is written: [Dir], [Tar] or [DockerArchive].
 type Target interface {
 	plain() bool // whether layers are not compressed
+	checkRef(ref string) error
 	write(context.Context, *bundle) (Exported, error)
 }
 

@@ -147,7 +147,10 @@ func describeStaging(f *failure, err *staging.Error) {
 	}
 	switch err.Kind {
 	case staging.NoAppDetected:
-		f.Code, f.Remedy = exitNotFound, "to force one: --buildpack DIR|ZIP|URL|NAME"
+		f.Code = exitNotFound
+		if err.Buildpack == "" { // none is forced
+			f.Remedy = "to force one: --buildpack DIR|ZIP|URL|NAME"
+		}
 	case staging.CompileFailed, staging.ReleaseFailed, staging.ProcfileRefused, staging.DropletRefused:
 		f.Code = exitBuildpack
 	case staging.PackageRefused:

@@ -66,7 +66,7 @@ func (c *exportCmd) Run(e *env) (err error) {
 	e.screen.progress("exporting")
 	exported, err := c.write(e.ctx, func(to oci.Target) (oci.Exported, error) {
 		done, err := oci.Export(e.ctx, to, file, opts)
-		if errors.Is(err, oci.ErrNoProcess) {
+		if errors.Is(err, oci.ErrNoProcess) || errors.Is(err, oci.ErrRef) {
 			return done, &codedError{code: exitUsage, err: err}
 		}
 		if err != nil {

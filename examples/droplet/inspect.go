@@ -54,7 +54,11 @@ func refused(ctx context.Context, name string, err error) error {
 	if ctx.Err() != nil || errors.As(err, &path) && !ours {
 		return err
 	}
-	return &codedError{code: exitDroplet, err: fmt.Errorf("%s: %w", name, err)}
+	coded := &codedError{code: exitDroplet, err: fmt.Errorf("%s: %w", name, err)}
+	if errors.Is(err, droplet.ErrFormat) {
+		coded.remedy = "to make a droplet of an image: droplet import"
+	}
+	return coded
 }
 
 type verifyCmd struct {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -39,6 +40,9 @@ type cli struct {
 	Doctor  doctorCmd  `cmd:"" help:"Tell what this machine has and lacks for each back end."`
 }
 
+// endOfLine is how the parser tells of a flag without its value.
+var endOfLine = regexp.MustCompile(`expected .* value but got "EOL" \(<EOL>\)`)
+
 func main() {
 	backends.Begin()
 	os.Exit(run(os.Args[1:]))
@@ -60,7 +64,7 @@ func run(args []string) (code int) {
 		return code // --help was shown
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "droplet: %v; try --help\n", err)
+		fmt.Fprintf(os.Stderr, "droplet: %s; try --help\n", endOfLine.ReplaceAllString(err.Error(), "give a value"))
 		return exitUsage
 	}
 	// SIGPIPE, because nobody reads on: what was begun has to be cleaned up then, too. Nor does it count as a second signal:

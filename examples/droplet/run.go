@@ -98,7 +98,7 @@ func (c *runCmd) Run(e *env) (err error) {
 	})
 }
 
-// load puts the droplet into the store and reads what it tells of itself.
+// load puts the droplet into the store and reads what it tells of itself: nil where it is of the old kind.
 func load(ctx context.Context, store *droplet.Store, name string) (*droplet.StagingInfo, droplet.Digest, error) {
 	file, err := openFile(name)
 	if err != nil {
@@ -115,14 +115,11 @@ func load(ctx context.Context, store *droplet.Store, name string) (*droplet.Stag
 		return nil, digest, err
 	}
 	defer kept.Close()
-	info, err := droplet.ReadInfo(ctx, kept, droplet.Limits{})
-	switch {
-	case errors.Is(err, droplet.ErrNoInfo):
-		return nil, digest, nil
-	case err != nil && ctx.Err() == nil:
-		return nil, digest, &codedError{code: exitDroplet, err: fmt.Errorf("%s is no droplet: %w", name, err)}
+	summary, err := droplet.Inspect(ctx, kept, droplet.Limits{})
+	if err != nil {
+		return nil, digest, refused(ctx, name, err)
 	}
-	return &info, digest, err
+	return summary.Info, digest, nil
 }
 
 // startCommand finds the command of the process type; empty leaves it to a droplet of the old kind, which tells nothing of
@@ -247,6 +244,8 @@ func (r *running) outcome(s instance.Status, began time.Time) error {
 		return context.Cause(r.ctx)
 	case s.ExitStatus == 0:
 		return nil
+	case s.ExitStatus > 0 && s.ExitDescription == container.EventOutOfMemory:
+		return &codedError{code: s.ExitStatus, err: &appError{s.ExitStatus, s.ExitDescription}, remedy: "to give it more: --memory"}
 	case s.ExitStatus > 0:
 		return &appError{s.ExitStatus, s.ExitDescription}
 	}
@@ -256,7 +255,10 @@ func (r *running) outcome(s instance.Status, began time.Time) error {
 // notStarted tells why the app did not come up.
 func notStarted(s instance.Status) error {
 	err := &codedError{code: exitNotStarted, err: errors.New(s.ExitDescription)}
+	var member *droplet.MemberError
 	switch {
+	case errors.Is(s.StartError, droplet.ErrDamaged), errors.As(s.StartError, &member):
+		err.code, err.err = exitDroplet, s.StartError
 	case s.ExitDescription == instance.Unhealthy:
 		err.remedy = "it must listen at $PORT, on all addresses; to give it more time: --timeout; not to wait for it: --health-check none"
 	case errors.Is(s.StartError, container.ErrNoPort):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -122,14 +123,20 @@ func (m *moment) UnmarshalText(text []byte) (err error) {
 	return nil
 }
 
+// variableName is that of POSIX, and what Java and others make of it.
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+
 // environment reads NAME=value, and takes the value of a name alone from the environment of this program. One that is not
 // there is left out.
 func environment(entries []string) ([]string, error) {
 	var env []string
 	for _, entry := range entries {
 		name, _, given := strings.Cut(entry, "=")
-		if name == "" {
+		switch {
+		case name == "":
 			return nil, wrong("--env %q has no name: write NAME=value, or NAME", entry)
+		case !variableName.MatchString(name): // the value may be a secret
+			return nil, wrong("--env: %q is no name of a variable: write NAME=value, or NAME, with letters, digits, _ . and -", name)
 		}
 		if !given {
 			value, found := os.LookupEnv(name)

@@ -5,12 +5,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/deakit/deakit/examples/buildpacks"
-	"github.com/deakit/deakit/internal/tarball"
 	"github.com/deakit/deakit/staging"
 	"github.com/deakit/deakit/staging/buildpack"
 )
@@ -69,39 +67,11 @@ func (s *stagingJob) openBuildpack(store *buildpack.Store, name string) (buildpa
 	if err != nil {
 		return nil, fmt.Errorf("%w; or one of the samples: %s", err, strings.Join(sampleNames(), ", "))
 	}
-	if source.Kind == buildpack.Directory && s.users {
-		return s.openCopy(source)
-	}
-	return s.fetch(source)
-}
-
-func (s *stagingJob) fetch(source buildpack.Source) (buildpack.Buildpack, error) {
 	return source.Open(s.work.dir, buildpack.FetchOptions{
 		// What this user may clone is no secret to this user.
-		Git: buildpack.GitOptions{Schemes: []string{"https", "http", "git", "ssh", "file"}},
+		Git:  buildpack.GitOptions{Schemes: []string{"https", "http", "git", "ssh", "file"}},
+		Copy: s.users, // who may have no access to where it stands
 	})
-}
-
-// openCopy opens a copy of a directory, for containers whose users may have no access to where it stands, as to a home.
-func (s *stagingJob) openCopy(source buildpack.Source) (buildpack.Buildpack, error) {
-	root, err := os.OpenRoot(source.Location)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	file, err := os.CreateTemp(s.work.dir, "copy-*.tar")
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	if err := tarball.Write(s.env.ctx, file, root, "/", tarball.Options{}); err != nil {
-		return nil, fmt.Errorf("buildpack %s: %w", source, err)
-	}
-	bp, err := s.fetch(buildpack.Source{Kind: buildpack.ArchiveFile, Location: file.Name()})
-	if err != nil {
-		return nil, err
-	}
-	return placed{bp, source.Location}, nil
 }
 
 // openSample unpacks one of the buildpacks that the program brings.

@@ -161,7 +161,12 @@ func (s *stagingJob) stage(backend container.Backend, task staging.Task) (_ stag
 		defer cancel()
 		err = errors.Join(err, c.Destroy(ctx))
 	}()
-	lines := &lineWriter{show: func(line string) { e.screen.line("%s", e.screen.clean(line)) }}
+	lines := &lineWriter{show: func(line string) {
+		if strings.HasPrefix(line, "Staging failed: ") && !strings.HasSuffix(line, ":") { // which the end of the program tells
+			return
+		}
+		e.screen.line("%s", e.screen.clean(line))
+	}}
 	log, err := staging.NewLog("", staging.LogOptions{Copy: lines})
 	if err != nil {
 		return staging.Result{}, err
