@@ -64,8 +64,15 @@ func TestExportAndImport(t *testing.T) {
 				d.succeeds("import", image, "-o", "back.tgz")
 				assert.Equal(t, digestOf(t, file), digestOf(t, d.path("back.tgz")), image)
 			}
-			assert.Contains(t, d.succeeds("import", "layout", "-o", "back.tgz", "--zstd"), "back.tgz")
+			code, _, errs := d.run("import", "layout", "-o", "back.tgz", "--zstd")
+			assert.Equal(t, exitOK, code)
+			assert.Contains(t, errs, "The bytes are others than those of the droplet that the image was made of (sha256 "+digestOf(t, file))
 			assert.Contains(t, d.succeeds("verify", "back.tgz"), ", zstd\n")
+			d.succeeds("export", "back.tgz", "--oci", "zstd")
+			code, _, errs = d.run("import", "zstd", "-o", "back-again")
+			assert.Equal(t, exitOK, code)
+			assert.Empty(t, errs)
+			assert.Equal(t, digestOf(t, d.path("back.tgz")), digestOf(t, d.path("back-again")), "the format is kept")
 
 			based := told[imageJSON](t, d.succeeds("export", "x.tgz", "--oci", "based", "--base", "layout.tar", "--base-ref", "my:1", "-t", "worker", "--json"))
 			assert.NotEqual(t, layout.Image.ID, based.Image.ID)
@@ -92,6 +99,7 @@ func TestExportFails(t *testing.T) {
 	}
 	d.file("text", "no archive")
 	d.file("empty/oci-layout", "")
+	d.archive("source.tgz", member("./app.py", ""))
 	for _, tc := range []struct {
 		want int
 		args []string
@@ -104,6 +112,10 @@ func TestExportFails(t *testing.T) {
 		{exitUsage, []string{"export", "x.tgz", "--oci", "new", "-t", "nope"}},
 		{exitUsage, []string{"export", "x.tgz", "--oci", "new", "--base", "gone"}},
 		{exitUsage, []string{"export", "gone.tgz", "--oci", "new"}},
+		{exitUsage, []string{"export", "x.tgz", "--oci", "new", "--ref", "bad ref!"}},
+		{exitUsage, []string{"export", "x.tgz", "--docker-archive", "new", "--ref", "no-tag"}},
+		{exitUsage, []string{"import", "layout", "--gzip", "--zstd", "-o", "new"}},
+		{exitDroplet, []string{"export", "source.tgz", "--oci", "new"}},
 		{exitDroplet, []string{"export", "text", "--oci", "new"}},
 		{exitDroplet, []string{"export", "x.tgz", "--oci", "new", "--base", "text"}},
 		{exitDroplet, []string{"export", "x.tgz", "--oci", "new", "--base", "bad"}},
@@ -122,6 +134,25 @@ func TestExportFails(t *testing.T) {
 		assert.NoFileExists(t, d.path("new"))
 		assert.NoDirExists(t, d.path("new"))
 	}
+}
+
+// TestImagesAreNoDroplets tells what to do with one.
+func TestImagesAreNoDroplets(t *testing.T) {
+	d := newDesk(t)
+	d.packed("x.tgz")
+	d.succeeds("export", "x.tgz", "--oci", "layout")
+	d.succeeds("export", "x.tgz", "--oci-archive", "layout.tar", "--ref", "mine")
+	for _, command := range []string{"run", "inspect", "verify"} {
+		code, _, errs := d.run(command, "layout")
+		assert.Equal(t, exitUsage, code)
+		assert.Contains(t, errs, "layout is an image\ndroplet: make a droplet of it first: droplet import layout\n")
+		code, _, errs = d.run(command, "layout.tar")
+		assert.Equal(t, exitDroplet, code)
+		assert.Contains(t, errs, "to make a droplet of an image: droplet import\n")
+	}
+	code, _, errs := d.run("export", "x.tgz", "--oci", "new", "--base", "layout.tar", "--base-ref", "other")
+	assert.Equal(t, exitDroplet, code)
+	assert.Contains(t, errs, `there is "mine"`)
 }
 
 // TestSignalsWhileFilesAreWritten ends the commands that write large files amid their work.

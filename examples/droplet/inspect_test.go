@@ -101,22 +101,28 @@ func TestRefusedDroplets(t *testing.T) {
 	d.archive("path.tgz", member("../../x", ""))
 	d.archive("link.tgz", tar.Header{Typeflag: tar.TypeSymlink, Name: "./app", Linkname: "../.."}, member("./app/x", ""))
 	d.archive("device.tgz", tar.Header{Typeflag: tar.TypeChar, Name: "./null"})
-	d.archive("setuid.tgz", tar.Header{Typeflag: tar.TypeReg, Name: "./su", Mode: 0o4755})
+	d.archive("setuid.tgz", member("./staging_info.yml", infoYAML), tar.Header{Typeflag: tar.TypeReg, Name: "./su", Mode: 0o4755})
 	d.archive("failed.tgz", member("./staging_info.yml", "staging_error: {type: NoAppDetectedError, message: none}\n"))
 	d.archive("odd.tgz", member("./staging_info.yml", "- list"))
 	d.archive("twice.tgz", member("./staging_info.yml", infoYAML), member("./staging_info.yml", infoYAML))
-	all := []string{"text", "empty", "cut.tgz", "more.tgz", "path.tgz", "link.tgz", "device.tgz", "setuid.tgz", "failed.tgz", "odd.tgz", "twice.tgz"}
+	d.archive("source.tgz", member("./app.py", ""), member("./app/startup", ""))
+	all := []string{"text", "empty", "cut.tgz", "more.tgz", "path.tgz", "link.tgz", "device.tgz", "setuid.tgz", "failed.tgz", "odd.tgz", "twice.tgz", "source.tgz"}
 	for _, name := range all {
 		code, out, errs := d.run("verify", name)
 		assert.Equal(t, exitDroplet, code, "%s %s", name, errs)
 		assert.Empty(t, out)
 		assert.Contains(t, errs, "droplet: "+name+": ")
 	}
-	for _, name := range []string{"text", "empty", "odd.tgz", "failed.tgz"} {
+	for _, name := range []string{"text", "empty", "odd.tgz", "failed.tgz", "source.tgz"} {
 		for _, command := range []string{"inspect", "run"} {
 			code, _, errs := d.run(command, name)
 			assert.Equal(t, exitDroplet, code, "%s %s %s", command, name, errs)
 		}
+	}
+	for _, name := range []string{"cut.tgz", "setuid.tgz"} { // which shows only when they are unpacked
+		code, _, errs := d.run("run", name, "--backend", "process")
+		assert.Equal(t, exitDroplet, code, "%s %s", name, errs)
+		assert.Regexp(t, `(?m)^droplet: `+name+`: `, errs)
 	}
 	for _, name := range []string{"text", "cut.tgz", "path.tgz", "twice.tgz"} {
 		code, _, errs := d.run("repack", name, "-o", "new.tgz")

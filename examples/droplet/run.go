@@ -92,7 +92,7 @@ func (c *runCmd) Run(e *env) (err error) {
 		return err
 	}
 	e.screen.progress("starting")
-	return (&running{env: e, url: c.wantsPort()}).run(message, cfg, instance.Parts{
+	return (&running{env: e, droplet: c.Droplet, url: c.wantsPort()}).run(message, cfg, instance.Parts{
 		Backend: backend, Droplets: store, Logs: follower, Logger: e.log,
 		Ledger: resources.NewLedger(resources.Capacity{MemoryBytes: int64(c.Memory) << 20}),
 	})
@@ -186,7 +186,8 @@ func (c *runCmd) message(
 // running is an instance and what is told of it.
 type running struct {
 	*env
-	url bool // tell where it is reached
+	droplet string // as it was named
+	url     bool   // tell where it is reached
 }
 
 func (r *running) run(message messaging.StartMessage, cfg instance.Config, parts instance.Parts) error {
@@ -249,16 +250,22 @@ func (r *running) outcome(s instance.Status, began time.Time) error {
 	case s.ExitStatus > 0:
 		return &appError{s.ExitStatus, s.ExitDescription}
 	}
-	return notStarted(s)
+	err := notStarted(s)
+	if err.code == exitDroplet {
+		err.err = fmt.Errorf("%s: %w", r.droplet, err.err)
+	}
+	return err
 }
 
 // notStarted tells why the app did not come up.
-func notStarted(s instance.Status) error {
+func notStarted(s instance.Status) *codedError {
 	err := &codedError{code: exitNotStarted, err: errors.New(s.ExitDescription)}
 	var member *droplet.MemberError
 	switch {
-	case errors.Is(s.StartError, droplet.ErrDamaged), errors.As(s.StartError, &member):
-		err.code, err.err = exitDroplet, s.StartError
+	case errors.Is(s.StartError, droplet.ErrDamaged):
+		err.code, err.err = exitDroplet, droplet.ErrDamaged
+	case errors.As(s.StartError, &member):
+		err.code, err.err = exitDroplet, member
 	case s.ExitDescription == instance.Unhealthy:
 		err.remedy = "it must listen at $PORT, on all addresses; to give it more time: --timeout; not to wait for it: --health-check none"
 	case errors.Is(s.StartError, container.ErrNoPort):

@@ -48,7 +48,8 @@ func TestHowAppsEnd(t *testing.T) {
 		"before it is up": {[]string{"-c", "exit 5"}, 5, "", "status 5"},
 		"never up":        {[]string{"--timeout", "1s"}, exitNotStarted, "", "--health-check none"},
 		"unknown type":    {[]string{"-t", "nope"}, exitUsage, "", "it has done, fails, hog, web;"},
-		"memory":          {[]string{"-t", "hog", "-m", "64"}, 137, "", "out of memory"},
+		"memory":          {[]string{"-t", "hog", "-m", "64"}, 137, "", "out of memory\ndroplet: to give it more: --memory"},
+		"odd variable":    {[]string{"-e", "A B=secret"}, exitUsage, "", `"A B" is no name of a variable`},
 		"no stack":        {[]string{"--stack", "x=/"}, exitUsage, "", "no root file system but"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -69,8 +70,8 @@ func TestDropletsOfTheOldKind(t *testing.T) {
 	assert.Contains(t, d.succeeds("inspect", "old.tgz"), "./startup")
 	d.archive("none.tgz", member("./app/a", ""))
 	code, _, errs := d.run("run", "none.tgz", "--backend", "process")
-	assert.Equal(t, 127, code, "bash finds no program")
-	assert.Contains(t, errs, "startup")
+	assert.Equal(t, exitDroplet, code, "nothing tells how to start it")
+	assert.Contains(t, errs, "none.tgz: no droplet: it has neither staging_info.yml nor ./startup")
 	code, _, errs = d.run("run", "old.tgz", "--process", "worker", "--backend", "process")
 	assert.Equal(t, exitUsage, code)
 	assert.Contains(t, errs, "no process types")
@@ -193,10 +194,18 @@ func TestInContainers(t *testing.T) {
 	code, _, errs := d.run("stage", "app", "-b", closed+"/bp", "--backend", "runc", "--stack", "cflinux=/", "-o", "other.tgz")
 	assert.Equal(t, exitOK, code, errs)
 	assert.Contains(t, errs, "vcap\nin cflinux\n", "the buildpack of a directory that is for root alone")
+	d.file("dull/bin/compile", "echo not executable")
+	code, _, errs = d.run("stage", "app", "-b", "dull", "--backend", "runc", "-o", "other.tgz")
+	assert.Equal(t, exitBuildpack, code)
+	assert.Contains(t, errs, "with buildpack "+d.path("dull")+": Buildpack compilation step failed: bin/compile: it cannot be started: permission denied")
 	for _, args := range [][]string{{"stage", "app"}, {"run", "droplet.tgz"}} {
-		code, _, errs := d.run(append(args, "--backend", "runc", "--stack", "x=/gone")...)
-		assert.Equal(t, exitUsage, code, errs)
-		assert.Contains(t, errs, "no such file")
+		for stack, want := range map[string]string{
+			"x=/gone": "--stack x=/gone: no such file", "x=app": "--stack x=app: the directory has no bin", "x=": "write NAME, or NAME=ROOTFS", "=app": "write NAME, or NAME=ROOTFS",
+		} {
+			code, _, errs := d.run(append(args, "--backend", "runc", "--stack", stack)...)
+			assert.Equal(t, exitUsage, code, errs)
+			assert.Contains(t, errs, want)
+		}
 	}
 	p := d.start("run", "droplet.tgz", "--backend", "runc")
 	p.saw("The app is up")

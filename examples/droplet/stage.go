@@ -21,7 +21,7 @@ type stageCmd struct {
 
 	Buildpack []string `short:"b" help:"A directory, a zip or tar file, the URL of one (#sha256=HEX checks it), a git URL with an optional #branch, tag or commit, or one of the samples: ${samples}. It is used without detection. Repeated: all take part, in this order. Default: the first of the samples that takes the app." sep:"none" placeholder:"X"`
 	Detect    bool     `help:"Let the buildpacks of --buildpack detect, and use the first that takes the app."`
-	Output    string   `short:"o" help:"File for the droplet." default:"droplet.tgz" placeholder:"FILE"`
+	Output    string   `short:"o" help:"File for the droplet; a device or FIFO is written to." default:"droplet.tgz" placeholder:"FILE"`
 
 	Zstd bool `help:"Compress the droplet by zstd instead of gzip: faster and smaller. Originals do not read it."`
 
@@ -56,7 +56,8 @@ func (c *stageCmd) Validate() error {
 
 // Help is the end of stage --help.
 func (c *stageCmd) Help() string {
-	return "Buildpacks can do to this machine what the back end does not forbid: on plain processes, all that you can. " +
+	return "Of a directory, .git and what else the cf CLI leaves out stays behind, with what its .cfignore names, and the files that this command writes. " +
+		"Buildpacks can do to this machine what the back end does not forbid: on plain processes, all that you can. " +
 		`"droplet doctor" tells.`
 }
 

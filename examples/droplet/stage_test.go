@@ -107,6 +107,7 @@ func TestStageJSON(t *testing.T) {
 		phases = append(phases, p.Name)
 	}
 	assert.Equal(t, []string{"prepare", "detect", "compile", "release", "pack"}, phases)
+	assert.Equal(t, []map[string]string{{"name": pack}}, report.Buildpacks, "it tells nothing of itself")
 
 	code, out, errs = d.run("stage", app, "-b", pack, "-o", "out.tgz", "--quiet", "--backend", "process")
 	require.Equal(t, exitOK, code)
@@ -127,6 +128,11 @@ func TestStageFails(t *testing.T) {
 	grows := d.pack("grows", "compile", `head -c 3000000 /dev/zero > "$1/zeros"`)
 	d.file("list/Procfile", "- a\n")
 	fine := d.pack("fine", "compile", "true")
+	d.file("dull/bin/compile", "echo not executable")
+	supply, final := d.pack("supply", "supply", "exit 3"), d.pack("final", "finalize", "true")
+	d.pack("cnb", "detect", "exit 100", "build", "true")
+	d.file("cnb/buildpack.toml", "api = '0.10'\n[buildpack]\nid = 'x/y'\nversion = '1.0.0'\n[[stacks]]\nid = '*'\n")
+	d.file("x.tar.xz", "\xfd7zXZ\x00 and more")
 	for name, tc := range map[string]struct {
 		args  []string
 		code  int
@@ -139,13 +145,18 @@ func TestStageFails(t *testing.T) {
 		"compile":          {[]string{"app", "-b", compile}, exitBuildpack, "BuildpackCompileFailed", "compile", "bin/compile exited with status 7"},
 		"release":          {[]string{"app", "-b", release}, exitBuildpack, "BuildpackReleaseFailed", "release", ""},
 		"procfile":         {[]string{"list", "-b", fine}, exitBuildpack, "ProcfileRefused", "release", "YAML hash"},
-		"timeout":          {[]string{"app", "-b", hangs, "--timeout", "500ms"}, exitTimeout, "TimedOut", "compile", "waiting for compile"},
+		"timeout":          {[]string{"app", "-b", hangs, "--timeout", "500ms"}, exitTimeout, "TimedOut", "compile", "waiting for compile when the 500ms had passed that staging may take"},
 		"broken zip":       {[]string{"broken.zip", "-b", fine}, exitSource, "PackageRefused", "prepare", ""},
 		"no archive":       {[]string{"text", "-b", fine}, exitSource, "PackageRefused", "prepare", "neither a zip file nor a tar file"},
 		"large app":        {[]string{"large", "-b", fine, "--disk", "1M"}, exitSource, "PackageRefused", "prepare", "more than 1048576 bytes"},
 		"large droplet":    {[]string{"app", "-b", grows, "--disk", "1M"}, exitBuildpack, "DropletRefused", "pack", "more than 1048576 bytes"},
 		"no such app":      {[]string{"gone"}, exitUsage, "", "", "no such file"},
 		"no such pack":     {[]string{"app", "-b", "gone"}, exitFetch, "", "", "gone"},
+		"pack is empty":    {[]string{"app", "-b", "app"}, exitFetch, "", "", "app: it has no bin/compile, bin/finalize or buildpack.toml"},
+		"pack cannot run":  {[]string{"app", "-b", "dull"}, exitBuildpack, "BuildpackCompileFailed", "compile", "bin/compile: it cannot be started: permission denied"},
+		"supply fails":     {[]string{"app", "-b", supply, "-b", final}, exitBuildpack, "BuildpackCompileFailed", "compile", "with buildpack " + supply},
+		"CNB says no":      {[]string{"app", "-b", "cnb"}, exitNotFound, "NoAppDetectedError", "compile", "no group of buildpacks takes the app"},
+		"xz":               {[]string{"x.tar.xz", "-b", fine}, exitSource, "PackageRefused", "prepare", "compressed by xz: give a zip file"},
 		"pack is no zip":   {[]string{"app", "-b", "text"}, exitFetch, "BuildpackFailed", "detect", "text"},
 		"bad scheme":       {[]string{"app", "-b", "gopher://x/y"}, exitFetch, "", "", "scheme"},
 		"git repository":   {[]string{"app", "-b", "file:///no/such/repository"}, exitFetch, "BuildpackFailed", "detect", "could not be fetched"},
@@ -177,6 +188,16 @@ func TestStageFails(t *testing.T) {
 			}
 		})
 	}
+	code, _, errs := d.run("stage", "gone", "-b", fine)
+	assert.Equal(t, exitUsage, code)
+	assert.Equal(t, "droplet: gone: no such file or directory\ndroplet: name the source of an app: a directory, a zip file or a tar file\n", errs)
+	code, _, errs = d.run("stage", "app", "-b", fine, "--stack")
+	assert.Equal(t, exitUsage, code)
+	assert.Contains(t, errs, "droplet: --stack: give a value; try --help\n")
+	code, _, errs = d.run("stage", "--backend", "process", "app", "-b", "text")
+	assert.Equal(t, exitFetch, code)
+	assert.Equal(t, 1, strings.Count(errs, "neither a zip file nor a tar file"), "it is told once: %s", errs)
+	assert.NotContains(t, errs, d.path("tmp"), "a temporary name tells nobody anything")
 	code, out, errs := d.run("stage", "--quiet", "--backend", "process", "app", "-b", compile)
 	assert.Equal(t, exitBuildpack, code)
 	assert.Empty(t, out)

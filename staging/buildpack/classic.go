@@ -121,7 +121,7 @@ func runProgram(ctx context.Context, b Build, what string, spec container.Proces
 	case errors.Is(err, container.ErrStopped), errors.Is(err, container.ErrNotFound):
 		return 0, err
 	default:
-		return 0, &ScriptError{Script: what, Err: err}
+		return 0, &ScriptError{Script: what, Err: startFailure(err)}
 	}
 	status, err := process.Wait(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -129,6 +129,18 @@ func runProgram(ctx context.Context, b Build, what string, spec container.Proces
 		return 0, context.Cause(ctx)
 	}
 	return status, err
+}
+
+// startFailure tells why a program cannot be started, without the place to which its files were brought.
+func startFailure(err error) error {
+	var reason syscall.Errno
+	switch {
+	case !errors.As(err, &reason):
+		return err
+	case reason == syscall.ENOENT:
+		return fmt.Errorf("it cannot be started: it is missing, or the program that its first line names is: %w", reason)
+	}
+	return fmt.Errorf("it cannot be started: %w", reason)
 }
 
 // kill ends a process and those in its group at once, and gives its last output a moment to arrive.
