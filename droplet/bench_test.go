@@ -169,10 +169,13 @@ func BenchmarkInspect(b *testing.B) {
 }
 
 // BenchmarkMemory makes, verifies, reads and repacks droplets that do not compress, and shows the peak of the heap: it does
-// not grow with the size.
+// not grow with the size. With -short there are only small ones.
 func BenchmarkMemory(b *testing.B) {
 	for _, format := range []droplet.Format{droplet.Gzip, droplet.Zstd} {
 		for _, size := range []int64{64 << 20, 1 << 30} {
+			if testing.Short() && size > 64<<20 {
+				continue
+			}
 			b.Run(fmt.Sprintf("%s-%dMiB", format, size>>20), func(b *testing.B) {
 				peak := uint64(0)
 				for b.Loop() {
