@@ -156,7 +156,7 @@ func BenchmarkUnpack(b *testing.B) {
 // BenchmarkInspect reads what a droplet is; the last figure is how much of it was read.
 func BenchmarkInspect(b *testing.B) {
 	dir := b.TempDir()
-	require.NoError(b, os.CopyFS(filepath.Join(dir, "app"), os.DirFS(filepath.Join(sources(b), "net"))))
+	require.NoError(b, os.CopyFS(filepath.Join(dir, "app"), os.DirFS(sources(b))))
 	require.NoError(b, os.WriteFile(filepath.Join(dir, "staging_info.yml"), []byte("start_command: x\n"), 0o644))
 	data := pack(b, openRoot(b, dir), droplet.PackOptions{})
 	var r *counted
