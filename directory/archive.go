@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,10 @@ func representation(r *http.Request) string {
 				return typeTgz
 			}
 		}
+	}
+	// The cf CLI asks for JSON wherever the Cloud Controller sends it on to, and reads the text (cloudfoundry/cli cf/net).
+	if strings.HasPrefix(r.UserAgent(), "go-cli ") {
+		return typeText
 	}
 	return negotiate(r.Header, typeText, typeJSON, typeHTML, typeZip, typeTgz)
 }

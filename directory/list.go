@@ -23,7 +23,7 @@ type listingKey struct {
 func (s *Server) directory(w http.ResponseWriter, r *http.Request, h *handle) {
 	defer h.close()
 	w.Header()["X-Content-Type-Options"] = nosniff
-	w.Header().Add("Vary", "Accept")
+	w.Header().Add("Vary", "Accept, User-Agent")
 	switch mediaType := representation(r); mediaType {
 	case typeZip, typeTgz:
 		s.archive(w, r, h, mediaType)

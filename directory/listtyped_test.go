@@ -25,7 +25,7 @@ func TestListingJSON(t *testing.T) {
 	assert.Equal(t, 200, resp.StatusCode)
 	assert.Equal(t, "application/json", resp.Header.Get("Content-Type"))
 	assert.Equal(t, "nosniff", resp.Header.Get("X-Content-Type-Options"))
-	assert.Equal(t, "Accept", resp.Header.Get("Vary"))
+	assert.Equal(t, "Accept, User-Agent", resp.Header.Get("Vary"))
 	assert.EqualValues(t, len(body), resp.ContentLength)
 	var got Listing
 	require.NoError(t, json.Unmarshal([]byte(body), &got))
@@ -101,4 +101,15 @@ func TestListingTextIsTheDefault(t *testing.T) {
 		assert.Equal(t, "text/plain", resp.Header.Get("Content-Type"), accept)
 		assert.Equal(t, "x                                           1B\n", body, accept)
 	}
+}
+
+// TestListingForOldClients: the cf CLI asks for JSON wherever it is sent on to, and reads the text (cloudfoundry/cli cf/net).
+func TestListingForOldClients(t *testing.T) {
+	f := newFixture(t, Config{})
+	f.write("file", "abc")
+	resp, body := f.do("GET", f.signed("/", ""), "Accept", "application/json", "User-Agent", "go-cli 6.26.0+9c9a261fd.2017-04-06 / linux")
+	assert.Equal(t, "text/plain", resp.Header.Get("Content-Type"))
+	assert.Contains(t, body, "file")
+	assert.NotContains(t, body, "{")
+	assert.Equal(t, []string{"Accept, User-Agent"}, resp.Header.Values("Vary"))
 }

@@ -30,6 +30,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		Protocols:         &protocols,
 		ConnContext:       ConnContext,
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second, // of a body that nobody wants; net/http takes it back when there is none
 		WriteTimeout:      time.Minute, // of small answers; large ones and tails have times of their own
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -43,13 +44,14 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 			}
 		},
 	}
+	// Beside the shutdown, which cuts off at last who holds up the end of a tail.
+	server.RegisterOnShutdown(s.Close)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 
 	var err error
 	select {
 	case <-ctx.Done():
-		s.Close()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		defer cancel()
 		if server.Shutdown(grace) != nil {
@@ -57,9 +59,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		}
 		err = <-served
 	case err = <-served:
-		s.Close()
 		_ = server.Close()
 	}
+	s.Close()
 	conns.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil

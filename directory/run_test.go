@@ -2,10 +2,16 @@ package directory
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -50,4 +56,35 @@ func TestRunWithBrokenListener(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 	assert.ErrorIs(t, f.server.Run(t.Context(), l), net.ErrClosed)
+}
+
+// holds reports whether this process has a file of that base name open.
+func holds(name string) bool {
+	handles, _ := filepath.Glob("/proc/self/fd/*")
+	return slices.ContainsFunc(handles, func(handle string) bool {
+		target, _ := os.Readlink(handle)
+		return filepath.Base(target) == name
+	})
+}
+
+// TestBodyThatNeverComes: a client that announces a body and keeps it back holds up neither a tail nor the end of the server.
+func TestBodyThatNeverComes(t *testing.T) {
+	f := newFixture(t, Config{})
+	f.write("log", "a")
+	var end func() error
+	f.url, end = running(t, f.server)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "GET %s&tail&tail_offset=0 HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", f.signed("log", ""))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return holds("log") }, time.Minute, time.Millisecond)
+	ended := make(chan error, 1)
+	go func() { ended <- end() }()
+	select {
+	case err := <-ended:
+		require.NoError(t, err)
+	case <-time.After(time.Minute):
+		t.Fatal("the server waits for the body")
+	}
 }

@@ -105,10 +105,11 @@ func (n *node) run(ctx context.Context) error {
 // a tail, the directory server bounds each write itself.
 const answerTime = 5 * time.Minute
 
-// serveFiles lets tails go on for as long as there is something to send: a time-out for reading would end them.
+// serveFiles bounds the reading of a request, which does not end tails: net/http takes that time-out back once there is
+// nothing more to read.
 func (n *node) serveFiles(ctx context.Context) error {
 	server := httpserve.New(n.access, n.log)
-	server.ReadTimeout, server.WriteTimeout, server.ConnContext = 0, answerTime, directory.ConnContext
+	server.WriteTimeout, server.ConnContext = answerTime, directory.ConnContext
 	server.RegisterOnShutdown(n.files.Close) // tails do not end by themselves
 	err := httpserve.Run(ctx, server, n.listener)
 	n.files.Close()
