@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -262,5 +263,7 @@ func (r *stageReport) show(e *env) {
 		e.screen.line("Nobody told how to start it: stage it with --command, or give the app a Procfile.")
 		return
 	}
-	e.screen.line("To run it: droplet run %s", r.Droplet.Path)
+	if info, err := os.Stat(r.Droplet.Path); err == nil && info.Mode().IsRegular() {
+		e.screen.line("To run it: droplet run %s", r.Droplet.Path)
+	}
 }

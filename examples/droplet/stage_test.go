@@ -151,7 +151,7 @@ func TestStageFails(t *testing.T) {
 		"large app":        {[]string{"large", "-b", fine, "--disk", "1M"}, exitSource, "PackageRefused", "prepare", "more than 1048576 bytes"},
 		"large droplet":    {[]string{"app", "-b", grows, "--disk", "1M"}, exitBuildpack, "DropletRefused", "pack", "more than 1048576 bytes"},
 		"no such app":      {[]string{"gone"}, exitUsage, "", "", "no such file"},
-		"no such pack":     {[]string{"app", "-b", "gone"}, exitFetch, "", "", "gone"},
+		"no such pack":     {[]string{"app", "-b", "gone"}, exitFetch, "", "", "buildpack gone: no such file or directory; give a directory"},
 		"pack is empty":    {[]string{"app", "-b", "app"}, exitFetch, "", "", "app: it has no bin/compile, bin/finalize or buildpack.toml"},
 		"pack cannot run":  {[]string{"app", "-b", "dull"}, exitBuildpack, "BuildpackCompileFailed", "compile", "bin/compile: it cannot be started: permission denied"},
 		"supply fails":     {[]string{"app", "-b", supply, "-b", final}, exitBuildpack, "BuildpackCompileFailed", "compile", "with buildpack " + supply},

@@ -3,6 +3,7 @@ package buildpack
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path"
@@ -54,7 +55,11 @@ func ParseSource(text string) (Source, error) {
 	}
 	info, err := os.Stat(name)
 	if err != nil {
-		return Source{}, fmt.Errorf("buildpack: %w; give a directory, a zip or tar file, or the URL of an archive or of a git repository", err)
+		var failed *fs.PathError
+		if errors.As(err, &failed) {
+			err = failed.Err
+		}
+		return Source{}, fmt.Errorf("buildpack %s: %w; give a directory, a zip or tar file, or the URL of an archive or of a git repository", name, err)
 	}
 	source := Source{Kind: ArchiveFile, Digest: digest}
 	if source.Location, err = filepath.Abs(name); err != nil {
