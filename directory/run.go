@@ -31,7 +31,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		ConnContext:       ConnContext,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second, // of a body that nobody wants; net/http takes it back when there is none
-		WriteTimeout:      time.Minute, // of small answers; large ones and tails have times of their own
+		WriteTimeout:      time.Minute,      // of small answers; large ones and tails have times of their own
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
