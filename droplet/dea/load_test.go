@@ -17,7 +17,7 @@ import (
 
 // sleeper is a droplet whose app does nothing, so that many of them can run.
 func sleeper(t testing.TB) testapp.Droplet {
-	return testapp.PackDroplet(t, map[string]string{"startup": "#!/bin/sh\nexec sleep 3600\n"})
+	return testapp.PackDroplet(t, map[string]string{"staging_info.yml": "start_command: exec sleep 3600\n"})
 }
 
 const sleeperMB = 16 // memory limit
@@ -47,7 +47,7 @@ func TestThousandStartsAtOnce(t *testing.T) {
 			switch require.NoError(t, json.Unmarshal(msg.Data, &m), msg.Subject); msg.Subject {
 			case "droplet.exited":
 				refused++
-				require.Equal(t, "Not enough memory resource available.", m["exit_description"])
+				require.Equal(t, "Not enough memory resource available.", m["exit_description"], m)
 			case "dea.heartbeat":
 				for _, d := range m["droplets"].([]any) {
 					if d := d.(object); d["state"] == "RUNNING" {
