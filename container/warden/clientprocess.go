@@ -95,8 +95,8 @@ func (p *clientProcess) enter(pid int) {
 	p.id = p.c.lastID
 	p.c.procs[p.id] = p
 	p.c.mu.Unlock()
+	p.save() // before watch saves the end, which must not be overwritten
 	close(p.settled)
-	p.save()
 }
 
 // save remembers the process.
@@ -107,6 +107,9 @@ func (p *clientProcess) save() {
 	r := processRecord{Job: p.job, PID: p.pid, Privileged: p.privileged}
 	select {
 	case <-p.ended:
+		if errors.Is(p.err, ErrClosed) { // that the back end has ended says nothing of the process
+			break
+		}
 		status := int(p.status)
 		r.Status, r.Lost = &status, p.err != nil
 		if r.Lost {
