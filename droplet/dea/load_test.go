@@ -17,7 +17,7 @@ import (
 
 // sleeper is a droplet whose app does nothing, so that many of them can run.
 func sleeper(t testing.TB) testapp.Droplet {
-	return testapp.PackDroplet(t, map[string]string{"staging_info.yml": "start_command: exec sleep 3600\n"})
+	return testapp.PackDroplet(t, map[string]string{"startup": "#!/bin/sh\nexec sleep 3600\n"})
 }
 
 const sleeperMB = 16 // memory limit

@@ -20,6 +20,7 @@ const (
 	pendingBytes = 16 << 20
 
 	ownerAccess = 0o700
+	anyExecute  = 0o111
 )
 
 // ExtractOptions are the options of [Extract]. The zero value refuses whatever could leave the target directory.
@@ -49,6 +50,8 @@ type Owner struct{ UID, GID int }
 // A member that has no place there (see the Err variables) ends the work with a [*MemberError]; what came before it
 // stays. The stream is read to its end, also past the end of the archive, unless an error comes first. ctx is looked at
 // between chunks: whoever hands in a reader that may block must close it to interrupt Extract.
+//
+// A program can be run as soon as Extract returns: children that this process starts meanwhile hold it open no longer.
 //
 // Memory does not depend on the size of the archive.
 func Extract(ctx context.Context, root *os.Root, dir string, r io.Reader, opts ExtractOptions) error {
@@ -119,6 +122,8 @@ type extractor struct {
 
 	pending     map[string]fs.FileMode // directories to be made unwritable at the end
 	pendingSize int
+
+	disturbed bool // somebody writes to what is extracted: no more waiting for programs to settle
 }
 
 func (x *extractor) run() error {
@@ -241,7 +246,7 @@ func (x *extractor) finish(f *os.File, mode fs.FileMode) error {
 	return f.Chmod(mode)
 }
 
-func (x *extractor) file(name string, hdr *tar.Header, content io.Reader) (err error) {
+func (x *extractor) file(name string, hdr *tar.Header, content io.Reader) error {
 	if hdr.FileInfo().Mode()&(fs.ModeSetuid|fs.ModeSetgid) != 0 {
 		return refuse(hdr.Name, ErrSetID, "mode %04o", hdr.Mode)
 	}
@@ -259,18 +264,36 @@ func (x *extractor) file(name string, hdr *tar.Header, content io.Reader) (err e
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if e := f.Close(); err == nil {
-			err = e
+	mode := hdr.FileInfo().Mode().Perm()
+	var program *os.File // opened while its mode lets us
+	if mode&anyExecute != 0 && !x.disturbed {
+		if program, err = parent.OpenFile(base, os.O_RDONLY|syscall.O_NOFOLLOW, 0); err != nil {
+			return errors.Join(err, f.Close())
 		}
-		if err == nil && !hdr.ModTime.IsZero() {
-			err = parent.Chtimes(base, hdr.ModTime, hdr.ModTime)
-		}
-	}()
-	if _, err := io.CopyBuffer(onlyWriter{f}, onlyReader{content}, x.buf); err != nil {
+		defer program.Close()
+	}
+	if err := x.fill(f, content, mode); err != nil {
 		return err
 	}
-	return x.finish(f, hdr.FileInfo().Mode().Perm())
+	if program != nil {
+		x.disturbed = !settle(program)
+	}
+	if hdr.ModTime.IsZero() {
+		return nil
+	}
+	return parent.Chtimes(base, hdr.ModTime, hdr.ModTime)
+}
+
+// fill writes a new file and closes it.
+func (x *extractor) fill(f *os.File, content io.Reader, mode fs.FileMode) error {
+	_, err := io.CopyBuffer(onlyWriter{f}, onlyReader{content}, x.buf)
+	if err == nil {
+		err = x.finish(f, mode)
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	return err
 }
 
 type onlyWriter struct{ io.Writer }

@@ -109,11 +109,6 @@ func (c *Classic) run(ctx context.Context, b Build, name string, stdout io.Write
 // container another error.
 func runProgram(ctx context.Context, b Build, what string, spec container.ProcessSpec, streams container.IO) (container.ExitStatus, error) {
 	process, err := b.Container.Run(ctx, spec, streams)
-	for tries := 0; errors.Is(err, syscall.ETXTBSY) && tries < 100 && ctx.Err() == nil; tries++ {
-		// A program that we have just unpacked: another process that we are starting has not closed it yet.
-		time.Sleep(5 * time.Millisecond)
-		process, err = b.Container.Run(ctx, spec, streams)
-	}
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
