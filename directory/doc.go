@@ -10,8 +10,8 @@
 // [FileAPI] is the DEA's side of the conversation that Remote has, so either half also works with the original of the
 // other. The usual arrangement is a Server with a Local in one process, which needs no file API.
 //
-// The files belong to apps and buildpacks, which are not trusted. Every open is confined by the kernel or by [os.Root] (see
-// [Tree]), the answer is made from the handle that was opened, and anything but a regular file or directory is refused. A
+// The files belong to apps and buildpacks, which are not trusted. Every open is confined (see [Tree]), by the kernel in one
+// call where it can, the answer is made from the handle that was opened, and anything but a regular file or directory is refused. A
 // server that is root can read with the rights of the files' owner ([Tree.AsOwner]).
 //
 // Requests of all kinds work in any [http.Server]. One of your own is best given a WriteTimeout, which tails and large answers

@@ -1,9 +1,9 @@
 package directory
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -20,7 +20,7 @@ const placeFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 // with whose rights.
 //
 // The kernel does it in one call (openat2, Linux 5.6). Where it cannot, or refuses the way for a reason that may not hold
-// for this tree, os.Root decides.
+// for this tree, a walk decides.
 func (l Location) openConfined() (int, credentials, error) {
 	name := l.relative()
 	if l.NoLinks {
@@ -33,7 +33,7 @@ func (l Location) openConfined() (int, credentials, error) {
 	default:
 		return fd, owner, err
 	}
-	return l.openByRoot(name)
+	return l.openByWalk(name)
 }
 
 func (l Location) relative() string {
@@ -86,65 +86,72 @@ func openBeneath(dir int, name string, flags uint64) (fd int, err error) {
 	return fd, err
 }
 
-// openByRoot is slower, and knows what an absolute link means.
-func (t Tree) openByRoot(name string) (fd int, owner credentials, err error) {
-	root, err := t.openRoot()
+// openByWalk is slower, and knows what an absolute link means.
+func (t Tree) openByWalk(name string) (fd int, owner credentials, err error) {
+	w := walk{inContainer: t.ContainerRoot != "", last: "."}
+	defer func() { w.back(0) }()
+	home, err := t.begin(&w)
 	if err != nil {
 		return -1, owner, err
 	}
-	defer root.Close()
-	if owner, err = t.ownerOf(root); err != nil {
+	defer func() { _ = unix.Close(home.fd) }()
+	if owner, err = t.owner(home.fd); err != nil {
 		return -1, owner, err
 	}
-	fd, err = openInRoot(root, owner, name)
-	if escapes(err) {
-		// An absolute link, or one that takes the way through a directory above: what it means depends on the tree. The
-		// answer is a path without links, and is opened just as confined, so that it need not be right for long.
-		if name, err = t.resolve(owner, name); err == nil {
-			fd, err = openInRoot(root, owner, name)
-		}
-	}
-	switch {
-	case escapes(err): // also where what was no link a moment ago is one now
-		return -1, owner, ErrNotAccessible
-	case err != nil:
-		return -1, owner, err
-	}
-	return fd, owner, nil
-}
-
-func openInRoot(root *os.Root, owner credentials, name string) (fd int, err error) {
-	var f *os.File
 	err = owner.do(func() error {
-		f, err = root.OpenFile(name, openFlags, 0)
+		if err := w.follow(steps(name)); err != nil {
+			return err
+		}
+		if below, err := home.holds(w.dirs); err != nil || !below {
+			return cmp.Or(err, ErrNotAccessible)
+		}
+		fd, err = openNoFollow(w.here(), w.last, openFlags)
 		return err
 	})
-	if err != nil {
-		return -1, err
-	}
-	defer f.Close()
-	return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	return fd, owner, err
 }
 
-// openRoot opens Dir.
-func (t Tree) openRoot() (*os.Root, error) {
-	if t.ContainerRoot == "" {
-		return os.OpenRoot(t.Dir)
+// A homeDir is Dir, open, and how many directories of the walk are above it.
+type homeDir struct{ fd, depth int }
+
+// begin opens the top of the walk, and walks to Dir.
+func (t Tree) begin(w *walk) (home homeDir, err error) {
+	top, start := t.Dir, "."
+	if w.inContainer {
+		top = t.ContainerRoot
+		if start, err = t.belowContainerRoot(); err != nil {
+			return home, err
+		}
+	} else if w.names, err = namesOf(t.Dir); err != nil {
+		return home, err
 	}
-	below, err := t.belowContainerRoot()
+	fd, err := unix.Open(top, placeFlags, 0)
 	if err != nil {
-		return nil, err
+		return home, err
 	}
-	container, err := os.OpenRoot(t.ContainerRoot)
-	if err != nil || below == "." {
-		return container, err
+	w.dirs = []int{fd}
+	for _, part := range components(start) {
+		if link, err := w.into(part); err != nil || link != "" {
+			return home, cmp.Or(err, ErrNotAccessible) // a home that is a link leads where an app wants it
+		}
 	}
-	defer container.Close()
-	root, err := container.OpenRoot(below)
-	if escapes(err) {
-		return nil, ErrNotAccessible
+	if w.last != "." {
+		return home, unix.ENOTDIR
 	}
-	return root, err
+	fd, err = unix.FcntlInt(uintptr(w.here()), unix.F_DUPFD_CLOEXEC, 0)
+	return homeDir{fd, len(w.dirs) - 1}, err
+}
+
+// holds reports whether Dir is among the directories that a walk has come through.
+func (h homeDir) holds(dirs []int) (bool, error) {
+	if len(dirs) <= h.depth {
+		return false, nil
+	}
+	var a, b unix.Stat_t
+	if err := errors.Join(unix.Fstat(h.fd, &a), unix.Fstat(dirs[h.depth], &b)); err != nil {
+		return false, err
+	}
+	return a.Dev == b.Dev && a.Ino == b.Ino, nil
 }
 
 func (t Tree) belowContainerRoot() (string, error) {
@@ -153,12 +160,6 @@ func (t Tree) belowContainerRoot() (string, error) {
 		return "", fmt.Errorf("directory %s is not below container root %s", t.Dir, t.ContainerRoot)
 	}
 	return below, nil
-}
-
-// escapes reports whether os.Root refused a path. It exports no value for that, but all its other errors are errnos.
-func escapes(err error) bool {
-	var errno unix.Errno
-	return err != nil && !errors.As(err, &errno) && !errors.Is(err, ErrNotAccessible) && !errors.Is(err, errRights)
 }
 
 // openWithoutLinks walks down one component at a time, so that a link that someone puts in the way is never followed.

@@ -31,18 +31,6 @@ func (t Tree) owner(dir int) (credentials, error) {
 	return credentialsOf(st.Uid, st.Gid), nil
 }
 
-func (t Tree) ownerOf(root *os.Root) (credentials, error) {
-	if !t.AsOwner || os.Geteuid() != 0 {
-		return credentials{}, nil
-	}
-	info, err := root.Stat(".")
-	if err != nil {
-		return credentials{}, err
-	}
-	st := info.Sys().(*syscall.Stat_t)
-	return credentialsOf(st.Uid, st.Gid), nil
-}
-
 // credentialsOf leaves root what it is.
 func credentialsOf(uid, gid uint32) credentials {
 	return credentials{set: uid != 0, uid: uid, gid: gid}

@@ -45,9 +45,9 @@ func read(l Location) (string, error) {
 	return string(content), err
 }
 
-// readByRoot is read on a kernel without openat2.
-func readByRoot(l Location) (string, error) {
-	fd, _, err := l.openByRoot(l.relative())
+// readByWalk is read on a kernel without openat2.
+func readByWalk(l Location) (string, error) {
+	fd, _, err := l.openByWalk(l.relative())
 	if err != nil {
 		return "", classify(err)
 	}
@@ -83,7 +83,7 @@ func readers(tree Tree) []func(Location) (string, error) {
 	if tree.NoLinks {
 		return []func(Location) (string, error){read}
 	}
-	return []func(Location) (string, error){read, readByRoot}
+	return []func(Location) (string, error){read, readByWalk}
 }
 
 func TestTreeInside(t *testing.T) {
@@ -259,4 +259,27 @@ func FuzzTree(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What an app lays out to keep a server busy ends soon: deep directories, and links that lead up and down and up.
+func TestTreeBounds(t *testing.T) {
+	dir := realTempDir(t)
+	root := filepath.Join(dir, "root")
+	layout(t, root, map[string]string{"d/file": "f", "abs": "->" + root + "/d/file", "up": "->" + strings.Repeat("d/../", 800) + "abs",
+		"more": "->" + strings.Repeat("d/../", 800) + "up", "most": "->" + strings.Repeat("d/../", 800) + "more"})
+	deep := strings.Repeat("d/", maxHeld-2)
+	require.NoError(t, os.MkdirAll(filepath.Join(root, deep, "d/d"), 0o755))
+	require.NoError(t, os.Symlink(root+"/d/file", filepath.Join(root, deep, "abs")))
+	require.NoError(t, os.Symlink(root+"/d/file", filepath.Join(root, deep, "d/d/abs")))
+	before := openFiles(t)
+	for _, tree := range []Tree{{Dir: root}, {Dir: root, ContainerRoot: dir}} {
+		want := map[string]any{"up": "f", "more": "f", "most": fs.ErrNotExist, deep + "abs": "f", deep + "d/d/abs": fs.ErrNotExist}
+		if tree.ContainerRoot != "" {
+			want = map[string]any{"most": fs.ErrNotExist, deep + "d/d/abs": fs.ErrNotExist, strings.Repeat("../root/", 500) + "d/file": "f"}
+		}
+		for path, want := range want {
+			checkPlaces(t, tree, []place{{path, want}})
+		}
+	}
+	assert.Equal(t, before, openFiles(t))
 }
