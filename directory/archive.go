@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,10 +63,14 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, medi
 		http.Error(w, "Too many archives are being made", http.StatusServiceUnavailable)
 		return
 	}
-	control := http.NewResponseController(w)
-	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
-	out := &patientWriter{ctx: r.Context(), w: w, control: control, patience: s.idle}
-	buffered := bufio.NewWriterSize(out, smallFile) // so that what fails at once can still be told
+	turns := &turnWriter{ctx: r.Context(), turns: s.packing, to: newPatientWriter(w)}
+	turns.to.stall = s.idle
+	defer turns.to.end()
+	defer turns.give()
+	if turns.take() != nil {
+		return // nobody listens
+	}
+	buffered := bufio.NewWriterSize(turns, smallFile) // so that what fails at once can still be told
 	pack := newTgz
 	if mediaType == typeZip {
 		pack = newZip
@@ -84,7 +87,7 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, medi
 		err = buffered.Flush()
 	}
 	switch {
-	case err != nil && !out.begun:
+	case err != nil && !turns.to.begun:
 		header.Del("Content-Disposition")
 		s.refuse(w, r, err)
 		return
@@ -94,23 +97,39 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, medi
 		}
 		panic(http.ErrAbortHandler) // the client sees that the end is missing
 	}
-	_ = control.Flush() // while there is a deadline
 }
 
-// A patientWriter gives the client a time for each write, and none when it is gone.
-type patientWriter struct {
-	ctx      context.Context
-	w        http.ResponseWriter
-	control  *http.ResponseController
-	patience time.Duration
-	begun    bool
+// A turnWriter gives its turn to pack to another archive while it waits for the client.
+type turnWriter struct {
+	ctx   context.Context
+	turns chan struct{} // holds a value for each that packs
+	mine  bool
+	to    *patientWriter
 }
 
-func (p *patientWriter) Write(b []byte) (int, error) {
-	if err := p.ctx.Err(); err != nil {
-		return 0, err
+func (t *turnWriter) Write(b []byte) (int, error) {
+	t.give()
+	n, err := t.to.Write(b)
+	if err == nil {
+		err = t.take()
 	}
-	_ = p.control.SetWriteDeadline(time.Now().Add(p.patience))
-	p.begun = true
-	return p.w.Write(b)
+	return n, err
+}
+
+// take fails when the client is gone.
+func (t *turnWriter) take() error {
+	select {
+	case t.turns <- struct{}{}:
+		t.mine = true
+		return t.ctx.Err()
+	case <-t.ctx.Done():
+		return t.ctx.Err()
+	}
+}
+
+func (t *turnWriter) give() {
+	if t.mine {
+		t.mine = false
+		<-t.turns
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -164,14 +165,10 @@ func TestArchiveOfGoneClient(t *testing.T) {
 	require.NoError(t, err)
 	resp, err := f.client.Do(req)
 	require.NoError(t, err)
-	busy, _ := f.do("GET", f.signed("/other", "&archive=zip"))
-	assert.Equal(t, 503, busy.StatusCode)
-	assert.Equal(t, "5", busy.Header.Get("Retry-After"))
 	require.NoError(t, resp.Body.Close())
-	eventually(t, "the work ends", func() bool {
-		resp, _ := f.do("GET", f.signed("/other", "&archive=zip"))
-		return resp.StatusCode == 200
-	})
+	resp, body := f.do("GET", f.signed("/other", "&archive=zip"))
+	assert.Equal(t, 200, resp.StatusCode)
+	assert.Contains(t, unzip(t, body), "x")
 }
 
 // Files change while they are packed: the archive is whole all the same.
@@ -194,18 +191,51 @@ type errorReader struct{ error }
 
 func (e errorReader) Read([]byte) (int, error) { return 0, e.error }
 
+// noise writes some megabytes that compress badly below a directory: the test itself.
+func (f *fixture) noise(dir string) {
+	f.t.Helper()
+	content, err := os.ReadFile(os.Args[0])
+	require.NoError(f.t, err)
+	for i := range 4 {
+		f.write(dir+"/"+strconv.Itoa(i), string(content))
+	}
+}
+
 // A client that reads nothing holds up nothing but itself, and not for ever.
 func TestArchiveOfStalledClient(t *testing.T) {
 	f := newFixture(t, Config{Archives: 1, StreamingTimeout: 300 * time.Millisecond})
-	noise, err := os.ReadFile(os.Args[0]) // the test itself: some megabytes that compress badly
-	require.NoError(t, err)
-	for i := range 4 {
-		f.write("d/"+strconv.Itoa(i), string(noise))
-	}
+	f.noise("d")
 	conn := f.rawRequest(t, f.signed("/d", "&archive=zip"))
 	defer conn.Close()
 	eventually(t, "begins", func() bool { return len(f.server.archives) == 1 })
 	eventually(t, "ends", func() bool { return len(f.server.archives) == 0 })
+}
+
+// Clients that read nothing are waited for without a turn to pack, until they are too many.
+func TestArchiveBesideStalledClients(t *testing.T) {
+	f := newFixture(t, Config{Archives: 1})
+	f.noise("d")
+	f.write("other/x", "x")
+	var stalled []net.Conn
+	for range waitingArchives - 1 {
+		stalled = append(stalled, f.rawRequest(t, f.signed("/d", "&archive=tgz")))
+	}
+	eventually(t, "all are at work", func() bool { return len(f.server.archives) == len(stalled) })
+	resp, body := f.do("GET", f.signed("/other", "&archive=zip"))
+	assert.Equal(t, 200, resp.StatusCode)
+	assert.Equal(t, map[string]string{"x": "x"}, unzip(t, body))
+
+	eventually(t, "that one is no longer counted", func() bool { return len(f.server.archives) == len(stalled) })
+	stalled = append(stalled, f.rawRequest(t, f.signed("/d", "&archive=tgz")))
+	eventually(t, "all are at work", func() bool { return len(f.server.archives) == len(stalled) })
+	resp, _ = f.do("GET", f.signed("/other", "&archive=zip"))
+	assert.Equal(t, 503, resp.StatusCode)
+	assert.Equal(t, "5", resp.Header.Get("Retry-After"))
+	assert.Empty(t, resp.Header.Get("Content-Disposition"))
+	for _, conn := range stalled {
+		require.NoError(t, conn.Close())
+	}
+	eventually(t, "all have ended", func() bool { return len(f.server.archives) == 0 && len(f.server.packing) == 0 })
 }
 
 // plainTar unpacks to the bytes of the tar archive.

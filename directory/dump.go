@@ -27,8 +27,9 @@ func (s *Server) dump(w http.ResponseWriter, r *http.Request, h *handle) {
 	}
 	f := h.file()
 	defer f.Close()
-	defer patience(w, h.stat.Size)()
-	http.ServeContent(w, r, h.name, h.modified(), f)
+	patient := newPatientWriter(w)
+	defer patient.end()
+	http.ServeContent(patient, r, h.name, h.modified(), f)
 }
 
 func (s *Server) dumpSmall(w http.ResponseWriter, r *http.Request, h *handle) {

@@ -48,13 +48,16 @@ func (e *Error) Status() int { return e.status }
 // Error returns the text of the refusal.
 func (e *Error) Error() string { return e.text }
 
-// An Answer is the answer of a file API that is not 200, to be passed on to the client as it is. It is an error so that
-// Resolve can return it.
+// An Answer is the answer of a file API that is not 200, to be passed on to the client as it is. One whose status is below 200 or
+// above 999 is none, and is taken for ErrUnreachable. It is an error so that Resolve can return it.
 type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
 }
+
+// final reports whether the status is one that ends an exchange.
+func (a *Answer) final() bool { return a.Status >= 200 && a.Status <= 999 }
 
 // Error tells the status; body and header may be long.
 func (a *Answer) Error() string { return fmt.Sprintf("file API answered %d", a.Status) }

@@ -150,6 +150,9 @@ func (m *Remote) ask(ctx context.Context, from *url.URL) (*Answer, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, withoutURL(err))
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode < http.StatusOK { // 101 has no end, and less than 100 no meaning
+		return nil, fmt.Errorf("%w: it answered with status %d", ErrUnreachable, resp.StatusCode)
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, withoutURL(err))

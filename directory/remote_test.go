@@ -1,12 +1,16 @@
 package directory
 
 import (
+	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -119,6 +123,54 @@ func TestRemoteAnswers(t *testing.T) {
 		}
 	}
 }
+
+// A status that net/http would not send, or not as the end of an answer, is no answer.
+func TestRemoteOddStatus(t *testing.T) {
+	for _, status := range []string{"000", "099", "101", "999", "600"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, err = http.ReadRequest(bufio.NewReader(conn))
+				assert.NoError(t, err)
+				_, _ = io.WriteString(conn, "HTTP/1.1 "+status+" Odd\r\nContent-Length: 3\r\nConnection: close\r\n\r\nodd")
+				_ = conn.Close()
+			}
+		}()
+		base, client := front(t, RemoteConfig{URL: "http://" + l.Addr().String()})
+		resp, body := do(t, client, "GET", base+"/instance_paths/app?hmac=x")
+		if status < "200" {
+			assert.Equal(t, 500, resp.StatusCode, status)
+			assert.Equal(t, "DEA is unreachable\n", body)
+		} else {
+			assert.Equal(t, status, strconv.Itoa(resp.StatusCode))
+			assert.Equal(t, "odd", body)
+		}
+		require.NoError(t, l.Close())
+		<-served
+	}
+}
+
+// Nor is it when it comes from a Resolver of another kind.
+func TestAnswerWithOddStatus(t *testing.T) {
+	for _, status := range []int{-1, 0, 99, 100, 101, 1000} {
+		server, err := NewServer(Config{Resolver: resolverFunc(func() (Location, error) { return Location{}, &Answer{Status: status} })})
+		require.NoError(t, err)
+		w := httptest.NewRecorder()
+		server.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		assert.Equal(t, 500, w.Code, status)
+	}
+}
+
+type resolverFunc func() (Location, error)
+
+func (f resolverFunc) Resolve(context.Context, *http.Request) (Location, error) { return f() }
 
 func TestRemoteUnreachable(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

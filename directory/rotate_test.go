@@ -156,7 +156,7 @@ func TestStreamOfRewrittenFile(t *testing.T) {
 			defer file.Close()
 			out := httptest.NewRecorder()
 			s := stream{file: file, w: out, control: http.NewResponseController(out)}
-			require.NoError(t, s.begin())
+			require.NoError(t, s.begin(t.Context()))
 			sent, err := s.copyNew(t.Context())
 			require.NoError(t, err)
 			assert.True(t, sent)
@@ -180,7 +180,7 @@ func TestStreamFromOffset(t *testing.T) {
 		require.NoError(t, err)
 		out := httptest.NewRecorder()
 		s := stream{file: file, pos: start, w: out, control: http.NewResponseController(out)}
-		require.NoError(t, s.begin())
+		require.NoError(t, s.begin(t.Context()))
 		_, err = s.copyNew(t.Context())
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(path, []byte("abcdefghijklmno"), 0o600))
@@ -190,4 +190,27 @@ func TestStreamFromOffset(t *testing.T) {
 		assert.Equal(t, want[start], out.Body.String(), start)
 		require.NoError(t, file.Close())
 	}
+}
+
+// A truncation right after the beginning of a tail, before anything was copied, is one too.
+func TestStreamOfFileTruncatedAtTheBeginning(t *testing.T) {
+	const line = "tick\n" // the same again and again: what stands before the position tells nothing
+	path := filepath.Join(t.TempDir(), "log")
+	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat(line, 20)), 0o600))
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	defer file.Close()
+	out := httptest.NewRecorder()
+	s := stream{file: file, pos: -1, w: out, control: http.NewResponseController(out)}
+	require.NoError(t, s.begin(t.Context()))
+	for lines := range 30 {
+		require.NoError(t, os.WriteFile(path, []byte(strings.Repeat(line, lines+1)), 0o600))
+		if lines%2 == 0 {
+			_, err = s.copyNew(t.Context())
+			require.NoError(t, err)
+		}
+	}
+	_, err = s.copyNew(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, strings.Repeat(line, 30), out.Body.String())
 }

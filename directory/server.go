@@ -33,8 +33,8 @@ type Config struct {
 	// 1 GiB. MaxEntries bounds its entries. What is larger ends in the middle.
 	MaxArchive int64
 
-	// Archives bounds how many archives are made at the same time, since they take a processor each; default 2. Further
-	// requests are refused with 503.
+	// Archives bounds how many archives are packed at the same time, since that takes a processor each; default 2. One that
+	// waits for its client is not packed meanwhile. When 16 times as many have begun, further requests are refused with 503.
 	Archives int
 
 	// Logger gets failures that the client is not told about. Nothing of a query or header is logged: both can carry
@@ -44,7 +44,7 @@ type Config struct {
 
 // A Server answers GET and HEAD requests (dea_ng): a directory with a listing in plain text, a file with its content, or
 // with what is written to it from now on when the query has a parameter "tail". It does not care for the path of the
-// request; the Resolver does. It refuses other methods with 405.
+// request; the Resolver does. It refuses other methods with 405, and requests with a body with 400.
 //
 // A request that prefers application/json or text/html gets the listing so (see [Listing]); one that prefers
 // application/zip or application/gzip, or has a query "archive=zip" or "archive=tgz", gets all that is below the directory,
@@ -60,7 +60,8 @@ type Server struct {
 	idle       time.Duration
 	maxEntries int
 	maxArchive int64
-	archives   chan struct{} // holds a value for each that is being made
+	archives   chan struct{} // holds a value for each that has begun
+	packing    chan struct{} // and for each that does not wait for its client
 	log        *slog.Logger
 	watcher    filewatch.Watcher
 	listings   sharing[listingKey]
@@ -70,6 +71,9 @@ type Server struct {
 	mu      sync.Mutex // orders tails.Add and Close
 	tails   sync.WaitGroup
 }
+
+// waitingArchives is how many archives may have begun for each that is packed.
+const waitingArchives = 16
 
 // NewServer starts nothing. It returns an error when there is no Resolver, or a figure is negative.
 func NewServer(cfg Config) (*Server, error) {
@@ -91,8 +95,9 @@ func NewServer(cfg Config) (*Server, error) {
 		idle:       cmp.Or(cfg.StreamingTimeout, 60*time.Second),
 		maxEntries: cmp.Or(cfg.MaxEntries, 100_000),
 		maxArchive: cmp.Or(cfg.MaxArchive, 1<<30),
-		archives:   make(chan struct{}, cmp.Or(cfg.Archives, 2)),
 	}
+	turns := cmp.Or(cfg.Archives, 2)
+	s.packing, s.archives = make(chan struct{}, turns), make(chan struct{}, turns*waitingArchives)
 	s.closing, s.end = context.WithCancel(context.Background())
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -125,6 +130,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !allowed(r) {
 		w.Header().Set("Allow", allow)
 		http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	if r.ContentLength != 0 {
+		// As long as it is not read net/http does not notice that the client is gone. It would wait for it now, too.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
+		w.Header().Set("Connection", "close")
+		http.Error(w, "A request for files has no body", http.StatusBadRequest)
 		return
 	}
 	location, h, err := s.find(r)
@@ -180,12 +192,12 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &refusal):
 		writeError(w, refusal)
 		return
-	case errors.As(err, &answer):
+	case errors.As(err, &answer) && answer.final():
 		maps.Copy(w.Header(), answer.Header)
 		w.WriteHeader(answer.Status)
 		_, _ = w.Write(answer.Body)
 		return
-	case errors.Is(err, ErrUnreachable):
+	case errors.Is(err, ErrUnreachable), answer != nil:
 		http.Error(w, ErrUnreachable.Error(), http.StatusInternalServerError)
 	case errors.Is(err, ErrInvalidJSON):
 		http.Error(w, ErrInvalidJSON.Error(), http.StatusInternalServerError)

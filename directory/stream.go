@@ -26,13 +26,14 @@ type stream struct {
 
 // begin sends the header, also when there is nothing to send yet. The app writes the content: it must not be taken for a
 // page of the domain.
-func (t *stream) begin() error {
+func (t *stream) begin(ctx context.Context) error {
+	info, err := t.file.Stat()
+	if err != nil {
+		return err
+	}
+	t.size = info.Size()
 	if t.pos < 0 {
-		info, err := t.file.Stat()
-		if err != nil {
-			return err
-		}
-		t.pos = info.Size()
+		t.pos = t.size
 	}
 	before := make([]byte, min(t.pos, markSize), markSize)
 	if n, _ := t.file.ReadAt(before, t.pos-int64(len(before))); n == len(before) { // else the position is beyond the end
@@ -40,8 +41,17 @@ func (t *stream) begin() error {
 	}
 	t.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	t.w.Header().Set("X-Content-Type-Options", "nosniff")
+	if err := t.allow(ctx); err != nil {
+		return err
+	}
 	t.w.WriteHeader(http.StatusOK)
 	return t.flush()
+}
+
+// allow gives the next write its time, unless ctx has ended.
+func (t *stream) allow(ctx context.Context) error {
+	_ = t.control.SetWriteDeadline(time.Now().Add(t.patience))
+	return ctx.Err() // after the deadline, which must not undo the one that interrupts
 }
 
 // change goes on with the beginning of another file.
@@ -79,9 +89,8 @@ func (t *stream) copyNew(ctx context.Context) (sent bool, err error) {
 			}
 			return sent, err
 		}
-		_ = t.control.SetWriteDeadline(time.Now().Add(t.patience))
-		if ctx.Err() != nil { // after the deadline, which must not undo the one that interrupts
-			return sent, ctx.Err()
+		if err := t.allow(ctx); err != nil {
+			return sent, err
 		}
 		if _, err := t.w.Write(data); err != nil {
 			return sent, err

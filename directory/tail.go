@@ -64,14 +64,14 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request, location Location,
 	}
 	ctx, release := s.untilClosed(r.Context(), t.out.control)
 	defer release()
-	if err := t.out.begin(); err != nil || r.Method == http.MethodHead {
+	if err := t.out.begin(ctx); err != nil || r.Method == http.MethodHead {
 		return
 	}
-	defer func() { _ = t.out.control.SetWriteDeadline(time.Time{}) }()
 	if t.run(ctx) {
 		// The client sees the missing final chunk. Deferred calls still run.
 		panic(http.ErrAbortHandler)
 	}
+	_ = t.out.allow(ctx) // for the final chunk; net/http takes the deadline back before the next request
 }
 
 // untilClosed returns a context that also ends with the Server, which then interrupts a write that waits for the client.
