@@ -19,9 +19,12 @@ type credentials struct {
 	uid, gid uint32
 }
 
+// dropsRights reports whether there are rights to be dropped.
+func (t Tree) dropsRights() bool { return t.AsOwner && os.Geteuid() == 0 }
+
 // owner returns the credentials that the tree wants for what is below Dir, which is open.
 func (t Tree) owner(dir int) (credentials, error) {
-	if !t.AsOwner || os.Geteuid() != 0 {
+	if !t.dropsRights() {
 		return credentials{}, nil
 	}
 	var st unix.Stat_t

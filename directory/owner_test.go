@@ -146,3 +146,52 @@ func TestCredentials(t *testing.T) {
 	assert.Panics(t, func() { _ = c.do(func() error { panic("x") }) })
 	checkThreads(t)
 }
+
+// A front server knows the owner by the way to the file: root's directories and those of its own account are passed with the
+// rights of the process.
+func TestAsOwnerOnTheWay(t *testing.T) {
+	dir := ownedTree(t)
+	top := filepath.Dir(filepath.Dir(dir))
+	no := ErrNotAccessible
+	for range 2 { // root's directory, and that of another account
+		checkPlaces(t, Tree{Dir: top, NoLinks: true, AsOwner: true}, []place{
+			{"depot/root/own", "own"}, {"depot/root/sub/own", "own"}, {"depot/root", "directory"}, {"depot", "directory"}, {"", "directory"},
+			{"depot/root/roots", no}, {"depot/root/groups", no}, {"depot/root/closed", no}, {"depot/root/closed/own", no},
+			{"depot/root/no", os.ErrNotExist}, {"depot/no/own", os.ErrNotExist}, {"depot/root/abs", no}, {"depot/root/own/x", os.ErrNotExist},
+		})
+		require.NoError(t, os.Chown(top, 4800, 4800))
+		require.NoError(t, os.Chmod(filepath.Join(top, "depot"), 0o755))
+	}
+	checkThreads(t)
+
+	// What has no owner but root is root's.
+	rooted := realTempDir(t)
+	layout(t, rooted, map[string]string{"a/f": "f", "secret": "s"})
+	require.NoError(t, os.Chmod(filepath.Join(rooted, "a/f"), 0))
+	checkPlaces(t, Tree{Dir: rooted, NoLinks: true, AsOwner: true}, []place{{"a/f", "f"}, {"secret", "s"}})
+}
+
+func TestRemoteAsOwner(t *testing.T) {
+	dir := ownedTree(t)
+	lookup := &registry{instances: map[string]Tree{"app": {Dir: dir}}} // the DEA itself looks with all rights
+	s := signerAt(t, signedAt, testKey)
+	api, _ := serve(t, FileAPI(NewLocal(s, lookup), nil))
+	for asOwner, want := range map[bool]int{false: 200, true: 403} {
+		base, client := front(t, RemoteConfig{URL: api, AsOwner: asOwner})
+		for _, path := range []string{"roots", "groups", "closed/own"} {
+			resp, _ := do(t, client, "GET", s.InstanceURL(base, "app", &path))
+			assert.Equal(t, want, resp.StatusCode, path)
+		}
+		for _, path := range []string{"own", "sub/own", "sub", ""} {
+			resp, _ := do(t, client, "GET", s.InstanceURL(base, "app", &path))
+			assert.Equal(t, 200, resp.StatusCode, path)
+		}
+		_, body := do(t, client, "GET", s.InstanceURL(base, "app", text(""))+"&archive=tgz")
+		files, err := untar(t, body)
+		require.NoError(t, err)
+		assert.Equal(t, "own", files["own"])
+		_, got := files["roots"]
+		assert.Equal(t, !asOwner, got, "what he may not read is not in the archive")
+	}
+	checkThreads(t)
+}

@@ -22,6 +22,11 @@ type RemoteConfig struct {
 	// Under is the directory of the host that all files are below; paths elsewhere are refused. Default "/".
 	Under string
 
+	// AsOwner reads with the rights of him to whom the files of the instance belong, where the process is root: see
+	// [Tree.AsOwner]. He is known by the first directory on the way to the file, below Under, that belongs neither to root
+	// nor to the owner of Under. Default false: with all rights that the process has, as the original does.
+	AsOwner bool
+
 	// Timeout bounds one question to the file API; default 5 s.
 	Timeout time.Duration
 
@@ -37,10 +42,11 @@ type RemoteConfig struct {
 
 // Remote resolves requests by asking the file API of a DEA, an original one or FileAPI, over HTTP.
 type Remote struct {
-	base   url.URL
-	under  string
-	client http.Client
-	cache  *placeCache // nil: none
+	base    url.URL
+	under   string
+	asOwner bool
+	client  http.Client
+	cache   *placeCache // nil: none
 }
 
 // maxAnswer bounds the answer of a file API, in bytes.
@@ -68,7 +74,7 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 	}
 	m := &Remote{
 		base:  url.URL{Scheme: base.Scheme, Host: base.Host},
-		under: under,
+		under: under, asOwner: cfg.AsOwner,
 		client: http.Client{
 			Timeout: cfg.Timeout,
 			// No proxy: this is a conversation within one machine. Idle connections for a burst of requests, or else
@@ -130,7 +136,7 @@ func (m *Remote) place(body []byte) (Location, error) {
 			return Location{}, ErrNotAccessible
 		}
 		if below, err := filepath.Rel(under, *path); err == nil && filepath.IsLocal(below) {
-			return Location{Tree: Tree{Dir: under, NoLinks: true}, Path: below}, nil
+			return Location{Tree: Tree{Dir: under, NoLinks: true, AsOwner: m.asOwner}, Path: below}, nil
 		}
 	}
 	return Location{}, ErrNotAccessible

@@ -34,6 +34,9 @@ type Tree struct {
 	// groups of the process, where the process is root (see setfsuid(2)); elsewhere it does nothing. What that user may
 	// not read is ErrNotAccessible, then, whatever has gone wrong with confinement. The directories on the way to Dir need
 	// not be open to him. The kernel makes no core dumps of a process that has done so.
+	//
+	// With NoLinks, Dir may be far above what belongs to a user. The rights are then those of the owner of the first directory
+	// on the way to the path that belongs neither to root nor to the owner of Dir, if there is one.
 	AsOwner bool
 }
 

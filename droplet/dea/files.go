@@ -23,7 +23,7 @@ func (d *DEA) Instance(_ context.Context, id string) (directory.Tree, error) {
 			return directory.Tree{Dir: home, ContainerRoot: s.Container.HostRoot, AsOwner: true}, nil
 		}
 	case s.State == messaging.Crashed && s.CrashPath != "":
-		return directory.Tree{Dir: s.CrashPath}, nil
+		return directory.Tree{Dir: s.CrashPath, AsOwner: true}, nil
 	}
 	return directory.Tree{}, directory.ErrUnavailable
 }

@@ -296,7 +296,7 @@ func (s *Stager) StagingTask(_ context.Context, id string) (directory.Tree, erro
 	if !ok {
 		return directory.Tree{}, directory.ErrUnknown
 	}
-	return directory.Tree{Dir: dir, ContainerRoot: dir}, nil
+	return directory.Tree{Dir: dir, ContainerRoot: dir, AsOwner: true}, nil
 }
 
 func (s *Stager) showLog(id, dir string) {
