@@ -116,6 +116,9 @@ func containers(cfg *config.Config, file, host string, log *slog.Logger) backend
 	if cfg.HM9000 != nil {
 		hide = append(hide, cfg.HM9000.KeyFile)
 	}
+	if urls := cfg.Deakit.FileURLs; urls != nil && urls.PrivateKeyFile != "" {
+		hide = append(hide, urls.PrivateKeyFile)
+	}
 	return backends.Config{
 		Depot: filepath.Join(cfg.BaseDir, "instances"), HostIP: host, Hide: hide, WardenSocket: cfg.WardenSocket,
 		GardenSocket: cfg.Deakit.GardenSocket, Logger: log,
@@ -147,9 +150,9 @@ func (n *node) openDroplets() (err error) {
 }
 
 func (n *node) openSigner() (err error) {
-	var cfg directory.SignerConfig
-	if urls := n.cfg.Deakit.FileURLs; urls != nil {
-		cfg.Keys, cfg.MaxAge = urls.Texts(), urls.Lifetime
+	cfg, err := n.cfg.Deakit.FileURLs.Signer()
+	if err != nil {
+		return err
 	}
 	n.signer, err = directory.NewSigner(cfg)
 	return err

@@ -104,18 +104,6 @@ func (d *decoder) checkPorts(servers ...server) {
 	}
 }
 
-// checkFileURLs sees that URLs outlive the process, if that is what is wanted.
-func (d *decoder) checkFileURLs(u *FileURLs) {
-	const path = "deakit.file_urls"
-	switch {
-	case u == nil || d.hasFailed(path):
-	case len(u.Keys) > 0 && u.HostLabel == "":
-		d.fail(path+".host_label", d.line(path), "is required when keys is given: URLs go by their host name, which is drawn anew otherwise")
-	case len(u.Keys) == 0 && u.HostLabel != "":
-		d.fail(path+".keys", d.line(path), "is required when host_label is given: the key is drawn anew otherwise")
-	}
-}
-
 func (c *Config) sslPort() uint16 {
 	if c.SSL == nil {
 		return 0

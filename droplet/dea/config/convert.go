@@ -91,18 +91,6 @@ func (c *Config) AdvertisedURL() string {
 	return "https://" + net.JoinHostPort(c.ServiceName, strconv.Itoa(int(c.SSL.Port)))
 }
 
-// Texts returns the keys as they stand.
-func (u *FileURLs) Texts() []string {
-	if u == nil {
-		return nil
-	}
-	texts := make([]string, len(u.Keys))
-	for i, key := range u.Keys {
-		texts[i] = string(key)
-	}
-	return texts
-}
-
 // Log says how to log.
 func (c *Config) Log() logging.Config {
 	return logging.Config{

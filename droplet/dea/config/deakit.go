@@ -31,6 +31,10 @@ type Deakit struct {
 	// and password of status. 0: nowhere.
 	DirectoryStatusPort uint16 `yaml:"directory_status_port"`
 
+	// DirectoryCache is how long a directory server in a process of its own knows where the file of a URL is without asking the DEA
+	// again, at most a second: what an instance does meanwhile it does not see. Default 0: it asks each time.
+	DirectoryCache time.Duration `yaml:"directory_cache" accept:"fraction" validate:"gte=0,lte=1s"`
+
 	// QuietEvacuation leaves out the droplet.exited messages of an evacuation, as the last dea_ng did; default false.
 	QuietEvacuation bool `yaml:"quiet_evacuation"`
 
@@ -44,8 +48,15 @@ type FileURLs struct {
 	HostLabel string `yaml:"host_label" validate:"omitempty,label"`
 
 	// Keys are secret texts, used as they stand. The first one signs, all verify: put a new one in front, and drop the old
-	// one a Lifetime later. DEAs may have the same.
+	// one a Lifetime later. DEAs may have the same. None are needed beside a PrivateKeyFile.
 	Keys []Secret `yaml:"keys" validate:"omitempty,unique,dive,key"`
+
+	// PrivateKeyFile has an Ed25519 key in PEM, which signs in place of the first of Keys, so that who has the public key alone can
+	// check URLs. Empty: there is none.
+	PrivateKeyFile string `yaml:"private_key_file"`
+
+	// PublicKeyFiles have public keys in PEM, of private ones that signed before: their URLs are good, too.
+	PublicKeyFiles []string `yaml:"public_key_files" validate:"unique"`
 
 	// Lifetime of a URL; 0, the default: 3600 s.
 	Lifetime time.Duration `yaml:"lifetime" validate:"gte=0,lte=8760h"`

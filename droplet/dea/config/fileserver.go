@@ -32,6 +32,12 @@ type FileServer struct {
 		LogFormat           string `yaml:"log_format" validate:"oneof=steno json text"`
 		SyslogAddress       URL    `yaml:"syslog_address" validate:"omitempty,syslog"`
 		DirectoryStatusPort uint16 `yaml:"directory_status_port"`
+
+		DirectoryCache time.Duration `yaml:"directory_cache" accept:"fraction" validate:"gte=0,lte=1s"`
+
+		FileURLs struct {
+			Lifetime time.Duration `yaml:"lifetime" validate:"gte=0,lte=8760h"`
+		} `yaml:"file_urls"`
 	} `yaml:"deakit"` // as in Deakit
 }
 

@@ -96,25 +96,3 @@ func TestFileServerRefuses(t *testing.T) {
 	_, _, err := config.LoadFileServer("/no/such/file")
 	assert.EqualError(t, err, "Failed loading config: /no/such/file: no such file or directory")
 }
-
-func TestFileURLs(t *testing.T) {
-	const secret = "0123456789abcdef0123456789abcdef"
-	c, problems, warnings := load(t, "deakit: {file_urls: {host_label: dea-3, keys: ["+secret+", x"+secret+"], lifetime: 60}}\n")
-	require.Empty(t, problems)
-	assert.Empty(t, warnings)
-	assert.Equal(t, []string{secret, "x" + secret}, c.Deakit.FileURLs.Texts())
-	assert.Equal(t, time.Minute, c.Deakit.FileURLs.Lifetime)
-	assert.NotContains(t, c.String(), secret)
-	assert.Empty(t, (*config.FileURLs)(nil).Texts())
-
-	for text, want := range map[string]string{
-		"host_label: dea-3":                                   "keys: is required when host_label is given: the key is drawn anew otherwise",
-		"keys: [" + secret + "]":                              "host_label: is required when keys is given: URLs go by their host name, which is drawn anew otherwise",
-		"host_label: a.b, keys: [" + secret + "]":             "host_label: must be one label of a host name: lower-case letters, digits and '-'",
-		"host_label: a, keys: [short]":                        "keys[0]: must have at least 32 characters; openssl rand -hex 16 makes such a text",
-		"host_label: a, lifetime: -1, keys: [" + secret + "]": "lifetime: must be at least 0 seconds",
-	} {
-		_, problems, _ := load(t, "deakit: {file_urls: {"+text+"}}\n")
-		assert.Equal(t, []string{"line 1: deakit.file_urls." + want}, problems)
-	}
-}

@@ -143,6 +143,7 @@ func TestDocumentedSampleWithAllThatIsOptional(t *testing.T) {
 	for _, name := range []string{"hm9000.key", "hm9000.crt", "hm9000-ca.crt", "dea.key", "dea.crt", "cc-ca.crt"} {
 		require.NoError(t, os.WriteFile(filepath.Join("certs", name), nil, 0o600))
 	}
+	writeKey(t, "certs/file-urls.key", "certs/file-urls-before.pub")
 	c, warnings, err := config.Parse([]byte(everything))
 	require.NoError(t, err, everything)
 	assert.Empty(t, texts(warnings))
