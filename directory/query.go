@@ -6,6 +6,21 @@ import (
 	"strings"
 )
 
+// Asked returns what the query of a request asks for, as a Server understands it: the path of a file, and whether that is to be
+// tailed. It checks nothing, and is meant for logs.
+func Asked(rawQuery string) (path string, tail bool) {
+	found := false
+	for p := range params(rawQuery) {
+		switch {
+		case p.name == "tail":
+			tail = true
+		case p.name == "path" && !found:
+			path, found = p.value(), true
+		}
+	}
+	return path, tail
+}
+
 // A param is a parameter of a query. A null parameter stands without "=".
 type param struct {
 	name string

@@ -147,7 +147,7 @@ func (c *cli) examine() error {
 
 // work runs a node until it is told to end.
 func (c *cli) work(cfg *config.Config, l *log) (err error) {
-	signals := keepSignals()
+	kept := keepSignals()
 	pid, err := claim(cfg)
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (c *cli) work(cfg *config.Config, l *log) (err error) {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	defer end()
-	stop := n.obeySignals(signals, end)
+	stop := n.obeySignals(kept, end)
 	defer stop()
 	return n.run(ctx)
 }

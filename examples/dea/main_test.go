@@ -11,10 +11,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,88 +25,16 @@ import (
 	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/container/warden"
 	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/examples/internal/programtest"
 	"github.com/deakit/deakit/heartbeat"
 	"github.com/deakit/deakit/internal/certtest"
-	"github.com/deakit/deakit/internal/hostport"
 	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/internal/testapp"
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/messaging/messagingtest"
 )
 
-// asProgram makes the test binary the program itself.
-const asProgram = "TEST_DEA_PROGRAM"
-
-func TestMain(m *testing.M) {
-	testapp.Main()
-	if os.Getenv(asProgram) != "" {
-		os.Exit(run(os.Args[1:]))
-	}
-	os.Exit(m.Run())
-}
-
-// A program is a run of the binary.
-type program struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	ended  chan struct{} // closed when it has
-	code   int           // valid then
-	mu     sync.Mutex
-	output bytes.Buffer
-}
-
-func (p *program) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.output.Write(b)
-}
-
-func (p *program) text() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.output.String()
-}
-
-func start(t *testing.T, args ...string) *program {
-	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	p := &program{t: t, cmd: exec.Command(self, args...), ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), asProgram+"=1")
-	p.cmd.Stdout, p.cmd.Stderr = p, p
-	require.NoError(t, p.cmd.Start())
-	go func() {
-		_ = p.cmd.Wait()
-		p.code = p.cmd.ProcessState.ExitCode()
-		close(p.ended)
-	}()
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM) // a kill would leave its apps
-		select {
-		case <-p.ended:
-		case <-time.After(20 * time.Second):
-			_ = p.cmd.Process.Kill()
-			<-p.ended
-		}
-		if t.Failed() {
-			t.Log(p.text())
-		}
-	})
-	return p
-}
-
-func (p *program) signal(s syscall.Signal) { require.NoError(p.t, p.cmd.Process.Signal(s)) }
-
-func (p *program) end() int {
-	p.t.Helper()
-	select {
-	case <-p.ended:
-		return p.code
-	case <-time.After(30 * time.Second):
-		p.t.Fatal("it does not end:\n", p.text())
-		return -1
-	}
-}
+func TestMain(m *testing.M) { programtest.Main(m, run, nil) }
 
 type object = map[string]any
 
@@ -140,7 +66,7 @@ func newSiteOn(t *testing.T, backend string) *site {
 	s.cfg = object{
 		"base_dir": filepath.Join(s.dir, "dea"), "pid_filename": filepath.Join(s.dir, "dea.pid"), "logging": object{"level": "debug"},
 		"nats_servers": []string{s.nats.URL()}, "index": 3, "domain": "example.com", "stacks": []string{"lucid64"},
-		"directory_server": object{"protocol": "http", "v2_port": freePort(t), "file_api_port": freePort(t)},
+		"directory_server": object{"protocol": "http", "v2_port": programtest.FreePort(t), "file_api_port": programtest.FreePort(t)},
 		"resources":        object{"memory_mb": 512, "memory_overcommit_factor": 2, "disk_mb": 4096},
 		"staging":          object{"enabled": true}, "warden_socket": "/tmp/warden.sock",
 		"deakit": object{"host": "127.0.0.1", "log_emitters": object{"nats": "lines"}},
@@ -154,17 +80,9 @@ func newSiteOn(t *testing.T, backend string) *site {
 }
 
 // start runs a DEA.
-func (s *site) start() *program {
+func (s *site) start() *programtest.Program {
 	s.t.Helper()
-	return start(s.t, "--backend", s.backend, s.write())
-}
-
-// freePort holds a port, for the length of the test, from all who draw ports this way, and from outgoing connections.
-func freePort(t *testing.T) int {
-	port, err := hostport.NewPool(hostport.Default()).Draw()
-	require.NoError(t, err)
-	t.Cleanup(port.Release)
-	return int(port.Number())
+	return programtest.Start(s.t, "--backend", s.backend, s.write())
 }
 
 func (s *site) write() string {
@@ -239,9 +157,9 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--doctor", "--backend", "process"}, exitOK, "--backend process takes process"},
 		{[]string{"--doctor", "/no/such/file"}, exitFailed, "/no/such/file"},
 	} {
-		p := start(t, tc.args...)
-		assert.Equal(t, tc.code, p.end(), tc.args)
-		assert.Contains(t, p.text(), tc.text)
+		p := programtest.Start(t, tc.args...)
+		assert.Equal(t, tc.code, p.End(), tc.args)
+		assert.Contains(t, p.Text(), tc.text)
 	}
 }
 
@@ -251,17 +169,17 @@ func TestRefusals(t *testing.T) {
 	s.cfg["index"] = "three"
 	delete(s.cfg, "base_dir")
 	p := s.start()
-	assert.Equal(t, exitFailed, p.end())
-	assert.Contains(t, p.text(), "index")
-	assert.Contains(t, p.text(), "base_dir")
+	assert.Equal(t, exitFailed, p.End())
+	assert.Contains(t, p.Text(), "index")
+	assert.Contains(t, p.Text(), "base_dir")
 
 	s = newSite(t)
 	taken, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.cfg["directory_server"].(object)["file_api_port"]))
 	require.NoError(t, err)
 	defer taken.Close()
 	p = s.start()
-	assert.Equal(t, exitFailed, p.end())
-	assert.Contains(t, p.text(), "file API")
+	assert.Equal(t, exitFailed, p.End())
+	assert.Contains(t, p.Text(), "file API")
 	assert.NoFileExists(t, s.cfg["pid_filename"].(string))
 }
 
@@ -277,8 +195,8 @@ func TestLifeOfANode(t *testing.T) {
 	assert.Equal(t, offer["id"], s.await("staging.advertise", nil)["id"])
 
 	second := s.start()
-	assert.Equal(t, exitFailed, second.end())
-	assert.Contains(t, second.text(), "already running")
+	assert.Equal(t, exitFailed, second.End())
+	assert.Contains(t, second.Text(), "already running")
 
 	lines, err := s.peer.SubscribeSync("lines.app-guid")
 	require.NoError(t, err)
@@ -306,15 +224,15 @@ func TestLifeOfANode(t *testing.T) {
 		assert.Contains(t, get(t, request), text)
 	}
 
-	p.signal(syscall.SIGUSR1)
+	p.Signal(syscall.SIGUSR1)
 	assert.Equal(t, id, s.await("dea.shutdown", nil)["id"])
-	p.signal(syscall.SIGUSR2)
+	p.Signal(syscall.SIGUSR2)
 	s.await("dea.heartbeat", func(m object) bool {
 		list := m["droplets"].([]any)
 		return len(list) == 1 && list[0].(object)["state"] == "EVACUATING"
 	})
 	s.send("dea.stop", object{"droplet": "app-guid"})
-	assert.Equal(t, exitOK, p.end())
+	assert.Equal(t, exitOK, p.End())
 	assert.NoFileExists(t, s.cfg["pid_filename"].(string))
 }
 
@@ -323,11 +241,11 @@ func TestSignalDuringBoot(t *testing.T) {
 	s := newSite(t)
 	p := s.start()
 	require.Eventually(t, func() bool { _, err := os.Stat(s.cfg["pid_filename"].(string)); return err == nil }, 10*time.Second, time.Millisecond)
-	p.signal(syscall.SIGHUP)
-	p.signal(syscall.SIGUSR1)
+	p.Signal(syscall.SIGHUP)
+	p.Signal(syscall.SIGUSR1)
 	s.await("dea.shutdown", nil) // what USR1 asks for, as soon as there is a DEA
-	p.signal(syscall.SIGTERM)
-	assert.Equal(t, exitOK, p.end())
+	p.Signal(syscall.SIGTERM)
+	assert.Equal(t, exitOK, p.End())
 }
 
 // A node that was killed and is started again goes on where it was.
@@ -382,8 +300,7 @@ func killedNode(t *testing.T, s *site) {
 		data, err := os.ReadFile(file)
 		return err == nil && strings.Contains(string(data), `"RUNNING"`)
 	}, 10*time.Second, 5*time.Millisecond)
-	require.NoError(t, first.cmd.Process.Kill())
-	<-first.ended
+	first.Kill()
 	before := get(t, page)
 
 	again := s.start()
@@ -394,8 +311,8 @@ func killedNode(t *testing.T, s *site) {
 	assert.Equal(t, "RUNNING", beat[0].(object)["state"])
 	assert.Equal(t, before, get(t, page), "the same process")
 	assert.Equal(t, "app in mode serves\n", s.file(files, "/logs/stdout.log"), "by a new URL")
-	again.signal(syscall.SIGTERM)
-	assert.Equal(t, exitOK, again.end())
+	again.Signal(syscall.SIGTERM)
+	assert.Equal(t, exitOK, again.End())
 	http.DefaultClient.CloseIdleConnections()
 	_, err = http.DefaultClient.Do(page)
 	assert.Error(t, err)
@@ -428,7 +345,7 @@ func TestNodeOf2016(t *testing.T) {
 	hm.StartTLS()
 	defer hm.Close()
 	s.cfg["hm9000"] = object{"listener_uri": hm.URL, "key_file": key, "cert_file": cert, "ca_file": platform.File}
-	s.cfg["ssl"] = object{"port": freePort(t), "key_file": key, "cert_file": cert, "ca_file": platform.File}
+	s.cfg["ssl"] = object{"port": programtest.FreePort(t), "key_file": key, "cert_file": cert, "ca_file": platform.File}
 	s.cfg["service_name"] = "127.0.0.1"
 	p := s.start()
 	offer := s.await("dea.advertise", nil)
@@ -456,8 +373,8 @@ func TestNodeOf2016(t *testing.T) {
 		}
 	}
 	assert.Equal(t, http.StatusServiceUnavailable, post("/v1/stage", object{"app_id": "a", "task_id": "t", "properties": object{}}), "there is no cc_url")
-	p.signal(syscall.SIGTERM)
-	assert.Equal(t, exitOK, p.end())
+	p.Signal(syscall.SIGTERM)
+	assert.Equal(t, exitOK, p.End())
 	for len(s.heard) > 0 {
 		assert.NotEqual(t, "dea.heartbeat", (<-s.heard).Subject)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/deakit/deakit/droplet/dea"
 	"github.com/deakit/deakit/droplet/dea/config"
 	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/examples/internal/fileserver"
 	"github.com/deakit/deakit/heartbeat"
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/staging/stager"
@@ -43,7 +44,8 @@ type node struct {
 	poster   *heartbeat.Poster
 	lines    applog.Emitter // nil: nobody wants the lines of apps
 	dea      *dea.DEA
-	servers  []server // beside the DEA
+	served   *fileserver.Server // the directory server; nil where it stands apart
+	servers  []server           // beside the DEA
 
 	lineStats []func() applog.Stats // of the emitters
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
@@ -14,6 +15,7 @@ import (
 	"github.com/deakit/deakit/component"
 	"github.com/deakit/deakit/directory"
 	"github.com/deakit/deakit/droplet/dea"
+	"github.com/deakit/deakit/examples/internal/fileserver"
 	"github.com/deakit/deakit/internal/httpserve"
 )
 
@@ -93,7 +95,7 @@ func (n *node) varz(ctx context.Context) map[string]any {
 
 func (n *node) metrics(context.Context) []component.Metric {
 	s := n.backend.Stats()
-	return append(append(n.dea.Metrics(n.stagingShare()), n.lineMetrics()...),
+	return append(slices.Concat(n.dea.Metrics(n.stagingShare()), n.lineMetrics(), n.served.Metrics()),
 		component.NewCounter("dea_container_requests_total", "Requests to the container back end.", float64(s.Requests)),
 		component.NewCounter("dea_container_errors_total", "Requests to the container back end that failed.", float64(s.Errors)),
 		component.NewCounter("dea_container_seconds_total", "Time of all requests to the container back end.", s.Time.Seconds()),
@@ -158,7 +160,8 @@ func (n *node) openFiles(serveThem bool) error {
 	if err != nil {
 		return err
 	}
-	return n.serve("directory server", net.JoinHostPort(n.host, strconv.Itoa(int(n.cfg.DirectoryServer.V2Port))), s.Run)
+	n.served = fileserver.New(s, n.log.Logger)
+	return n.serve("directory server", net.JoinHostPort(n.host, strconv.Itoa(int(n.cfg.DirectoryServer.V2Port))), n.served.Run)
 }
 
 // nameFiles says under which host name files are served: the one that the configuration has, or one that is drawn.

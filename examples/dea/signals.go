@@ -3,64 +3,31 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/examples/internal/signals"
 	"github.com/deakit/deakit/internal/pidfile"
 )
 
-// oneSignal is how long several signals to end count as one: a terminal or a supervisor may send the same to a process
-// and to its group.
-const oneSignal = time.Second
-
-// keepSignals keeps those that do not ask for the end until somebody obeys them: they must not end what is not ready. The
-// others may end it at any time, as kill -9 may.
-func keepSignals() chan os.Signal {
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP)
-	return signals
+// keepSignals keeps those that do not ask for the end until there is a node that obeys them.
+func keepSignals() signals.Kept {
+	return signals.Keep(syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP)
 }
 
 // obeySignals does what signals ask for, until stop is called.
-func (n *node) obeySignals(signals chan os.Signal, end func()) (stop func()) {
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
-	over, gone := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(gone)
-		var ending time.Time
-		for {
-			select {
-			case s := <-signals:
-				n.log.Warn("caught SIG" + names[s])
-				switch s {
-				case syscall.SIGUSR1:
-					n.dea.StopAdvertising()
-				case syscall.SIGUSR2:
-					n.dea.Evacuate()
-				case syscall.SIGHUP:
-					n.log.reopen()
-				default:
-					switch {
-					case ending.IsZero():
-						ending = time.Now()
-						end()
-					case time.Since(ending) > oneSignal:
-						fmt.Fprintln(os.Stderr, "dea: ended at once by a second signal; apps that still run are for the next start")
-						os.Exit(exitFailed)
-					}
-				}
-			case <-over:
-				return
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(signals)
-		close(over)
-		<-gone
-	}
+func (n *node) obeySignals(kept signals.Kept, end func()) (stop func()) {
+	return kept.Obey(signals.Orders{
+		End: end,
+		AtOnce: func() {
+			fmt.Fprintln(os.Stderr, "dea: ended at once by a second signal; apps that still run are for the next start")
+			os.Exit(exitFailed)
+		},
+		Others: map[os.Signal]func(){
+			syscall.SIGUSR1: n.dea.StopAdvertising, syscall.SIGUSR2: n.dea.Evacuate, syscall.SIGHUP: n.log.reopen,
+		},
+		Each: func(s os.Signal) { n.log.Warn("caught SIG" + names[s]) },
+	})
 }
 
 var names = map[os.Signal]string{

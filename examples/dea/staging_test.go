@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/deakit/deakit/examples/internal/programtest"
 	"github.com/deakit/deakit/messaging/messagingtest"
 )
 
@@ -22,7 +23,7 @@ func TestStagingThatIsDisabled(t *testing.T) {
 	for _, enabled := range []bool{true, false} {
 		t.Run(fmt.Sprint(enabled), func(t *testing.T) {
 			s := newSite(t)
-			monitor := freePort(t)
+			monitor := programtest.FreePort(t)
 			s.nats = messagingtest.NewServer(t, func(o *natsserver.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", monitor })
 			peer := s.nats.Connect()
 			heard := make(chan *nats.Msg, 1000)

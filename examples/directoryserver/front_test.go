@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/deakit/deakit/examples/internal/programtest"
 )
 
 func get(t *testing.T, url string, header ...string) (*http.Response, string) {
@@ -94,7 +96,7 @@ func TestAccessLogAndMetrics(t *testing.T) {
 	assert.Equal(t, 401, response.StatusCode)
 
 	require.NoError(t, os.Rename(f.log, f.log+".1"))
-	f.signal(syscall.SIGHUP)
+	f.Signal(syscall.SIGHUP)
 	require.Eventually(t, func() bool {
 		get(t, f.url+target)
 		data, err := os.ReadFile(f.log)
@@ -127,13 +129,13 @@ func TestTermEndsTails(t *testing.T) {
 	}
 	_, page := get(t, f.metrics)
 	assert.Contains(t, page, "directory_tails 20\n")
-	f.signal(syscall.SIGTERM)
-	f.signal(syscall.SIGINT) // a supervisor that sends two at once means one
+	f.Signal(syscall.SIGTERM)
+	f.Signal(syscall.SIGINT) // a supervisor that sends two at once means one
 	for _, tail := range tails {
 		_, err := io.ReadAll(tail.Body)
 		assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	}
-	assert.Equal(t, exitOK, f.end())
+	assert.Equal(t, exitOK, f.End())
 	text := f.logs("directory.stopped")
 	assert.Equal(t, 20, strings.Count(text, `"tail":true,"status":200,"bytes":4,"complete":false`))
 	_, err := http.Get(f.url + tailed)
@@ -160,27 +162,20 @@ func TestSecondSignal(t *testing.T) {
 	line, err := bufio.NewReader(conn).ReadString('\n') // and no more of it: the answer does not fit into the socket
 	require.NoError(t, err)
 	require.Equal(t, "HTTP/1.1 200 OK\r\n", line)
-	f.signal(syscall.SIGTERM)
-	for ended := false; !ended; { // those of the first second count as one
-		_ = f.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-f.ended:
-			ended = true
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	assert.Equal(t, exitFailed, f.end())
-	assert.Contains(t, f.text(), "ended at once by a second signal")
+	f.Signal(syscall.SIGTERM)
+	f.Insist(syscall.SIGTERM) // those of the first second count as one
+	assert.Equal(t, exitFailed, f.End())
+	assert.Contains(t, f.Text(), "ended at once by a second signal")
 }
 
 // Under keeps the server from files that the DEA names by mistake.
 func TestUnder(t *testing.T) {
 	file := temp(t, "content")
-	port := freePort(t)
-	p := start(t, "-conf", write(t, object{
+	port := programtest.FreePort(t)
+	p := programtest.Start(t, "-conf", write(t, object{
 		"directory_server": object{"v2_port": port, "file_api_port": newFileAPI(t, file)}, "deakit": object{"host": "127.0.0.1"},
 	}), "--under", t.TempDir())
-	p.says("directory.listening")
+	p.Says("directory.listening")
 	response, body := get(t, fmt.Sprintf("http://127.0.0.1:%d/instance_paths/abc?hmac=good&path=x&timestamp=1", port))
 	assert.Equal(t, 403, response.StatusCode)
 	assert.JSONEq(t, `{"error":"Not accessible"}`, body)

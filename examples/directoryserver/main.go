@@ -3,14 +3,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/examples/internal/signals"
 	"github.com/deakit/deakit/logging"
 )
 
@@ -25,7 +28,8 @@ const description = `A directory server: lists, serves and tails files of instan
 
 It stands beside a DEA (examples/dea with --no-directory-server, or an original one), reads the same configuration file, and asks
 the DEA on localhost what may be read. examples/dea/dea.yml explains the keys: those below directory_server, and
-deakit.host, deakit.directory_status_port, deakit.log_format and deakit.syslog_address.
+deakit.host, deakit.directory_status_port, deakit.directory_cache, deakit.file_urls.lifetime, deakit.log_format and
+deakit.syslog_address.
 
 Signals:
   TERM, INT, QUIT  end: tails at once, which their readers can tell from the end of a file, other requests within five
@@ -38,9 +42,10 @@ Exit codes:
   2  the command line makes no sense`
 
 type cli struct {
-	Conf  string `required:"" placeholder:"FILE" help:"Configuration file of the DEA. -conf is understood too."`
-	Under string `placeholder:"DIR" default:"/" type:"existingdir" help:"Serve nothing that is not below this directory, whatever the DEA says."`
-	Check bool   `help:"Check the configuration, tell what is wrong or odd with it, and end."`
+	Conf   string `required:"" placeholder:"FILE" help:"Configuration file of the DEA. -conf is understood too."`
+	Under  string `placeholder:"DIR" default:"/" type:"existingdir" help:"Serve nothing that is not below this directory, whatever the DEA says."`
+	AsRoot bool   `help:"Read with all rights of root, where the server has them. Else it reads with those of the user to whom the files of an instance belong, known by the first directory on the way, below --under, that is not root's."`
+	Check  bool   `help:"Check the configuration, tell what is wrong or odd with it, and end."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -99,13 +104,16 @@ func (c *cli) run() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, output.Close()) }()
-	ctx, stop := obeySignals(func() {
-		if err := output.Reopen(); err != nil {
-			log.Error("log.reopen.failed", "error", err)
-		}
-	})
-	defer stop()
-	n, err := open(cfg, c.Under, log, output)
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	defer signals.Keep(syscall.SIGHUP).Obey(signals.Orders{End: end, AtOnce: atOnce, Others: map[os.Signal]func(){
+		syscall.SIGHUP: func() {
+			if err := output.Reopen(); err != nil {
+				log.Error("log.reopen.failed", "error", err)
+			}
+		},
+	}})()
+	n, err := open(cfg, c, log, output)
 	if err != nil {
 		return err
 	}
@@ -119,4 +127,9 @@ func (c *cli) run() (err error) {
 	}
 	n.log.Info("directory.stopped")
 	return nil
+}
+
+func atOnce() {
+	fmt.Fprintln(os.Stderr, "directoryserver: ended at once by a second signal")
+	os.Exit(exitFailed)
 }

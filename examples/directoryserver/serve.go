@@ -8,14 +8,13 @@ import (
 	"net"
 	"strconv"
 	"syscall"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/deakit/deakit/component"
 	"github.com/deakit/deakit/directory"
 	"github.com/deakit/deakit/droplet/dea/config"
-	"github.com/deakit/deakit/internal/httpserve"
+	"github.com/deakit/deakit/examples/internal/fileserver"
 	"github.com/deakit/deakit/logging"
 )
 
@@ -23,8 +22,7 @@ import (
 type node struct {
 	log    *slog.Logger
 	remote *directory.Remote
-	files  *directory.Server
-	access *access
+	files  *fileserver.Server
 	status *component.Component // nil: its figures are not asked for
 
 	listener, statusListener net.Listener
@@ -32,20 +30,23 @@ type node struct {
 
 // open builds all parts and opens their ports, so that one that is taken is told before anything begins. The caller calls
 // run.
-func open(cfg *config.FileServer, under string, log *slog.Logger, output *logging.Output) (*node, error) {
+func open(cfg *config.FileServer, c *cli, log *slog.Logger, output *logging.Output) (*node, error) {
 	var counts component.LogCounts
 	n := &node{log: slog.New(counts.Handler(log.Handler()))}
 	d := cfg.DirectoryServer
 	var err error
-	n.remote, err = directory.NewRemote(directory.RemoteConfig{URL: "http://" + onPort("127.0.0.1", d.FileAPIPort), Under: under})
+	n.remote, err = directory.NewRemote(directory.RemoteConfig{
+		URL: "http://" + onPort("127.0.0.1", d.FileAPIPort), Under: c.Under, AsOwner: !c.AsRoot,
+		Cache: cfg.Deakit.DirectoryCache, MaxAge: cfg.Deakit.FileURLs.Lifetime,
+	})
 	if err != nil {
 		return nil, err
 	}
-	n.files, err = directory.NewServer(directory.Config{Resolver: n.remote, StreamingTimeout: d.StreamingTimeout, Logger: n.log})
+	files, err := directory.NewServer(directory.Config{Resolver: n.remote, StreamingTimeout: d.StreamingTimeout, Logger: n.log})
 	if err != nil {
 		return nil, err
 	}
-	n.access = newAccess(n.files, n.log)
+	n.files = fileserver.New(files, n.log)
 	host := cfg.Deakit.Host
 	if host == "" {
 		host = component.LocalIP()
@@ -58,7 +59,7 @@ func open(cfg *config.FileServer, under string, log *slog.Logger, output *loggin
 			Type: "DirectoryServer", Index: cfg.Index, Host: "127.0.0.1", Port: port,
 			User: cfg.Status.User, Password: string(cfg.Status.Password), LogCounts: &counts, Logger: n.log,
 			Metrics: func(context.Context) []component.Metric {
-				return append(n.access.metrics(), component.NewCounter("directory_log_lines_lost_total",
+				return append(n.files.Metrics(), component.NewCounter("directory_log_lines_lost_total",
 					"Log lines that could not be written.", float64(output.Lost())))
 			},
 		})
@@ -92,29 +93,11 @@ func listen(key, host string, port uint16) (net.Listener, error) {
 func (n *node) run(ctx context.Context) error {
 	defer n.remote.Close()
 	all, ctx := errgroup.WithContext(ctx)
-	all.Go(func() error { return n.serveFiles(ctx) })
+	all.Go(func() error { return n.files.Run(ctx, n.listener) })
 	n.log.Info("directory.listening", "for", "files", "address", n.listener.Addr().String())
 	if n.status != nil {
 		all.Go(func() error { return n.status.Serve(ctx, n.statusListener) })
 		n.log.Info("directory.listening", "for", "status", "address", n.statusListener.Addr().String())
 	}
 	return all.Wait()
-}
-
-// answerTime bounds how long a client may take to accept a listing or a refusal. Where there is more to send, or later, as in
-// a tail, the directory server bounds each write itself.
-const answerTime = 5 * time.Minute
-
-// serveFiles bounds the reading of a request, which does not end tails: net/http takes that time-out back once there is
-// nothing more to read.
-func (n *node) serveFiles(ctx context.Context) error {
-	server := httpserve.New(n.access, n.log)
-	server.WriteTimeout, server.ConnContext = answerTime, directory.ConnContext
-	server.RegisterOnShutdown(n.files.Close) // tails do not end by themselves
-	err := httpserve.Run(ctx, server, n.listener)
-	n.files.Close()
-	if err != nil {
-		return fmt.Errorf("serve files: %w", err)
-	}
-	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/examples/internal/programtest"
 	"github.com/deakit/deakit/internal/testapp"
 	"github.com/deakit/deakit/messaging/messagingtest"
 )
@@ -51,7 +52,7 @@ type site struct {
 	blobs *http.ServeMux
 	url   string // of blobs
 
-	dea, server *program
+	dea, server *programtest.Program
 	port        int    // of the directory server
 	status      string // URL of its status endpoint
 }
@@ -61,7 +62,7 @@ const key = "0123456789abcdef0123456789abcdef"
 // newSite starts nothing of ours.
 func newSite(t *testing.T) *site {
 	s := &site{t: t, nats: messagingtest.NewServer(t), heard: make(chan *nats.Msg, 10_000), app: testapp.NewDroplet(t, nil),
-		port: freePort(t), blobs: http.NewServeMux()}
+		port: programtest.FreePort(t), blobs: http.NewServeMux()}
 	s.peer = s.nats.Connect()
 	_, err := s.peer.ChanSubscribe(">", s.heard)
 	require.NoError(t, err)
@@ -70,13 +71,13 @@ func newSite(t *testing.T) *site {
 	blobs := httptest.NewServer(s.blobs)
 	t.Cleanup(blobs.Close)
 	s.url = blobs.URL
-	dir, status := t.TempDir(), freePort(t)
+	dir, status := t.TempDir(), programtest.FreePort(t)
 	s.base = filepath.Join(dir, "dea")
 	s.status = fmt.Sprintf("http://u:p@127.0.0.1:%d/", status)
 	s.file = write(t, object{
 		"base_dir": s.base, "pid_filename": filepath.Join(dir, "dea.pid"), "logging": object{"level": "debug"},
 		"nats_servers": []string{s.nats.URL()}, "index": 3, "domain": "example.com", "stacks": []string{"lucid64"},
-		"directory_server": object{"protocol": "http", "v2_port": s.port, "file_api_port": freePort(t), "streaming_timeout": 30, "logging": object{"level": "info"}},
+		"directory_server": object{"protocol": "http", "v2_port": s.port, "file_api_port": programtest.FreePort(t), "streaming_timeout": 30, "logging": object{"level": "info"}},
 		"resources":        object{"memory_mb": 4096, "disk_mb": 8192}, "staging": object{"enabled": true}, "status": object{"user": "u", "password": "p"},
 		"deakit": object{
 			"host": "127.0.0.1", "directory_status_port": status, "file_urls": object{"host_label": "dea-3-files", "keys": []string{key}},
@@ -89,13 +90,13 @@ func (s *site) startDEA() {
 	s.t.Helper()
 	binary, err := deaBinary()
 	require.NoError(s.t, err)
-	s.dea = launch(s.t, binary, "--backend", "process", "--no-directory-server", s.file)
+	s.dea = programtest.Launch(s.t, binary, "--backend", "process", "--no-directory-server", s.file)
 }
 
 func (s *site) startServer() {
 	s.t.Helper()
-	s.server = start(s.t, "-conf", s.file)
-	s.server.says(`"for":"status"`)
+	s.server = programtest.Start(s.t, "-conf", s.file)
+	s.server.Says(`"for":"status"`)
 }
 
 // await returns the next message on a subject for which ok holds; nil takes any.

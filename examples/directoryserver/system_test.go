@@ -47,13 +47,13 @@ func TestBesideDEA(t *testing.T) {
 	assert.JSONEq(t, `{"error":"Invalid HMAC"}`, body)
 
 	t.Run("the directory server is killed", func(t *testing.T) {
-		s.server.kill()
+		s.server.Kill()
 		s.startServer()
 		_, body := s.get(log)
 		assert.Equal(t, greeting, body)
 	})
 	t.Run("the DEA is killed", func(t *testing.T) {
-		s.dea.kill()
+		s.dea.Kill()
 		response, body := s.get(log)
 		assert.Equal(t, http.StatusInternalServerError, response.StatusCode)
 		assert.Equal(t, "DEA is unreachable\n", body)
@@ -80,11 +80,11 @@ func TestBesideDEA(t *testing.T) {
 	})
 	_, page := get(t, s.status+"metrics")
 	assert.Contains(t, page, "directory_tails 0\n")
-	assert.NotContains(t, s.server.text(), "secret-token")
-	s.server.signal(syscall.SIGTERM)
-	assert.Equal(t, exitOK, s.server.end())
-	s.dea.signal(syscall.SIGTERM)
-	assert.Equal(t, exitOK, s.dea.end())
+	assert.NotContains(t, s.server.Text(), "secret-token")
+	s.server.Signal(syscall.SIGTERM)
+	assert.Equal(t, exitOK, s.server.End())
+	s.dea.Signal(syscall.SIGTERM)
+	assert.Equal(t, exitOK, s.dea.End())
 	s.await("router.unregister", func(m object) bool { return m["uris"].([]any)[0] == "dea-3-files.example.com" })
 }
 

@@ -1,4 +1,4 @@
-package main
+package fileserver
 
 import (
 	"io"
@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/deakit/deakit/component"
+	"github.com/deakit/deakit/directory"
 )
 
 // An access is a handler that writes a line about each request, after its end, and counts. Of the query it logs the path of the
@@ -18,22 +18,17 @@ type access struct {
 	counts counts
 }
 
-func newAccess(next http.Handler, log *slog.Logger) *access {
-	return &access{next: next, log: log, counts: counts{answers: map[int]float64{}}}
-}
-
 // ServeHTTP passes the panic on by which an answer is ended that is not complete.
 func (a *access) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	query := r.URL.Query()
-	tail := query.Has("tail")
+	file, tail := directory.Asked(r.URL.RawQuery)
 	a.counts.begin(tail)
 	answer := &recorder{ResponseWriter: w, status: http.StatusOK}
 	complete := false
 	defer func() {
 		a.counts.end(tail, answer, complete)
 		attrs := []any{
-			"method", shown(r.Method), "path", shown(r.URL.Path), "file", shown(query.Get("path")), "tail", tail,
+			"method", shown(r.Method), "path", shown(r.URL.Path), "file", shown(file), "tail", tail,
 			"status", answer.status, "bytes", answer.bytes, "complete", complete, "duration", time.Since(began), "from", r.RemoteAddr,
 		}
 		if client := r.Header.Get("X-Forwarded-For"); client != "" {
@@ -87,6 +82,3 @@ func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
 	r.bytes += n
 	return n, err
 }
-
-// metrics are the figures of /metrics.
-func (a *access) metrics() []component.Metric { return a.counts.metrics() }
