@@ -212,12 +212,16 @@ func TestLifeOfANode(t *testing.T) {
 	}
 
 	assert.Equal(t, "app in mode serves\n", s.file(files, "/logs/stdout.log"))
+	p.Says(`"file":"/logs/stdout.log","tail":false,"status":200,"bytes":19,"complete":true`)
 
 	var record messaging.Component
 	answer, err := s.peer.Request("vcap.component.discover", nil, 10*time.Second)
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(answer.Data, &record))
-	for path, text := range map[string]string{"healthz": "ok\n", "varz": `"app-guid"`, "metrics": "dea_instances 1\n"} {
+	for _, want := range [][2]string{
+		{"healthz", "ok\n"}, {"varz", `"app-guid"`}, {"metrics", "dea_instances 1\n"}, {"metrics", `directory_requests_total{status="200"} 1` + "\n"},
+	} {
+		path, text := want[0], want[1]
 		request, err := http.NewRequest(http.MethodGet, "http://"+record.Host+"/"+path, nil)
 		require.NoError(t, err)
 		request.SetBasicAuth(record.Credentials[0], record.Credentials[1])

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deakit/deakit/examples/internal/programtest"
+	"github.com/deakit/deakit/internal/needs"
 )
 
 func get(t *testing.T, url string, header ...string) (*http.Response, string) {
@@ -51,6 +53,7 @@ func temp(t *testing.T, content string) string {
 
 // What is logged and counted of requests. Nothing is logged by which a person could read files.
 func TestAccessLogAndMetrics(t *testing.T) {
+	t.Parallel()
 	file := temp(t, strings.Repeat("0123456789", 10_000))
 	f := newFront(t, newFileAPI(t, file), nil)
 	const target = "/instance_paths/abc?hmac=good&path=%2Flogs%2Fstdout.log&timestamp=1"
@@ -122,6 +125,7 @@ const tailed = "/instance_paths/abc?hmac=good&path=x&timestamp=1&tail&tail_offse
 
 // TERM ends tails so that their readers can tell, and lets other requests end.
 func TestTermEndsTails(t *testing.T) {
+	t.Parallel()
 	f := newFront(t, newFileAPI(t, temp(t, "one\n")), nil)
 	var tails []*http.Response
 	for range 20 {
@@ -144,6 +148,7 @@ func TestTermEndsTails(t *testing.T) {
 
 // streaming_timeout ends a tail that is silent, so that its reader can tell.
 func TestStreamingTimeout(t *testing.T) {
+	t.Parallel()
 	f := newFront(t, newFileAPI(t, temp(t, "one\n")), object{"streaming_timeout": 1})
 	tail := beginTail(t, f.url+tailed)
 	_, err := io.ReadAll(tail.Body)
@@ -153,6 +158,7 @@ func TestStreamingTimeout(t *testing.T) {
 
 // A second signal ends the program although a request is not finished.
 func TestSecondSignal(t *testing.T) {
+	t.Parallel()
 	f := newFront(t, newFileAPI(t, temp(t, strings.Repeat("x", 64<<20))), nil)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
 	require.NoError(t, err)
@@ -170,6 +176,7 @@ func TestSecondSignal(t *testing.T) {
 
 // Under keeps the server from files that the DEA names by mistake.
 func TestUnder(t *testing.T) {
+	t.Parallel()
 	file := temp(t, "content")
 	port := programtest.FreePort(t)
 	p := programtest.Start(t, "-conf", write(t, object{
@@ -179,4 +186,57 @@ func TestUnder(t *testing.T) {
 	response, body := get(t, fmt.Sprintf("http://127.0.0.1:%d/instance_paths/abc?hmac=good&path=x&timestamp=1", port))
 	assert.Equal(t, 403, response.StatusCode)
 	assert.JSONEq(t, `{"error":"Not accessible"}`, body)
+}
+
+// directory_cache spares the DEA questions about the same URL.
+func TestDirectoryCache(t *testing.T) {
+	t.Parallel()
+	file := temp(t, "content")
+	var questions atomic.Int32
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	api := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		questions.Add(1)
+		fmt.Fprintf(w, `{"instance_path":%q}`, file)
+	})}
+	served := make(chan error, 1)
+	go func() { served <- api.Serve(l) }()
+	defer func() { _ = api.Close(); <-served }()
+	port := programtest.FreePort(t)
+	p := programtest.Start(t, "-conf", write(t, object{
+		"directory_server": object{"v2_port": port, "file_api_port": l.Addr().(*net.TCPAddr).Port},
+		"deakit":           object{"host": "127.0.0.1", "directory_cache": 1, "file_urls": object{"lifetime": 7200}},
+	}))
+	p.Says("directory.listening")
+	target := fmt.Sprintf("http://127.0.0.1:%d/instance_paths/abc?hmac=good&path=x&timestamp=%d", port, time.Now().Add(-5400*time.Second).Unix())
+	for range 50 {
+		_, body := get(t, target)
+		require.Equal(t, "content", body)
+	}
+	assert.Less(t, questions.Load(), int32(50))
+}
+
+// As root it reads with the rights of the user whom the files belong to, unless it is told otherwise. Directories above, of root alone,
+// are passed all the same.
+func TestLeastPrivilege(t *testing.T) {
+	t.Parallel()
+	needs.Root(t)
+	file := temp(t, "content")
+	dir := filepath.Dir(file)
+	require.NoError(t, os.Chown(dir, 4711, 4711))
+	require.NoError(t, os.Chmod(file, 0o600))
+	for _, tc := range []struct {
+		owner  int
+		args   []string
+		status int
+	}{{0, nil, 403}, {4711, nil, 200}, {0, []string{"--as-root"}, 200}} {
+		require.NoError(t, os.Chown(file, tc.owner, tc.owner))
+		port := programtest.FreePort(t)
+		p := programtest.Start(t, append(tc.args, "-conf", write(t, object{
+			"directory_server": object{"v2_port": port, "file_api_port": newFileAPI(t, file)}, "deakit": object{"host": "127.0.0.1"},
+		}))...)
+		p.Says("directory.listening")
+		response, _ := get(t, fmt.Sprintf("http://127.0.0.1:%d/instance_paths/abc?hmac=good&path=x&timestamp=1", port))
+		assert.Equal(t, tc.status, response.StatusCode, tc)
+	}
 }

@@ -35,6 +35,7 @@ func write(t *testing.T, cfg object) string {
 }
 
 func TestCommandLine(t *testing.T) {
+	t.Parallel()
 	sample := "../dea/dea.yml"
 	for _, tc := range []struct {
 		args []string
@@ -63,6 +64,7 @@ func TestCommandLine(t *testing.T) {
 
 // A port that is taken is told with its key, before anything is served.
 func TestPortsThatAreTaken(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -59,6 +62,15 @@ type site struct {
 
 const key = "0123456789abcdef0123456789abcdef"
 
+// newKey returns an Ed25519 key in PEM.
+func newKey(t *testing.T) []byte {
+	_, private, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
 // newSite starts nothing of ours.
 func newSite(t *testing.T) *site {
 	s := &site{t: t, nats: messagingtest.NewServer(t), heard: make(chan *nats.Msg, 10_000), app: testapp.NewDroplet(t, nil),
@@ -72,6 +84,8 @@ func newSite(t *testing.T) *site {
 	t.Cleanup(blobs.Close)
 	s.url = blobs.URL
 	dir, status := t.TempDir(), programtest.FreePort(t)
+	private := filepath.Join(dir, "urls.key")
+	require.NoError(t, os.WriteFile(private, newKey(t), 0o600))
 	s.base = filepath.Join(dir, "dea")
 	s.status = fmt.Sprintf("http://u:p@127.0.0.1:%d/", status)
 	s.file = write(t, object{
@@ -80,7 +94,9 @@ func newSite(t *testing.T) *site {
 		"directory_server": object{"protocol": "http", "v2_port": s.port, "file_api_port": programtest.FreePort(t), "streaming_timeout": 30, "logging": object{"level": "info"}},
 		"resources":        object{"memory_mb": 4096, "disk_mb": 8192}, "staging": object{"enabled": true}, "status": object{"user": "u", "password": "p"},
 		"deakit": object{
-			"host": "127.0.0.1", "directory_status_port": status, "file_urls": object{"host_label": "dea-3-files", "keys": []string{key}},
+			"host": "127.0.0.1", "directory_status_port": status, "file_urls": object{
+				"host_label": "dea-3-files", "private_key_file": private, "keys": []string{key}, // which signed before
+			},
 		},
 	})
 	return s

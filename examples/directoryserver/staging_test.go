@@ -22,15 +22,15 @@ import (
 	"github.com/deakit/deakit/internal/stagetest"
 )
 
-// A follower reads the log of a staging task as cfoundry does: it waits at most five seconds for data, comes back with the number
-// of bytes that it has, and ends at the first status that is not 200.
+// A follower reads the log of a staging task as cfoundry does: it waits for data only so long, comes back with the number of bytes
+// that it has, and ends at the first status that is not 200.
 type follower struct {
 	address, host string
 	connections   atomic.Int32
 	log           bytes.Buffer
 }
 
-const cfoundryReadTimeout = 5 * time.Second
+const readTimeout = time.Second // five in cfoundry
 
 // follow returns the status and the body at which it ended.
 func (f *follower) follow(ctx context.Context) (status int, body string, err error) {
@@ -62,7 +62,7 @@ func (f *follower) once(ctx context.Context) (status int, body string, err error
 		data, err := io.ReadAll(response.Body)
 		return response.StatusCode, string(data), err
 	}
-	impatience := time.AfterFunc(cfoundryReadTimeout, cancel)
+	impatience := time.AfterFunc(readTimeout, cancel)
 	defer impatience.Stop()
 	for buf := make([]byte, 100); ; { // small: the connection may end anywhere
 		n, err := response.Body.Read(buf)
@@ -70,13 +70,14 @@ func (f *follower) once(ctx context.Context) (status int, body string, err error
 		if err != nil {
 			return http.StatusOK, "", nil
 		}
-		impatience.Reset(cfoundryReadTimeout)
+		impatience.Reset(readTimeout)
 	}
 }
 
 // A staging log by the URL of the first answer: every byte once, through silence and reconnects and to the last line; readable
 // for a while after the last answer, and then 404, at which clients stop.
 func TestStagingLog(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gate := filepath.Join(t.TempDir(), "gate")
 	require.NoError(t, syscall.Mkfifo(gate, 0o600))

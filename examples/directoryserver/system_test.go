@@ -19,6 +19,7 @@ const greeting = "app in mode serves\n"
 // A DEA, its directory server, NATS and an app, each a process or close to it: files by the URLs of dea.find.droplet, and
 // what becomes of them when either of the two is killed.
 func TestBesideDEA(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.startServer()
 	s.startDEA()
@@ -107,6 +108,7 @@ func (s *site) tail(signed string) *http.Response {
 
 // An original directory server (Go 1.1) asks our DEA in these words, and understands these answers.
 func TestDEABehindAnOriginalDirectoryServer(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.startDEA()
 	s.startApp()

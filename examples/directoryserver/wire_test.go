@@ -54,6 +54,7 @@ func readHead(r *bufio.Reader) (string, error) {
 
 // A client of any kind reaches the files of an original DEA: the question on the wire and the answers on the wire.
 func TestBeforeAnOriginalDEA(t *testing.T) {
+	t.Parallel()
 	file := temp(t, "0123456789")
 	dir := filepath.Dir(file)
 	const target = "/instance_paths/2a5e8c1f?tail_offset=0&path=/logs/a+b%7Ec&hmac=23ab&timestamp=1385000000&x=%zz"
