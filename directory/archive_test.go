@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -191,14 +192,13 @@ type errorReader struct{ error }
 
 func (e errorReader) Read([]byte) (int, error) { return 0, e.error }
 
-// noise writes some megabytes that compress badly below a directory: the test itself.
+// noise writes a file that does not compress, and is more than socket buffers take, below a directory.
 func (f *fixture) noise(dir string) {
 	f.t.Helper()
-	content, err := os.ReadFile(os.Args[0])
+	content := make([]byte, 16<<20)
+	_, err := rand.NewChaCha8([32]byte{}).Read(content)
 	require.NoError(f.t, err)
-	for i := range 4 {
-		f.write(dir+"/"+strconv.Itoa(i), string(content))
-	}
+	f.write(dir+"/noise", string(content))
 }
 
 // A client that reads nothing holds up nothing but itself, and not for ever.

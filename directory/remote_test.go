@@ -80,7 +80,11 @@ func TestRemoteAnswers(t *testing.T) {
 			_, _ = io.WriteString(w, strings.ReplaceAll(r.URL.Query().Get("body"), "DIR", dir))
 		}
 	}))
-	base, client := front(t, RemoteConfig{URL: api, Timeout: 500 * time.Millisecond})
+	base, client := front(t, RemoteConfig{URL: api, Timeout: time.Minute})
+	impatient, _ := front(t, RemoteConfig{URL: api, Timeout: 100 * time.Millisecond})
+	resp, body := do(t, client, "GET", impatient+"/hang")
+	assert.Equal(t, 500, resp.StatusCode)
+	assert.Equal(t, "DEA is unreachable\n", body)
 
 	const invalid = "DEA responded with invalid JSON\n"
 	for _, c := range []struct {
@@ -90,7 +94,6 @@ func TestRemoteAnswers(t *testing.T) {
 	}{
 		{"/teapot", 418, "short and stout"},
 		{"/redirect", 302, "<a href=\"http://127.0.0.1:1/elsewhere\">Found</a>.\n\n"},
-		{"/hang", 500, "DEA is unreachable\n"},
 		{"/huge", 500, invalid},
 		{"/json?body=", 500, invalid},
 		{"/json?body=nonsense", 500, invalid},

@@ -31,6 +31,7 @@ func TestTailFollowsRotation(t *testing.T) {
 	}
 	for name, rotate := range rotations {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			bothWays(t, Config{}, func(t *testing.T, f *fixture) {
 				path := f.write("logs/log", "a")
 				writer, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)

@@ -20,8 +20,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bothWays runs a test with inotify and with polling.
+// bothWays runs a test with inotify and with polling, at the same time: tests of tails wait more than they work.
 func bothWays(t *testing.T, cfg Config, test func(t *testing.T, f *fixture)) {
+	oneWay(t, cfg, func(t *testing.T, f *fixture) {
+		t.Parallel()
+		test(t, f)
+	})
+}
+
+// oneWay does so one after the other, for tests that look at the whole process.
+func oneWay(t *testing.T, cfg Config, test func(t *testing.T, f *fixture)) {
 	for _, poll := range []bool{false, true} {
 		t.Run(map[bool]string{false: "inotify", true: "polling"}[poll], func(t *testing.T) {
 			f := newFixture(t, cfg)
@@ -199,6 +207,7 @@ func TestTailEndsWithTheFile(t *testing.T) {
 	}
 	for name, end := range endings {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			bothWays(t, Config{}, func(t *testing.T, f *fixture) {
 				path := f.write("logs/log", "a")
 				c := f.tail(t, "logs/log", "&tail_offset=0")

@@ -67,7 +67,7 @@ func TestThousandTails(t *testing.T) {
 	var limit unix.Rlimit
 	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	tails := int(min(1000, (limit.Cur-100)/2)) // two sockets each
-	bothWays(t, Config{}, func(t *testing.T, f *fixture) {
+	oneWay(t, Config{}, func(t *testing.T, f *fixture) {
 		for i := range 10 {
 			f.write(strconv.Itoa(i), "start\n")
 		}
