@@ -12,7 +12,7 @@
 //
 // The files belong to apps and buildpacks, which are not trusted. Every open is confined (see [Tree]), by the kernel in one
 // call where it can, the answer is made from the handle that was opened, and anything but a regular file or directory is refused. A
-// server that is root can read with the rights of the files' owner ([Tree.AsOwner]).
+// server that is root can read with the rights of the files' owner ([Tree.AsOwner], [RemoteConfig]).
 //
 // Requests of all kinds work in any [http.Server]. One of your own is best given a WriteTimeout, which tails and large answers
 // replace by times of their own, and [ConnContext]; [Server.Run] has both.
