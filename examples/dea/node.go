@@ -152,9 +152,14 @@ func (n *node) openDroplets() (err error) {
 }
 
 func (n *node) openSigner() (err error) {
-	cfg, err := n.cfg.Deakit.FileURLs.Signer()
+	urls := n.cfg.Deakit.FileURLs
+	keys, err := urls.ReadKeys()
 	if err != nil {
 		return err
+	}
+	cfg := directory.SignerConfig{Keys: keys.Texts, PrivateKey: keys.Private, PublicKeys: keys.Public}
+	if urls != nil {
+		cfg.MaxAge = urls.Lifetime
 	}
 	n.signer, err = directory.NewSigner(cfg)
 	return err

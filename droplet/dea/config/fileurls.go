@@ -6,31 +6,36 @@ import (
 	"io"
 	"os"
 
-	"github.com/deakit/deakit/directory"
+	"github.com/deakit/deakit/internal/edkey"
 )
 
 // maxKeyFile bounds a file of keys, in bytes.
 const maxKeyFile = 64 << 10
 
-// Signer says how URLs are signed. It reads the key files, as the check of the configuration did; what is wrong with one is told
-// with its key. Nil draws a key.
-func (u *FileURLs) Signer() (cfg directory.SignerConfig, err error) {
-	if u == nil {
-		return cfg, nil
-	}
-	cfg.MaxAge = u.Lifetime
-	for _, key := range u.Keys {
-		cfg.Keys = append(cfg.Keys, string(key))
-	}
-	err = u.readKeys(&cfg, func(key string, err error) error { return fmt.Errorf("deakit.file_urls.%s: %w", key, err) })
-	return cfg, err
+// URLKeys sign and check URLs.
+type URLKeys struct {
+	Texts   []string           // the first signs, unless there is a Private
+	Private ed25519.PrivateKey // nil: there is none
+	Public  []ed25519.PublicKey
 }
 
-// readKeys adds the keys of all files. It ends with the first error that failed returns, which gets the key of the configuration.
-func (u *FileURLs) readKeys(cfg *directory.SignerConfig, failed func(key string, err error) error) error {
+// ReadKeys reads the key files, as the check of the configuration did; what is wrong with one is told with its key. Nil has none.
+func (u *FileURLs) ReadKeys() (keys URLKeys, err error) {
+	if u == nil {
+		return keys, nil
+	}
+	for _, key := range u.Keys {
+		keys.Texts = append(keys.Texts, string(key))
+	}
+	err = u.readFiles(&keys, func(key string, err error) error { return fmt.Errorf("deakit.file_urls.%s: %w", key, err) })
+	return keys, err
+}
+
+// readFiles adds the keys of all files. It ends with the first error that failed returns, which gets the key of the configuration.
+func (u *FileURLs) readFiles(keys *URLKeys, failed func(key string, err error) error) error {
 	if u.PrivateKeyFile != "" {
 		err := readKey(u.PrivateKeyFile, func(text []byte) (err error) {
-			cfg.PrivateKey, err = directory.ParsePrivateKey(text)
+			keys.Private, err = edkey.Private(text)
 			return err
 		})
 		if err != nil {
@@ -40,9 +45,9 @@ func (u *FileURLs) readKeys(cfg *directory.SignerConfig, failed func(key string,
 		}
 	}
 	for i, file := range u.PublicKeyFiles {
-		var keys []ed25519.PublicKey
+		var public []ed25519.PublicKey
 		err := readKey(file, func(text []byte) (err error) {
-			keys, err = directory.ParsePublicKeys(text)
+			public, err = edkey.Public(text)
 			return err
 		})
 		if err != nil {
@@ -50,7 +55,7 @@ func (u *FileURLs) readKeys(cfg *directory.SignerConfig, failed func(key string,
 				return err
 			}
 		}
-		cfg.PublicKeys = append(cfg.PublicKeys, keys...)
+		keys.Public = append(keys.Public, public...)
 	}
 	return nil
 }
@@ -91,7 +96,7 @@ func (d *decoder) checkFileURLs(u *FileURLs) {
 	if d.hasFailed(path+".private_key_file") || d.hasFailed(path+".public_key_files") {
 		return
 	}
-	_ = u.readKeys(&directory.SignerConfig{}, func(key string, err error) error {
+	_ = u.readFiles(new(URLKeys), func(key string, err error) error {
 		d.fail(path+"."+key, d.line(path+"."+key), "%v", err)
 		return nil // all of them are told
 	})

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/deakit/deakit/directory"
 	"github.com/deakit/deakit/droplet/dea/config"
 )
 
@@ -37,13 +36,14 @@ func TestFileURLs(t *testing.T) {
 	c, problems, warnings := load(t, "deakit: {file_urls: {host_label: dea-3, keys: ["+secret+", x"+secret+"], lifetime: 60}}\n")
 	require.Empty(t, problems)
 	assert.Empty(t, warnings)
-	signer, err := c.Deakit.FileURLs.Signer()
+	keys, err := c.Deakit.FileURLs.ReadKeys()
 	require.NoError(t, err)
-	assert.Equal(t, directory.SignerConfig{Keys: []string{secret, "x" + secret}, MaxAge: time.Minute}, signer)
+	assert.Equal(t, config.URLKeys{Texts: []string{secret, "x" + secret}}, keys)
+	assert.Equal(t, time.Minute, c.Deakit.FileURLs.Lifetime)
 	assert.NotContains(t, c.String(), secret)
-	signer, err = (*config.FileURLs)(nil).Signer()
+	keys, err = (*config.FileURLs)(nil).ReadKeys()
 	require.NoError(t, err)
-	assert.Equal(t, directory.SignerConfig{}, signer)
+	assert.Equal(t, config.URLKeys{}, keys)
 
 	for text, want := range map[string]string{
 		"host_label: dea-3": "keys: or private_key_file is required when host_label or public_key_files is given: the key is drawn anew otherwise",
@@ -68,11 +68,11 @@ func TestFileURLsWithKeyFiles(t *testing.T) {
 	c, problems, warnings := load(t, "deakit: {file_urls: {"+old+", keys: ["+secret+"]}}\n")
 	require.Empty(t, problems)
 	assert.Empty(t, warnings)
-	signer, err := c.Deakit.FileURLs.Signer()
+	keys, err := c.Deakit.FileURLs.ReadKeys()
 	require.NoError(t, err)
-	assert.Equal(t, directory.SignerConfig{
-		Keys: []string{secret}, PrivateKey: private, PublicKeys: []ed25519.PublicKey{before.Public().(ed25519.PublicKey)},
-	}, signer)
+	assert.Equal(t, config.URLKeys{
+		Texts: []string{secret}, Private: private, Public: []ed25519.PublicKey{before.Public().(ed25519.PublicKey)},
+	}, keys)
 	_, problems, _ = load(t, "deakit: {file_urls: {"+old+"}}\n")
 	assert.Empty(t, problems, "no secret text is needed")
 
@@ -91,7 +91,7 @@ func TestFileURLsWithKeyFiles(t *testing.T) {
 		assert.Equal(t, []string{"line 1: deakit.file_urls." + want}, problems)
 	}
 	require.NoError(t, os.Remove(path("new.key")))
-	_, err = c.Deakit.FileURLs.Signer()
+	_, err = c.Deakit.FileURLs.ReadKeys()
 	assert.ErrorContains(t, err, "deakit.file_urls.private_key_file: open ")
 	assert.NotContains(t, err.Error(), secret)
 }
