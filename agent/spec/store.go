@@ -1,0 +1,106 @@
+package spec
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"sync"
+
+	"github.com/deakit/deakit/internal/atomicfile"
+)
+
+const (
+	specFile = "bosh/spec.json"
+	// maxSpec bounds the file, which somebody may have put there. A spec came in one message.
+	maxSpec = 64 << 20
+)
+
+// A Store keeps the spec that is applied, in bosh/spec.json of a base directory, and what jobs read of it in instance/.
+// Its methods may be called from several goroutines at once; nobody else writes these files.
+type Store struct {
+	base string
+	mu   sync.Mutex
+}
+
+// NewStore returns the store of a base directory, which must exist when it is used.
+func NewStore(base string) *Store { return &Store{base: base} }
+
+// Load returns the spec that is applied: the zero spec where there was none yet.
+func (s *Store) Load() (Spec, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var spec Spec
+	data, err := s.read()
+	if err != nil {
+		return spec, fmt.Errorf("load spec: %w", err)
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return spec, nil
+	}
+	if err := json.Unmarshal(data, &spec); err != nil {
+		return Spec{}, fmt.Errorf("load spec: %s: %w: apply the spec again, or remove the file", path.Join(s.base, specFile), err)
+	}
+	return spec, nil
+}
+
+func (s *Store) read() ([]byte, error) {
+	root, err := os.OpenRoot(s.base)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.Open(specFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSpec+1))
+	if err == nil && len(data) > maxSpec {
+		err = fmt.Errorf("%s has more than %d bytes", f.Name(), maxSpec)
+	}
+	return data, err
+}
+
+// Save keeps a spec. Each file is replaced as a whole; spec.json, which may hold secrets, is for its owner alone. The spec
+// comes last: where it can be read, the other files belong to it.
+func (s *Store) Save(spec Spec) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.save(spec); err != nil {
+		return fmt.Errorf("save spec: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) save(spec Spec) error {
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(s.base)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, dir := range []string{"bosh", "instance"} {
+		if err := root.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	for _, file := range []struct{ name, text string }{
+		{"id", spec.ID}, {"az", spec.AZ}, {"name", spec.Name}, {"deployment", spec.Deployment},
+	} {
+		if err := atomicfile.WriteFileIn(root, path.Join("instance", file.name), []byte(file.text), 0o644); err != nil {
+			return err
+		}
+	}
+	return atomicfile.WriteFileIn(root, specFile, data, 0o600)
+}
