@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"sync"
 
 	"github.com/deakit/deakit/internal/atomicfile"
@@ -103,4 +104,23 @@ func (s *Store) save(spec Spec) error {
 		}
 	}
 	return atomicfile.WriteFileIn(root, specFile, data, 0o600)
+}
+
+// Clean removes what a process that was killed left half-written. It is for the start, while nobody else writes into bosh
+// and instance below the base directory.
+func (s *Store) Clean() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, dir := range []string{"bosh", "instance"} {
+		left, err := filepath.Glob(filepath.Join(s.base, dir, atomicfile.TempPrefix+"*"))
+		if err != nil {
+			return fmt.Errorf("clean up %s: %w", dir, err)
+		}
+		for _, name := range left {
+			if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("clean up %s: %w", dir, err)
+			}
+		}
+	}
+	return nil
 }

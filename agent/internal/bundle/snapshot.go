@@ -1,0 +1,97 @@
+package bundle
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/deakit/deakit/internal/atomicfile"
+)
+
+// snapshotFile holds what was installed before a package is compiled, for as long as that takes.
+const snapshotFile = "data/.before-compile.json"
+
+// A snapshot is the packages that were installed and linked.
+type snapshot struct {
+	Packages []Bundle
+	Linked   []Bundle
+}
+
+// Snapshot remembers the packages as they are, on disk, for Restore.
+func (s *Store) Snapshot() error {
+	packages, err := s.List(Packages)
+	if err != nil {
+		return err
+	}
+	now := snapshot{Packages: packages}
+	names, err := s.names(string(Packages))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if b, ok := s.Linked(Packages, name); ok {
+			now.Linked = append(now.Linked, b)
+		}
+	}
+	data, err := json.Marshal(now)
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFileIn(s.root, snapshotFile, data, 0o600)
+}
+
+// Restore brings the packages back to the last Snapshot and forgets that. Without one it does nothing. It may be called
+// again when it failed, or was killed.
+func (s *Store) Restore() error {
+	data, err := s.root.ReadFile(snapshotFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = s.restore(data)
+	}
+	if err != nil {
+		return fmt.Errorf("restore packages: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) restore(data []byte) error {
+	var then snapshot
+	if err := json.Unmarshal(data, &then); err != nil {
+		return fmt.Errorf("%s: %w: remove it", snapshotFile, err)
+	}
+	linked := map[string]bool{}
+	for _, b := range then.Linked {
+		linked[b.Name] = true
+		if err := s.Link(b); err != nil {
+			return err
+		}
+	}
+	if err := s.Keep(Packages, linked, then.Packages); err != nil {
+		return err
+	}
+	return s.root.Remove(snapshotFile)
+}
+
+// Keep removes the links of a kind but those of the given names, and then the bundles but the given ones.
+func (s *Store) Keep(kind Kind, links map[string]bool, bundles []Bundle) error {
+	if err := s.KeepLinks(string(kind), links); err != nil {
+		return err
+	}
+	all, err := s.List(kind)
+	if err != nil {
+		return err
+	}
+	for _, b := range all {
+		if slices.Contains(bundles, b) {
+			continue
+		}
+		if err := s.Uninstall(b); err != nil {
+			return err
+		}
+	}
+	return s.removeEmpty(kind)
+}
