@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"github.com/deakit/deakit/agent/internal/process"
 	"github.com/deakit/deakit/internal/atomicfile"
 )
 
@@ -17,15 +18,17 @@ const snapshotFile = "data/.before-compile.json"
 type snapshot struct {
 	Packages []Bundle
 	Linked   []Bundle
+	Mark     string
 }
 
-// Snapshot remembers the packages as they are, on disk, for Restore.
-func (s *Store) Snapshot() error {
+// Snapshot remembers the packages as they are, on disk, for Restore. The mark is in the environment of the processes that
+// may change them from now on (process.KillMarked).
+func (s *Store) Snapshot(mark string) error {
 	packages, err := s.List(Packages)
 	if err != nil {
 		return err
 	}
-	now := snapshot{Packages: packages}
+	now := snapshot{Packages: packages, Mark: mark}
 	names, err := s.names(string(Packages))
 	if err != nil {
 		return err
@@ -42,8 +45,9 @@ func (s *Store) Snapshot() error {
 	return atomicfile.WriteFileIn(s.root, snapshotFile, data, 0o600)
 }
 
-// Restore brings the packages back to the last Snapshot and forgets that. Without one it does nothing. It may be called
-// again when it failed, or was killed.
+// Restore brings the packages back to the last Snapshot and forgets that. Without one it does nothing. What still runs of
+// those who may change them is killed first: it would write through links to packages that are in use. Restore may be
+// called again when it failed, or was killed.
 func (s *Store) Restore() error {
 	data, err := s.root.ReadFile(snapshotFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -62,6 +66,12 @@ func (s *Store) restore(data []byte) error {
 	var then snapshot
 	if err := json.Unmarshal(data, &then); err != nil {
 		return fmt.Errorf("%s: %w: remove it", snapshotFile, err)
+	}
+	if then.Mark == "" {
+		return fmt.Errorf("%s has no mark: remove it", snapshotFile)
+	}
+	if err := process.KillMarked(then.Mark); err != nil {
+		return err
 	}
 	linked := map[string]bool{}
 	for _, b := range then.Linked {

@@ -1,0 +1,68 @@
+package process
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+const (
+	markedRounds = 200
+	markedPause  = 5 * time.Millisecond
+)
+
+// KillMarked kills all processes that were started with a variable, "NAME=value", in their environment, also those that left
+// their process group, or whose agent was killed. It fails when they get more faster than they are killed. Those of other
+// users are out of reach unless this is root.
+func KillMarked(mark string) error {
+	for round := range markedRounds {
+		if round > 0 {
+			time.Sleep(markedPause) // one that was killed takes a moment to go
+		}
+		found, err := killMarked(mark)
+		if err != nil || !found {
+			return err
+		}
+	}
+	return fmt.Errorf("there are always more processes of %s: find and kill them", mark)
+}
+
+func killMarked(mark string) (found bool, err error) {
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return false, err
+	}
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || pid == os.Getpid() || !marked(dir, mark) {
+			continue
+		}
+		p, err := os.FindProcess(pid) // from here on, it is this one
+		if err != nil {
+			continue // it has ended
+		}
+		if marked(dir, mark) {
+			found = true
+			_ = p.Signal(syscall.SIGKILL) // it may have ended
+		}
+		_ = p.Release() // it fails only where it was released before
+	}
+	return found, nil
+}
+
+func marked(dir, mark string) bool {
+	env, err := os.ReadFile(filepath.Join(dir, "environ"))
+	if err != nil {
+		return false
+	}
+	for variable := range bytes.SplitSeq(env, []byte{0}) {
+		if string(variable) == mark {
+			return true
+		}
+	}
+	return false
+}
