@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -21,6 +22,7 @@ import (
 	"github.com/deakit/deakit/agent/internal/blobtest"
 	"github.com/deakit/deakit/agent/job"
 	"github.com/deakit/deakit/agent/spec"
+	"github.com/deakit/deakit/internal/needs"
 )
 
 func TestMain(m *testing.M) {
@@ -431,4 +433,20 @@ func TestTurns(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"p", "q"}, list(t, m.path("data/packages")))
 	assert.Len(t, list(t, m.path("data/packages/p")), 1)
+}
+
+// TestOwners: what is installed belongs to the owner, whatever the archive says.
+func TestOwners(t *testing.T) {
+	needs.Root(t)
+	m := newMachine(t)
+	m.Config.Owner = &job.Owner{UID: 0, GID: 4711}
+	m.restart()
+	_, err := m.Apply(t.Context(), wants(t, m.blobs, []string{"a/1"}, []string{"p/1"}))
+	require.NoError(t, err)
+	for _, name := range []string{"jobs/a/", "jobs/a/bin/ctl", "jobs/a/monit", "packages/p/bin/p", "packages/p/", "data/sys/log/a", "data/a", "data/jobs/a"} {
+		info, err := os.Stat(m.path(name))
+		require.NoError(t, err)
+		stat := info.Sys().(*syscall.Stat_t)
+		assert.Equal(t, []uint32{0, 4711}, []uint32{stat.Uid, stat.Gid}, name)
+	}
 }

@@ -6,7 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -30,14 +30,9 @@ func (i *Installer) MonitFiles() ([]MonitFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := i.open()
-	if err != nil {
-		return nil, err
-	}
-	defer store.Close()
 	var all []MonitFile
 	for index, t := range slices.Backward(s.Templates()) {
-		files, err := monitFiles(store.Root(), t.Name)
+		files, err := monitFiles(i.cfg.Base, t.Name)
 		if err != nil {
 			return nil, fmt.Errorf("monit files of job '%s': %w", t.Name, err)
 		}
@@ -50,11 +45,11 @@ func (i *Installer) MonitFiles() ([]MonitFile, error) {
 }
 
 // monitFiles returns those of one job, none if it is not installed.
-func monitFiles(base *os.Root, job string) (all []MonitFile, err error) {
+func monitFiles(base, job string) (all []MonitFile, err error) {
 	if err := spec.CheckName("job", job); err != nil {
 		return nil, err
 	}
-	root, err := base.OpenRoot(path.Join("jobs", job))
+	root, err := os.OpenRoot(filepath.Join(base, "jobs", job)) // the link may be one of another agent, with an absolute target
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

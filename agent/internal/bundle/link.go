@@ -40,22 +40,7 @@ func (s *Store) Symlink(name, target string) error {
 	return nil
 }
 
-// Linked returns the bundle that the link of a name leads to, and false where there is no link, or one to elsewhere.
-func (s *Store) Linked(kind Kind, name string) (Bundle, bool) {
-	b := Bundle{Kind: kind, Name: name}
-	target, err := s.root.Readlink(b.Link())
-	if err != nil {
-		return b, false
-	}
-	b.Dir = path.Base(target)
-	return b, target == "../"+b.Path()
-}
-
-// Unlink removes the link of a name, if it is one.
-func (s *Store) Unlink(kind Kind, name string) error {
-	return s.unlink(Bundle{Kind: kind, Name: name}.Link())
-}
-
+// unlink removes a link, and nothing else.
 func (s *Store) unlink(name string) error {
 	if _, err := s.root.Readlink(name); err != nil {
 		return nil

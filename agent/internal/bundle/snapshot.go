@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"path"
 	"slices"
 
 	"github.com/deakit/deakit/agent/internal/process"
@@ -17,7 +19,7 @@ const snapshotFile = "data/.before-compile.json"
 // A snapshot is the packages that were installed and linked.
 type snapshot struct {
 	Packages []Bundle
-	Linked   []Bundle
+	Links    map[string]string // targets by name, whatever they are
 	Mark     string
 }
 
@@ -28,14 +30,14 @@ func (s *Store) Snapshot(mark string) error {
 	if err != nil {
 		return err
 	}
-	now := snapshot{Packages: packages, Mark: mark}
+	now := snapshot{Packages: packages, Links: map[string]string{}, Mark: mark}
 	names, err := s.names(string(Packages))
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if b, ok := s.Linked(Packages, name); ok {
-			now.Linked = append(now.Linked, b)
+		if target, err := s.root.Readlink(path.Join(string(Packages), name)); err == nil {
+			now.Links[name] = target
 		}
 	}
 	data, err := json.Marshal(now)
@@ -74,9 +76,9 @@ func (s *Store) restore(data []byte) error {
 		return err
 	}
 	linked := map[string]bool{}
-	for _, b := range then.Linked {
-		linked[b.Name] = true
-		if err := s.Link(b); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(then.Links)) {
+		linked[name] = true
+		if err := s.Symlink(path.Join(string(Packages), name), then.Links[name]); err != nil {
 			return err
 		}
 	}

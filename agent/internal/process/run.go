@@ -35,12 +35,16 @@ const (
 	maxNice      = 19
 )
 
+// NotStarted is the status of a program that has not run.
+const NotStarted = -1
+
 // Run runs a command and returns its exit status, 128 + n if signal n ended it. That is no error; it is one if the program
-// cannot be started, or when ctx ends: then the process group is ended too, and the error is the cause of ctx.
+// cannot be started, with the status NotStarted, or when ctx ends: then the process group is ended too, and the error is
+// the cause of ctx.
 // When Run returns, nobody writes to Stdout and Stderr any more, unless they are files.
 func Run(ctx context.Context, c Command) (status int, err error) {
 	if ctx.Err() != nil {
-		return 0, context.Cause(ctx)
+		return NotStarted, context.Cause(ctx)
 	}
 	cmd := exec.Command(c.Path, c.Args...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.Dir, c.Env, c.Stdout, c.Stderr
@@ -50,7 +54,7 @@ func Run(ctx context.Context, c Command) (status int, err error) {
 		cmd.Env = []string{} // nil would be that of this process
 	}
 	if err := cmd.Start(); err != nil {
-		return 0, err
+		return NotStarted, err
 	}
 	group := cmd.Process.Pid
 	if c.Nice != 0 {
@@ -84,7 +88,7 @@ func exitStatus(sys any) int {
 	status, ok := sys.(syscall.WaitStatus)
 	switch {
 	case !ok:
-		return -1
+		return NotStarted
 	case status.Signaled():
 		return 128 + int(status.Signal())
 	}

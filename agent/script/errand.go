@@ -1,0 +1,63 @@
+package script
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/deakit/deakit/agent/internal/process"
+	"github.com/deakit/deakit/agent/spec"
+)
+
+// An ErrandResult is the value of run_errand. A longer output than Config.MaxOutput has its middle cut out.
+type ErrandResult struct {
+	ExitCode int    `json:"exit_code"` // 128 + n if signal n ended it
+	Stdout   string `json:"stdout"`
+	Stderr   string `json:"stderr"`
+}
+
+// RunErrand is run_errand: it runs bin/run of a job, by default of the first one. An exit status is no error, also if the script
+// was ended because ctx was: whoever cancels an errand wants to know what it has done.
+func (r *Runner) RunErrand(ctx context.Context, name *string) (ErrandResult, error) {
+	current, err := r.cfg.Specs.Load()
+	if err != nil {
+		return ErrandResult{}, err
+	}
+	job := current.Job.Template
+	if name != nil {
+		job = *name
+		if !slices.ContainsFunc(current.Templates(), func(t spec.Template) bool { return t.Name == job }) {
+			return ErrandResult{}, fmt.Errorf("Could not find errand %.80s", job)
+		}
+	}
+	if job == "" {
+		return ErrandResult{}, errors.New("At least one job template is required to run an errand")
+	}
+	if err := spec.CheckName("job", job); err != nil {
+		return ErrandResult{}, err
+	}
+	return r.errand(ctx, job)
+}
+
+func (r *Runner) errand(ctx context.Context, job string) (ErrandResult, error) {
+	s, err := r.at(job, "run")
+	if err != nil {
+		return ErrandResult{}, err
+	}
+	if s.path == "" {
+		return ErrandResult{}, fmt.Errorf("Job template %s does not have executable bin/run", job)
+	}
+	env, err := r.prepare()
+	if err != nil {
+		return ErrandResult{}, err
+	}
+	stdout, stderr := process.NewBounded(r.cfg.MaxOutput), process.NewBounded(r.cfg.MaxOutput)
+	status, err := process.Run(ctx, process.Command{
+		Path: s.path, Dir: "/", Env: env, Stdout: stdout, Stderr: stderr, Grace: r.cfg.Grace, Sweep: true,
+	})
+	if err != nil && (status == process.NotStarted || ctx.Err() == nil) {
+		return ErrandResult{}, fmt.Errorf("Running errand of job '%s': %w", job, err)
+	}
+	return ErrandResult{status, stdout.String(), stderr.String()}, nil
+}
