@@ -2,21 +2,17 @@ package job_test
 
 import (
 	"context"
-	"crypto/sha1"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/deakit/deakit/agent/digest"
 	"github.com/deakit/deakit/agent/internal/blobtest"
@@ -24,101 +20,6 @@ import (
 	"github.com/deakit/deakit/agent/spec"
 	"github.com/deakit/deakit/internal/needs"
 )
-
-func TestMain(m *testing.M) {
-	if base := os.Getenv(childBase); base != "" {
-		applyUntilKilled(base)
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
-
-// A machine is a base directory with an installer.
-type machine struct {
-	t     *testing.T
-	base  string
-	blobs *blobtest.Blobs
-	specs *spec.Store
-	job.Config
-	*job.Installer
-}
-
-func newMachine(t *testing.T) *machine {
-	base := t.TempDir()
-	m := &machine{t: t, base: base, blobs: &blobtest.Blobs{}, specs: spec.NewStore(base)}
-	m.Config = job.Config{Base: base, Blobs: m.blobs, Specs: m.specs, SystemRoot: filepath.Join(base, "root")}
-	require.NoError(t, os.Mkdir(m.Config.SystemRoot, 0o755))
-	m.restart()
-	return m
-}
-
-func (m *machine) restart() {
-	installer, err := job.New(m.Config)
-	require.NoError(m.t, err)
-	m.Installer = installer
-}
-
-func (m *machine) path(name string) string { return filepath.Join(m.base, name) }
-
-// wants makes a spec of jobs and packages, "name/version" each, whose blobs are there.
-func wants(t *testing.T, blobs *blobtest.Blobs, jobs, packages []string) spec.Spec {
-	s := spec.Spec{Deployment: "d", Name: "router", ID: "6f1c", AZ: "z1", ConfigurationHash: "h", Packages: map[string]spec.Package{}}
-	files := blobtest.Files{"./": ""}
-	for _, j := range jobs {
-		name, version, _ := strings.Cut(j, "/")
-		s.Job.Templates = append(s.Job.Templates, spec.Template{Name: name, Version: version})
-		for file, content := range map[string]string{"/": "", "/bin/": "", "/bin/ctl": "#!/bin/bash\n" + j, "/monit": "check " + j, "/config/deep/c.yml": j,
-			"/more.monit": "check more " + j, "/link": "-> config/deep"} {
-			files[name+file] = content
-		}
-	}
-	if len(jobs) > 0 {
-		id := "templates-" + strings.ReplaceAll(strings.Join(jobs, "-"), "/", "_")
-		s.RenderedTemplates = &spec.Archive{BlobID: id, SHA1: blobs.Add(id, blobtest.Tgz(t, "", files))}
-	}
-	for _, p := range packages {
-		name, version, _ := strings.Cut(p, "/")
-		id := "package-" + name + "-" + version
-		archive := blobtest.Tgz(t, "./", blobtest.Files{"": "", "bin/": "", "bin/" + name: p, "lib": "-> /var/vcap/packages/other", "data": strings.Repeat(p, 20000)})
-		s.Packages[name] = spec.Package{Name: name, Version: version, BlobID: id, SHA1: blobs.Add(id, archive)}
-	}
-	return s
-}
-
-// hashed is the directory name of a version with a digest.
-func hashed(version, d string) string {
-	sum := sha1.Sum([]byte(version + "-" + d))
-	return hex.EncodeToString(sum[:])
-}
-
-// tree lists what is below a directory, links with their targets and files with their sizes.
-func tree(t *testing.T, dir string) (all []string) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		line := fmt.Sprintf("%s %s", info.Mode(), strings.TrimPrefix(name, dir))
-		switch info.Mode().Type() {
-		case fs.ModeSymlink:
-			target, err := os.Readlink(name)
-			if err != nil {
-				return err
-			}
-			line += " -> " + target
-		case 0:
-			line += fmt.Sprintf(" %d", info.Size())
-		}
-		all = append(all, line)
-		return nil
-	})
-	require.NoError(t, err)
-	return all
-}
 
 func TestApply(t *testing.T) {
 	m := newMachine(t)
@@ -277,66 +178,6 @@ func clean(t *testing.T, base string) {
 		assert.NotContains(t, line, ".aside-")
 		assert.NotContains(t, line, ".incoming-")
 	}
-}
-
-func TestHostileAndBrokenArchives(t *testing.T) {
-	outside := filepath.Join(t.TempDir(), "outside")
-	good := blobtest.Tgz(t, "", blobtest.Files{"a/": "", "a/monit": strings.Repeat("x", 10000)})
-	for name, archive := range map[string][]byte{
-		"escape by name":     blobtest.Tgz(t, "", blobtest.Files{"a/../../../../x": "x"}),
-		"escape by link":     blobtest.Tgz(t, "", blobtest.Files{"a/l": "-> ../../../../../../..", "a/l/x": "x"}),
-		"escape by absolute": blobtest.Tgz(t, "", blobtest.Files{"a/l": "-> " + filepath.Dir(outside), "a/l/outside": "x"}),
-		"absolute name":      blobtest.Tgz(t, "", blobtest.Files{outside: "x"}),
-		"cut short":          good[:len(good)-20],
-		"no archive":         []byte("Not found"),
-		"xz":                 []byte("\xfd7zXZ\x00 and so on"),
-		"empty":              nil,
-		"too large":          blobtest.Tgz(t, "", blobtest.Files{"a/big": strings.Repeat("0", 300<<10)}),
-		"other job":          blobtest.Tgz(t, "", blobtest.Files{"b/monit": "x"}),
-		"job is a file":      blobtest.Tgz(t, "", blobtest.Files{"a": "x"}),
-		"job is a link":      blobtest.Tgz(t, "", blobtest.Files{"a": "-> /etc"}),
-	} {
-		m := newMachine(t)
-		m.Config.MaxBytes = 200 << 10
-		m.restart()
-		s := wants(t, m.blobs, []string{"a/1"}, nil)
-		s.RenderedTemplates.SHA1 = m.blobs.Add(s.RenderedTemplates.BlobID, archive)
-		_, err := m.Apply(t.Context(), s)
-		require.Error(t, err, name)
-		assert.NoDirExists(t, m.path("data/jobs/a"), name)
-		clean(t, m.base)
-		assert.NoFileExists(t, outside, name)
-	}
-}
-
-func TestNamesOutOfTheBaseDirectory(t *testing.T) {
-	m := newMachine(t)
-	for _, name := range []string{"../x", "..", "a/b", ".aside-x", ""} {
-		s := wants(t, m.blobs, nil, []string{"p/1"})
-		s.Packages = map[string]spec.Package{name: {Name: name, Version: "1", BlobID: "package-p-1", SHA1: s.Packages["p"].SHA1}}
-		_, err := m.Apply(t.Context(), s)
-		require.ErrorIs(t, err, spec.ErrInvalid, name)
-		s = wants(t, m.blobs, []string{"a/1"}, nil)
-		s.Job.Templates[0].Name = name
-		_, err = m.Prepare(t.Context(), s)
-		require.ErrorIs(t, err, spec.ErrInvalid, name)
-	}
-	assert.NoDirExists(t, m.path("data"))
-}
-
-func TestOldFormNeedsRendering(t *testing.T) {
-	m := newMachine(t)
-	var s spec.Spec
-	require.NoError(t, json.Unmarshal([]byte(`{"deployment":"d","job":{"name":"web","template":"nginx","version":"1","sha1":"a1","blobstore_id":"b"},
-		"index":0,"resource_pool":{},"packages":{},"networks":{},"properties":{}}`), &s))
-	_, err := m.Apply(t.Context(), s)
-	require.NoError(t, err, "to be kept it need not be installed")
-	s.ConfigurationHash = "x"
-	_, err = m.Apply(t.Context(), s)
-	var needs *spec.NeedsRenderingError
-	require.ErrorAs(t, err, &needs)
-	assert.Equal(t, "nginx", needs.Job)
-	assert.ErrorContains(t, err, "rendered_templates_archive")
 }
 
 // A monitor remembers what it is told.

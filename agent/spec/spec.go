@@ -77,9 +77,9 @@ type Archive struct {
 // A Network is what somebody says about a network of the instance, kept verbatim.
 type Network map[string]json.RawMessage
 
-// Templates returns the jobs of the instance, also of a spec of old.
+// Templates returns the jobs of the instance, also of a spec of old, which has no list of them.
 func (s Spec) Templates() []Template {
-	if len(s.Job.Templates) > 0 || s.Job.Template == "" {
+	if s.Job.Templates != nil || s.Job.Template == "" {
 		return s.Job.Templates
 	}
 	return []Template{{Name: s.Job.Template, Version: s.Job.Version, SHA1: s.Job.SHA1, BlobID: s.Job.BlobID}}

@@ -104,6 +104,7 @@ func TestOldForm(t *testing.T) {
 	assert.ErrorContains(t, needs, "ERB")
 	assert.Contains(t, encode(t, s), `"properties":{"a":{"b":1}}`)
 	assert.Contains(t, encode(t, s), `"release":{"name":"r","version":7}`)
+	assert.Empty(t, decode(t, `{"job":{"template":"nginx","templates":[]}}`).Templates(), "a list without any is a list")
 }
 
 func TestWrongTypesAreRefused(t *testing.T) {

@@ -98,6 +98,8 @@ func Read(t testing.TB, archive []byte) (names []string, files Files) {
 
 // Blobs is a store in memory. Its methods may be called from several goroutines at once.
 type Blobs struct {
+	Full error // if set, nothing more is stored
+
 	mu        sync.Mutex
 	blobs     map[string][]byte // by id or URL
 	gets      []string
@@ -187,6 +189,9 @@ func (b *Blobs) Forget(_ context.Context, id string) error {
 
 // Put stores a blob under a new id.
 func (b *Blobs) Put(_ context.Context, r io.ReadSeeker) (string, digest.Digest, error) {
+	if b.Full != nil {
+		return "", digest.Digest{}, b.Full
+	}
 	data, err := io.ReadAll(r)
 	if err != nil {
 		return "", digest.Digest{}, err

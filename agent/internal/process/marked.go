@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -13,20 +14,30 @@ import (
 const (
 	markedRounds = 200
 	markedPause  = 5 * time.Millisecond
+	// One that forks and ends while it is looked for is not seen, nor is its child. So it takes so many looks in a row.
+	markedEmpty = 3
 )
 
 // KillMarked kills all processes that were started with a variable, "NAME=value", in their environment, also those that left
 // their process group, or whose agent was killed. It fails when they get more faster than they are killed. Those of other
-// users are out of reach unless this is root.
+// users are out of reach unless this is root. This process itself is spared.
 func KillMarked(mark string) error {
-	for round := range markedRounds {
-		if round > 0 {
-			time.Sleep(markedPause) // one that was killed takes a moment to go
-		}
+	if name, value, ok := strings.Cut(mark, "="); !ok || name == "" || value == "" {
+		return fmt.Errorf("%q marks no process: want NAME=value", mark)
+	}
+	empty := 0
+	for range markedRounds {
 		found, err := killMarked(mark)
-		if err != nil || !found {
+		if err != nil {
 			return err
 		}
+		if empty++; found {
+			empty = 0
+		}
+		if empty == markedEmpty {
+			return nil
+		}
+		time.Sleep(markedPause) // one that was killed takes a moment to go
 	}
 	return fmt.Errorf("there are always more processes of %s: find and kill them", mark)
 }
@@ -38,7 +49,7 @@ func killMarked(mark string) (found bool, err error) {
 	}
 	for _, dir := range dirs {
 		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil || pid == os.Getpid() || !marked(dir, mark) {
+		if err != nil || pid == 1 || pid == os.Getpid() || !marked(dir, mark) {
 			continue
 		}
 		p, err := os.FindProcess(pid) // from here on, it is this one

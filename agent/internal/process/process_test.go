@@ -168,3 +168,38 @@ func TestBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestForkBomb: processes that always make new ones end with their group, and with their mark where they left it.
+func TestForkBomb(t *testing.T) {
+	needs.Tool(t, "setsid", "util-linux")
+	mark := "BOMB=" + t.TempDir()
+	for script, leaves := range map[string]bool{
+		`f() { sleep 0.005; f & }; f & f & f`:                                            false,
+		`export S='sleep 0.02; setsid bash -c "$S" &'; setsid bash -c "$S" & sleep 0.05`: true,
+	} {
+		c := bash(t, script)
+		c.Env, c.Sweep = append(c.Env, mark), true
+		_, err := process.Run(t.Context(), c)
+		require.NoError(t, err)
+		if leaves {
+			require.NoError(t, process.KillMarked(mark))
+		}
+		require.Eventually(t, func() bool { return !marked(t, mark) }, 10*time.Second, time.Millisecond, script)
+	}
+	for _, none := range []string{"", "=", "A", "A=", "=x"} {
+		require.Error(t, process.KillMarked(none), "it would hit everybody")
+	}
+}
+
+// marked tells whether a process has a variable in its environment.
+func marked(t *testing.T, mark string) bool {
+	t.Helper()
+	names, err := filepath.Glob("/proc/[0-9]*/environ")
+	require.NoError(t, err)
+	for _, name := range names {
+		if data, err := os.ReadFile(name); err == nil && strings.Contains(string(data), mark) {
+			return true
+		}
+	}
+	return false
+}
