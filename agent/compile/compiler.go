@@ -206,7 +206,7 @@ func (w *work) do(ctx context.Context, put func(io.ReadSeeker) (Compiled, error)
 
 // dependencies installs and links what the package needs.
 func (w *work) dependencies(ctx context.Context) error {
-	if err := w.store.Install(ctx, w.cfg.Blobs, w.cfg.Parallel, bundle.Wanted{Packages: w.deps}); err != nil {
+	if err := w.store.Install(ctx, w.cfg.Blobs, w.cfg.Parallel, bundle.Wanted{Packages: w.deps, Passing: true}); err != nil {
 		return err
 	}
 	for _, p := range w.deps {

@@ -24,6 +24,9 @@ type Wanted struct {
 	Packages []spec.Package
 	Jobs     []spec.Template
 	Archive  *spec.Archive // of all jobs
+
+	// Passing says that Restore will remove them again, also after a loss of power: nothing has to be on disk.
+	Passing bool
 }
 
 // PackageBundle is the bundle of a package.
@@ -41,8 +44,9 @@ func JobBundle(t spec.Template, archive *spec.Archive) (Bundle, error) {
 
 // An installation is one call of Install.
 type installation struct {
-	store *Store
-	blobs Blobs
+	store   *Store
+	blobs   Blobs
+	passing bool
 
 	mu     sync.Mutex
 	asides []string
@@ -58,7 +62,7 @@ type unpacked struct {
 // Install fetches and unpacks what is not there yet, so many at a time. After an error, what was complete is installed, and
 // nothing else is left.
 func (s *Store) Install(ctx context.Context, blobs Blobs, parallel int, w Wanted) error {
-	in := &installation{store: s, blobs: blobs}
+	in := &installation{store: s, blobs: blobs, passing: w.Passing}
 	defer in.discard()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
@@ -172,7 +176,7 @@ func (in *installation) ready(u unpacked) {
 func (in *installation) place() error {
 	for _, kind := range []Kind{Jobs, Packages} {
 		of := func(u unpacked) bool { return u.bundle.Kind == kind }
-		if !slices.ContainsFunc(in.done, of) {
+		if in.passing || !slices.ContainsFunc(in.done, of) {
 			continue
 		}
 		if err := in.store.Flush(kind); err != nil {
