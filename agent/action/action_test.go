@@ -83,7 +83,7 @@ func TestArguments(t *testing.T) {
 		{two, `["x",2.5]`, nil, wrong + "2: json: cannot unmarshal number 2.5 into Go value of type int"},
 		{optional, `["x"]`, []any{"x", nil}, ""}, {optional, `["x",null]`, []any{"x", nil}, ""}, {optional, `["x","y",1]`, []any{"x", "y"}, ""},
 		{optional, `[]`, nil, missing("1", "0")},
-		{rest, `[]`, []any{(*string)(nil), []int(nil)}, ""}, {rest, `["a",1,2]`, []any{new("a"), []int{1, 2}}, ""},
+		{rest, `[]`, []any{(*string)(nil), []int{}}, ""}, {rest, `["a",1,2]`, []any{new("a"), []int{1, 2}}, ""},
 		{rest, `["a",1,"x"]`, nil, wrong + "3: json: cannot unmarshal string into Go value of type int"},
 		{raw, `[{"a" : 1},12345678901234567890.5]`, []any{`{"a" : 1}`, json.Number("12345678901234567890.5")}, ""},
 		{five, `["a","b","c","d",{"q":{"sha1":"s"}}]`, []any{"a", "b", "c", "d", map[string]pkg{"q": {"s"}}}, ""},
