@@ -180,9 +180,13 @@ func TestCancel(t *testing.T) {
 
 func TestTooManyWait(t *testing.T) {
 	m, _ := started(t, task.Config{Workers: 1, Waiting: 2})
-	free := make(chan struct{})
-	var ids []string
-	for range 3 {
+	free, begun := make(chan struct{}), make(chan struct{})
+	ids := []string{start(t, m, task.Spec{Do: func(ctx context.Context, id string) (json.RawMessage, error) {
+		close(begun)
+		return until(free)(ctx, id)
+	}})}
+	<-begun
+	for range 2 {
 		ids = append(ids, start(t, m, task.Spec{Cancellable: true, Do: until(free)}))
 	}
 	_, err := m.Start(task.Spec{Do: value("1")})
