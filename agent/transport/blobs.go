@@ -48,10 +48,9 @@ func (h *HTTPS) serveBlob(w http.ResponseWriter, r *http.Request) {
 func (h *HTTPS) putBlob(w http.ResponseWriter, r *http.Request, id string) {
 	err := fmt.Errorf("blob id %.80q: letters, digits, '.', '_' and '-' only, and not tmp", id)
 	if IsBlobID(id) {
-		body := h.body(w, r, h.cfg.MaxBlob)
-		err = h.cfg.Blobs.Put(r.Context(), id, body)
-		body.done()
+		err = h.cfg.Blobs.Put(r.Context(), id, h.body(w, r, h.cfg.MaxBlob))
 	}
+	w = h.writer(w)
 	if err != nil {
 		h.log.Error("agent.blob.refused", "blob", id, "error", err)
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -66,6 +65,7 @@ func (h *HTTPS) getBlob(w http.ResponseWriter, r *http.Request, id string) {
 		http.NotFound(w, r)
 		return
 	}
+	h.pace(w).silence()
 	blob, size, err := h.cfg.Blobs.Get(r.Context(), id)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -38,14 +39,27 @@ type ConnectConfig struct {
 // TLS (1.2 or later) the agent shows its certificate, and the server's must be of a name "*.nats.bosh-internal" besides being
 // valid. It fails only on a configuration that cannot work.
 func Connect(cfg ConnectConfig) (*nats.Conn, error) {
-	conf := messaging.Config{Servers: cfg.Servers, Name: cfg.Name, Logger: cfg.Logger, ReconnectDelay: reconnectDelay}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	// A server that is there but cannot be talked to, over TLS for example, is in no callback of the library.
+	var made atomic.Pointer[nats.Conn]
+	delay := func(attempts int) time.Duration {
+		if conn := made.Load(); conn != nil && conn.LastError() != nil {
+			cfg.Logger.Warn("nats.refused", "error", conn.LastError())
+		}
+		return reconnectDelay(attempts)
+	}
+	conf := messaging.Config{Servers: cfg.Servers, Name: cfg.Name, Logger: cfg.Logger, ReconnectDelay: delay}
 	if cfg.TLS != nil {
 		var err error
-		if conf.TLS, err = natsTLS(*cfg.TLS); err != nil {
+		if conf.TLS, err = natsTLS(*cfg.TLS, cfg.Logger); err != nil {
 			return nil, err
 		}
 	}
-	return messaging.Connect(conf)
+	conn, err := messaging.Connect(conf)
+	made.Store(conn)
+	return conn, err
 }
 
 // reconnectDelay is the pause after this many attempts that failed.
@@ -53,7 +67,7 @@ func reconnectDelay(attempts int) time.Duration {
 	return min(time.Duration(max(attempts, 1))*2*time.Second, 10*time.Second)
 }
 
-func natsTLS(c Certificates) (*tls.Config, error) {
+func natsTLS(c Certificates, log *slog.Logger) (*tls.Config, error) {
 	pair, err := c.pair()
 	if err != nil {
 		return nil, fmt.Errorf("Parsing certificate and private key: %w", err)
@@ -62,8 +76,15 @@ func natsTLS(c Certificates) (*tls.Config, error) {
 	if !pool.AppendCertsFromPEM([]byte(c.CA)) {
 		return nil, errors.New("Parsing CA certificate: mbus.cert.ca holds no certificate in PEM form")
 	}
+	verify := func(state tls.ConnectionState) error {
+		err := verifyName(state)
+		if err != nil {
+			log.Error("nats.impostor", "server", state.ServerName, "error", err)
+		}
+		return err
+	}
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: []tls.Certificate{pair}, VerifyConnection: verifyName,
+		MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: []tls.Certificate{pair}, VerifyConnection: verify,
 	}, nil
 }
 

@@ -53,8 +53,8 @@ func (r Reply) short() (messaging.AgentReply, bool) {
 const grace = 5 * time.Second
 
 // outlast returns the context of requests: it ends five seconds after ctx, or when it is cut.
-func outlast(ctx context.Context) (life context.Context, cut context.CancelFunc) {
-	life, cut = context.WithCancel(context.WithoutCancel(ctx))
+func outlast(ctx context.Context) (context.Context, context.CancelFunc) {
+	life, cut := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		timer := time.NewTimer(grace)
 		defer timer.Stop()

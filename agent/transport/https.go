@@ -82,7 +82,6 @@ func (h *HTTPS) Run(ctx context.Context, handler Handler) error {
 	life, cut := outlast(ctx)
 	defer cut()
 	server := httpserve.New(h.Handler(life, handler), h.log)
-	server.ReadTimeout, server.WriteTimeout = 0, 0 // actions and blobs take their time; bodies have deadlines of their own
 	server.TLSConfig = h.cfg.TLS
 	if err := httpserve.Run(ctx, server, h.cfg.Listener); err != nil {
 		return fmt.Errorf("agent on HTTPS: %w", err)
@@ -119,9 +118,7 @@ func (h *HTTPS) serve(ctx context.Context, handler Handler, w http.ResponseWrite
 		http.NotFound(w, r)
 		return
 	}
-	body := h.body(w, r, h.cfg.MaxRequest)
-	data, err := io.ReadAll(body)
-	body.done()
+	data, err := io.ReadAll(h.body(w, r, h.cfg.MaxRequest))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// The server gives each request and its answer some time. Whoever has shown credentials gets more, as long as bytes move: what
+// follows renews the deadlines.
+
 // A body is what a peer sends: of bounded size, in bounded time, and never standing still for long.
 type body struct {
 	io.Reader
@@ -20,11 +23,12 @@ func (b *body) Read(p []byte) (int, error) {
 	if err := b.pace.control.SetReadDeadline(b.pace.next()); err != nil {
 		return 0, err
 	}
-	return b.Reader.Read(p)
+	n, err := b.Reader.Read(p)
+	if err == io.EOF { // as its callers compare it
+		b.pace.silence()
+	}
+	return n, err
 }
-
-// done lifts the deadline: while an action is at work nobody reads.
-func (b *body) done() { _ = b.pace.control.SetReadDeadline(time.Time{}) } // a connection without deadlines has failed in Read
 
 // A writer sends to a peer in the same way.
 type writer struct {
@@ -36,6 +40,12 @@ func (h *HTTPS) writer(w http.ResponseWriter) *writer { return &writer{w, h.pace
 
 // piece is how much a peer has to take within the stall time, bytes.
 const piece = 1 << 20
+
+// WriteHeader renews the deadline too: many an answer has nothing else.
+func (w *writer) WriteHeader(code int) {
+	_ = w.pace.control.SetWriteDeadline(w.pace.next()) // if it fails, so does what is written next
+	w.ResponseWriter.WriteHeader(code)
+}
 
 func (w *writer) Write(p []byte) (written int, err error) {
 	for {
@@ -59,6 +69,11 @@ type pace struct {
 
 func (h *HTTPS) pace(w http.ResponseWriter) pace {
 	return pace{http.NewResponseController(w), time.Now().Add(h.cfg.MaxTime)}
+}
+
+// silence is for the time when all was said by the peer and an action or an answer takes its time.
+func (p pace) silence() {
+	_ = p.control.SetReadDeadline(time.Time{}) // on a connection that knows deadlines, or none of this matters
 }
 
 // next is the deadline of the next step.
