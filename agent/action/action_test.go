@@ -59,7 +59,9 @@ func TestArguments(t *testing.T) {
 	}
 	rest := func(_ context.Context, a *string, b ...int) (string, error) { return keep(a, b) }
 	raw := func(_ context.Context, a json.RawMessage, b any) (string, error) { return keep(string(a), b) }
-	five := func(_ context.Context, a, b, c, d string, e map[string]pkg) (string, error) { return keep(a, b, c, d, e) }
+	five := func(_ context.Context, a, b, c, d string, e map[string]pkg) (string, error) {
+		return keep(a, b, c, d, e)
+	}
 	structured := func(_ context.Context, s spec) (string, error) { return keep(s) }
 	listed := func(_ context.Context, s []spec) (string, error) { return keep(len(s)) }
 	missing := func(need, have string) string {
