@@ -101,6 +101,9 @@ func transient(ctx context.Context, err error) bool {
 }
 
 func pause(ctx context.Context, d time.Duration) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
