@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// A Direction tells what a platform node (a DEA, a stager) does with a subject.
+// A Direction tells what a platform node (a DEA, a stager, an agent) does with a subject.
 type Direction string
 
 // The directions.
@@ -26,6 +26,7 @@ type Kind struct {
 	From      string    // who publishes
 	To        string    // who listens
 	Group     string    // queue group of those who listen; empty: each of them hears every message
+	ReplyTo   string    // member of the message that names the subject of answers; empty: the reply subject of NATS
 	Era       string    // when peers used it
 	Purpose   string    // a few words
 	Note      string    // what else to know: sentences, may be empty
@@ -51,6 +52,7 @@ var kinds = sync.OnceValue(func() []Kind {
 		area("Staging", stagingKinds()),
 		area("Components", componentKinds()),
 		area("Logs", logKinds()),
+		area("Agents", agentKinds()),
 	)
 })
 

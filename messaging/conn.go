@@ -30,6 +30,9 @@ type Config struct {
 	// a restarted server is not met by everyone at once.
 	ReconnectWait time.Duration
 
+	// ReconnectDelay, when set, tells the pause after so many failed attempts, in place of ReconnectWait.
+	ReconnectDelay func(attempts int) time.Duration
+
 	// PingInterval is how often the link is tested (default 30 s); it is given up after 2 unanswered pings.
 	PingInterval time.Duration
 
@@ -87,6 +90,9 @@ func Connect(cfg Config) (*nats.Conn, error) {
 			}
 			log.Error("nats.error", "subject", subject, "error", err)
 		}),
+	}
+	if cfg.ReconnectDelay != nil {
+		opts = append(opts, nats.CustomReconnectDelay(cfg.ReconnectDelay))
 	}
 	if cfg.User != "" {
 		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password))

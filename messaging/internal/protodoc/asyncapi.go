@@ -88,10 +88,16 @@ func operation(kind messaging.Kind, id string, messages, answers mapping) mappin
 		o = o.with("bindings", mapping{}.with("nats", mapping{}.with("queue", kind.Group)))
 	}
 	if len(answers) > 0 {
+		address := mapping{}.
+			with("location", "$message.header#/reply-to").
+			with("description", "the reply subject of the NATS message")
+		if kind.ReplyTo != "" {
+			address = mapping{}.
+				with("location", "$message.payload#/"+kind.ReplyTo).
+				with("description", "the subject that the message names")
+		}
 		o = o.with("reply", mapping{}.
-			with("address", mapping{}.
-				with("location", "$message.header#/reply-to").
-				with("description", "the reply subject of the NATS message")).
+			with("address", address).
 			with("channel", ref("channels", id+"Answer")).
 			with("messages", refs(id+"Answer", answers)))
 	}
