@@ -51,6 +51,7 @@ var kinds = sync.OnceValue(func() []Kind {
 		area("Staging", stagingKinds()),
 		area("Components", componentKinds()),
 		area("Logs", logKinds()),
+		area("Health of agents", agentHealthKinds()),
 	)
 })
 

@@ -73,7 +73,7 @@ func TestCatalogueIsComplete(t *testing.T) {
 			return true
 		})
 	}
-	assert.Equal(t, len(messaging.Kinds())-3, named, "all but dea.*.start, staging.*.start and deakit.logs.* have a constant")
+	assert.Equal(t, len(messaging.Kinds())-6, named, "all but dea.*.start, staging.*.start, deakit.logs.* and hm.agent.*.* have a constant")
 }
 
 // isSubject tells whether a type is Subject[...] or Query[...].
