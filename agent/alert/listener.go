@@ -22,7 +22,7 @@ func serve(ctx context.Context, l net.Listener, log *slog.Logger, session func(c
 	defer l.Close()
 	var work sync.WaitGroup
 	defer work.Wait()
-	ctx, cancel := context.WithCancel(ctx)
+	sessions, cancel := context.WithCancel(ctx)
 	defer cancel()
 	slots := make(chan struct{}, maxSessions)
 	for {
@@ -53,9 +53,9 @@ func serve(ctx context.Context, l net.Listener, log *slog.Logger, session func(c
 		work.Go(func() {
 			defer func() { <-slots }()
 			defer conn.Close()
-			stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends what the session waits for
+			stop := context.AfterFunc(sessions, func() { _ = conn.Close() }) // ends what the session waits for
 			defer stop()
-			session(ctx, conn)
+			session(sessions, conn)
 		})
 	}
 }
