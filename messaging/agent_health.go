@@ -101,6 +101,26 @@ type AgentUptime struct {
 	Seconds Int `json:"secs,omitempty"` // a number
 }
 
+// AgentProcess is one process that an agent's supervisor watches (get_state). Its figures are numbers.
+type AgentProcess struct {
+	Name   string             `json:"name"`
+	State  JobState           `json:"state"`  // running, starting, failing, or unknown when it is not watched
+	Uptime AgentUptime        `json:"uptime"` // of the process
+	Memory AgentProcessMemory `json:"mem"`    // of the process and its children
+	CPU    AgentProcessCPU    `json:"cpu"`    // of the process and its children
+}
+
+// AgentProcessMemory is what a process occupies.
+type AgentProcessMemory struct {
+	KB      Int     `json:"kb,omitempty"` // KiB
+	Percent float64 `json:"percent"`      // of the machine's
+}
+
+// AgentProcessCPU is what a process takes of the processors.
+type AgentProcessCPU struct {
+	Total float64 `json:"total"` // percent
+}
+
 // AgentDisks tells of the file systems of a machine. One that is not mounted is absent.
 type AgentDisks struct {
 	Ephemeral  *AgentDisk `json:"ephemeral,omitempty"`  // base/data
