@@ -1,8 +1,5 @@
 package messaging
 
-// anAgent is whom the examples of agents are about.
-const anAgent = "3c7c4a2e-9c8e-4a67-9d0a-2f3bb2f9d001"
-
 func agentHealthKinds() []Kind {
 	return []Kind{
 		tell(HMAgentHeartbeat("*"), Kind{

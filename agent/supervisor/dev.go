@@ -82,38 +82,41 @@ func NewDev(cfg DevConfig) (*Dev, error) {
 }
 
 // Run watches until ctx ends, then stops all processes, and returns nil when they have ended. What the installed monit files say is
-// loaded at once, and started unless it was stopped on purpose. When that fails it is logged, for a Reload may mend it.
+// loaded at once, and started unless it was stopped on purpose. When that fails it is logged, for a Reload may mend it. Run may be
+// called again when it has returned.
 func (d *Dev) Run(ctx context.Context) error {
 	r := &devRun{ctx: ctx, keepers: map[string]*keeper{}}
+	defer r.work.Wait()
 	d.mu.Lock()
 	if d.run != nil {
 		d.mu.Unlock()
 		return errors.New("supervisor: Run runs already")
 	}
 	d.run = r
-	d.mu.Unlock()
-	defer func() {
-		d.mu.Lock()
-		d.run = nil
-		d.mu.Unlock()
-		r.work.Wait()
-	}()
-	if err := d.resume(ctx); err != nil {
+	if err := d.resume(r); err != nil {
 		d.log.Error("supervisor.resume.failed", "error", err)
 	}
+	d.mu.Unlock()
 	<-ctx.Done()
+	d.mu.Lock()
+	d.run = nil
+	d.mu.Unlock()
 	return nil
 }
 
-func (d *Dev) resume(ctx context.Context) error {
-	if err := d.Reload(ctx); err != nil {
+// resume begins where the last Run ended. d.mu is held.
+func (d *Dev) resume(r *devRun) error {
+	if err := d.load(r); err != nil {
 		return err
 	}
 	stopped, err := d.files.Stopped()
-	if err == nil && !stopped {
-		err = d.each(func(k *keeper) { k.set(wantRunning) })
+	if err != nil || stopped {
+		return err
 	}
-	return err
+	for _, k := range r.keepers {
+		k.set(wantRunning)
+	}
+	return nil
 }
 
 // AddJob implements JobSupervisor.
@@ -124,26 +127,31 @@ func (d *Dev) RemoveJobs() error { return d.files.RemoveAll() }
 
 // Reload implements JobSupervisor. A process that the files name no more, or in another way, is stopped.
 func (d *Dev) Reload(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.run == nil {
+		return fmt.Errorf("reload the supervisor: %w", ErrNotRunning)
+	}
+	return d.load(d.run)
+}
+
+// load makes the installed files count. d.mu is held.
+func (d *Dev) load(r *devRun) error {
 	definitions, err := d.definitions()
 	if err != nil {
 		return fmt.Errorf("reload the supervisor: %w", err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.run == nil {
-		return fmt.Errorf("reload: %w", ErrNotRunning)
-	}
-	for name, k := range d.run.keepers {
+	for name, k := range r.keepers {
 		if wanted, ok := definitions[name]; !ok || !reflect.DeepEqual(wanted, k.definition) {
 			k.set(wantGone)
-			delete(d.run.keepers, name)
+			delete(r.keepers, name)
 		}
 	}
 	for name, definition := range definitions {
-		if d.run.keepers[name] == nil {
+		if r.keepers[name] == nil {
 			k := newKeeper(d, definition)
-			d.run.keepers[name] = k
-			d.run.work.Go(func() { k.run(d.run.ctx) })
+			r.keepers[name] = k
+			r.work.Go(func() { k.run(r.ctx) })
 		}
 	}
 	return nil
