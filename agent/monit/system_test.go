@@ -12,14 +12,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deakit/deakit/agent/alert"
 	"github.com/deakit/deakit/agent/monit"
 	"github.com/deakit/deakit/agent/supervisor"
+	"github.com/deakit/deakit/heartbeat"
 	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/messaging"
+	"github.com/deakit/deakit/messaging/messagingtest"
 )
 
 // A machine has a real monit of its own, with its own files and ports.
@@ -29,7 +32,7 @@ type machine struct {
 	base   string
 	client *monit.Client
 	daemon *monit.Daemon
-	mails  chan alert.Event
+	alerts chan *nats.Msg
 }
 
 func freePort(t *testing.T) int {
@@ -53,17 +56,21 @@ func background(t *testing.T, run func(context.Context) error) {
 func newMachine(t *testing.T) *machine {
 	t.Helper()
 	program := needs.Tool(t, "monit", "monit")
-	m := &machine{t: t, base: t.TempDir(), mails: make(chan alert.Event, 1000)}
+	m := &machine{t: t, base: t.TempDir(), alerts: make(chan *nats.Msg, 1000)}
 	user, password, err := monit.EnsureUser(m.base)
 	require.NoError(t, err)
 
 	mails, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	smtp, err := alert.NewSMTP(alert.SMTPConfig{User: "vcap", Password: monitPassword, Take: func(_ context.Context, mail []byte) {
-		e, err := alert.ParseMail(mail, time.Now())
-		assert.NoError(t, err, string(mail))
-		m.mails <- e
-	}})
+	server := messagingtest.NewServer(t)
+	_, err = server.Connect().ChanSubscribe("hm.agent.alert.*", m.alerts)
+	require.NoError(t, err)
+	agent, err := heartbeat.NewAgent(server.Connect(), heartbeat.AgentConfig{
+		ID: "agent-1", Collect: func(context.Context) messaging.AgentHeartbeat { return messaging.AgentHeartbeat{} },
+	})
+	require.NoError(t, err)
+	reporter := alert.Reporter{Addresses: func() []string { return []string{"10.0.0.21"} }, Send: agent.Alert}
+	smtp, err := alert.NewSMTP(alert.SMTPConfig{User: "vcap", Password: monitPassword, Take: reporter.Mail})
 	require.NoError(t, err)
 	background(t, func(ctx context.Context) error { return smtp.Serve(ctx, mails) })
 	require.NoError(t, monit.WriteAlertConfig(monit.AlertConfig{
@@ -120,17 +127,21 @@ func (m *machine) becomes(want messaging.JobState) {
 	require.Eventually(m.t, func() bool { return m.Status(m.t.Context()).State == want }, time.Minute, 50*time.Millisecond, "%s", want)
 }
 
-// mail waits for one about an event of a service.
-func (m *machine) mail(service, event string) alert.Event {
+// alert waits for one with this title.
+func (m *machine) alert(title string) messaging.AgentAlert {
 	m.t.Helper()
+	var others []string
 	for {
 		select {
-		case e := <-m.mails:
-			if e.Service == service && e.Event == event {
-				return e
+		case msg := <-m.alerts:
+			told, err := messaging.HMAgentAlert("*").Decode(msg.Data)
+			require.NoError(m.t, err)
+			if told.Title == title {
+				return told
 			}
+			others = append(others, told.Title)
 		case <-time.After(time.Minute):
-			m.t.Fatalf("no mail about %s %s", service, event)
+			m.t.Fatalf("no alert %q, but %q", title, others)
 		}
 	}
 }
@@ -154,18 +165,15 @@ func TestRealMonit(t *testing.T) {
 		return p[0].Memory.KB > 0 && p[1].Memory.KB > 0
 	}, time.Minute, 50*time.Millisecond)
 
-	// One that dies is told by mail, and comes back.
+	// One that dies is told by mail, which becomes an alert on NATS, and comes back.
 	pid := m.pid("a")
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-	event := m.mail("a", "Does not exist")
-	told, ok := alert.FromEvent(event, []string{"10.0.0.21"}, nil)
-	require.True(t, ok)
+	told := m.alert("a (10.0.0.21) - Does not exist - restart")
 	assert.Equal(t, 1, told.Severity)
-	assert.Equal(t, "a (10.0.0.21) - Does not exist - restart", told.Title)
 	assert.Equal(t, "process is not running", told.Summary)
 	assert.NotEmpty(t, told.ID)
 	assert.WithinDuration(t, time.Now(), time.Unix(told.CreatedAt, 0), 5*time.Minute)
-	m.mail("a", "Exists")
+	require.Eventually(t, func() bool { return m.pid("a") != pid && m.pid("a") != 0 }, time.Minute, 10*time.Millisecond)
 	m.becomes(messaging.JobRunning)
 	assert.NotEqual(t, pid, m.pid("a"))
 
@@ -197,11 +205,9 @@ func TestRealMonitFailingJob(t *testing.T) {
 	require.NoError(t, m.Reload(t.Context()))
 	require.NoError(t, m.Start(t.Context()))
 	m.becomes(messaging.JobFailing)
-	failed := m.mail("broken", "Execution failed")
-	severity, known := alert.Severity(failed.Event)
-	assert.True(t, known)
-	assert.Equal(t, alert.Alert, severity)
-	assert.Contains(t, failed.Description, "failed to start")
+	failed := m.alert("broken (10.0.0.21) - Execution failed - alert")
+	assert.Equal(t, alert.Alert, failed.Severity)
+	assert.Contains(t, failed.Summary, "failed to start")
 
 	_, err := client(t, monit.ClientConfig{URL: "http://127.0.0.1:1", ShortTries: 1}).Status(t.Context())
 	require.ErrorContains(t, err, "refused")
