@@ -1,6 +1,7 @@
 package messaging_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -71,5 +72,20 @@ func TestAgentHealthOfAllEras(t *testing.T) {
 	} {
 		_, err := messaging.HMAgentAlert("a").Decode([]byte(data))
 		require.Error(t, err, data)
+	}
+}
+
+// The figures of a process are numbers, and those that are 0 are left out where agents do so.
+func TestAgentProcess(t *testing.T) {
+	for wire, process := range map[string]messaging.AgentProcess{
+		`{"name":"gorouter","state":"running","uptime":{"secs":880183},"mem":{"kb":4004,"percent":0.1},"cpu":{"total":0.3}}`: {
+			Name: "gorouter", State: messaging.JobRunning, Uptime: messaging.AgentUptime{Seconds: 880183},
+			Memory: messaging.AgentProcessMemory{KB: 4004, Percent: 0.1}, CPU: messaging.AgentProcessCPU{Total: 0.3},
+		},
+		`{"name":"a","state":"unknown","uptime":{},"mem":{"percent":0},"cpu":{"total":0}}`: {Name: "a", State: messaging.JobUnknown},
+	} {
+		data, err := json.Marshal(process)
+		require.NoError(t, err)
+		assert.Equal(t, wire, string(data))
 	}
 }
