@@ -74,6 +74,9 @@ type Result struct {
 // grows meanwhile is taken as long as it was, one that shrinks is filled up with zeros, as tar does. Times and permissions are
 // kept, owners are not. It fails with ErrType, ErrPattern or ErrTooLarge, among others, and then the archive is of no use.
 func Write(ctx context.Context, w io.Writer, cfg Config, types []Type, filters []string) (Result, error) {
+	if cfg.Base == "" {
+		return Result{}, errors.New("bundle logs: Config.Base is missing: the base directory")
+	}
 	match, err := compile(filters)
 	if err != nil {
 		return Result{}, err

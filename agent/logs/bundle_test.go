@@ -198,6 +198,7 @@ func TestBundleRefuses(t *testing.T) {
 		return err
 	}
 	require.ErrorIs(t, write(cfg, "weird"), logs.ErrType)
+	require.ErrorContains(t, write(logs.Config{}, logs.Job), "Base")
 	for _, filter := range []string{"[", "{a", strings.Repeat("a", 2000), strings.Repeat("{a,b}", 20)} {
 		require.ErrorIs(t, write(cfg, logs.Job, filter), logs.ErrPattern, filter)
 	}

@@ -147,6 +147,7 @@ func (m *machine) alert(title string) messaging.AgentAlert {
 }
 
 func TestRealMonit(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	assert.Equal(t, messaging.JobRunning, m.Status(t.Context()).State, "there are no services")
 	m.job(0, "a", m.daemonProgram("a"))
@@ -200,6 +201,7 @@ func gone(pid int) bool {
 }
 
 func TestRealMonitFailingJob(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	m.job(0, "broken", "/bin/false")
 	require.NoError(t, m.Reload(t.Context()))
@@ -218,6 +220,7 @@ func TestRealMonitFailingJob(t *testing.T) {
 
 // A monit that was killed is started again.
 func TestDaemon(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	before, err := m.client.Status(t.Context())
 	require.NoError(t, err)

@@ -30,10 +30,16 @@ type machine struct {
 
 func newMachine(t *testing.T, base string) *machine {
 	t.Helper()
+	return newMachineThat(t, base, 5*time.Minute)
+}
+
+// newMachineThat waits so long for processes to stop.
+func newMachineThat(t *testing.T, base string, stopTimeout time.Duration) *machine {
+	t.Helper()
 	m := &machine{t: t, base: base, events: make(chan alert.Event, 1000)}
 	var err error
 	m.Dev, err = supervisor.NewDev(supervisor.DevConfig{
-		Base: base, Poll: 10 * time.Millisecond, Backoff: 10 * time.Millisecond, BackoffMax: 50 * time.Millisecond,
+		StopTimeout: stopTimeout, Base: base, Poll: 10 * time.Millisecond, Backoff: 10 * time.Millisecond, BackoffMax: 50 * time.Millisecond,
 		Report: func(e alert.Event) { m.events <- e },
 	})
 	require.NoError(t, err)
@@ -198,6 +204,31 @@ func TestDevUnmonitor(t *testing.T) {
 	require.NoError(t, syscall.Kill(m.pid("a"), syscall.SIGKILL))
 	require.NoError(t, m.StopAndWait(t.Context()))
 	assert.Empty(t, m.events, "nobody watched")
+}
+
+func TestDevStopTakesTooLong(t *testing.T) {
+	m := newMachineThat(t, t.TempDir(), 50*time.Millisecond)
+	m.job("a", fmt.Sprintf("/bin/sh -c 'trap true TERM; echo $$ > %s; while true; do sleep 0.05; done'", m.pidFile("a")), "/bin/true")
+	require.NoError(t, m.Reload(t.Context()))
+	require.NoError(t, m.Start(t.Context()))
+	m.becomes(messaging.JobRunning)
+	require.EqualError(t, m.StopAndWait(t.Context()), "Timed out waiting for services 'a' to stop after 50ms")
+	assert.Equal(t, messaging.JobStopped, m.Status(t.Context()).State, "that is still wanted")
+	require.NoError(t, syscall.Kill(m.pid("a"), syscall.SIGKILL))
+	require.Eventually(t, func() bool { return m.StopAndWait(t.Context()) == nil }, 30*time.Second, time.Millisecond)
+}
+
+// A job cannot have processes signalled that are not its own affair.
+func TestDevPIDFileThatLies(t *testing.T) {
+	m := newMachine(t, t.TempDir())
+	for _, pid := range []string{"1", "0", "-1", strconv.Itoa(os.Getpid()), "x", ""} {
+		require.NoError(t, os.WriteFile(m.pidFile("a"), []byte(pid), 0o600))
+		m.job("a", fmt.Sprintf("/bin/sh -c 'printf %%s %s > %s; exit 1'", pid, m.pidFile("a")), "")
+		require.NoError(t, m.Reload(t.Context()))
+		require.NoError(t, m.Start(t.Context()))
+		m.event("Execution failed")
+		require.NoError(t, m.StopAndWait(t.Context()))
+	}
 }
 
 func TestDevStartFails(t *testing.T) {

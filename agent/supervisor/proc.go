@@ -42,8 +42,8 @@ func readPIDFile(name string) (processStat, error) {
 		return processStat{}, err
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil || pid <= 0 {
-		return processStat{}, fmt.Errorf("pidfile %s holds no process id", name)
+	if err != nil || pid <= 1 || pid == os.Getpid() { // what a job writes there is signalled
+		return processStat{}, fmt.Errorf("pidfile %s holds no id of a job's process", name)
 	}
 	return readProcess(pid)
 }
