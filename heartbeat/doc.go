@@ -1,5 +1,6 @@
 // Package heartbeat tells who is alive and what is missing: a [Monitor] is fed with the heartbeats and exit messages of
-// DEAs and compares what it knows with what somebody wants to run, as a health manager does.
+// DEAs and compares what it knows with what somebody wants to run, as a health manager does. An [Agent] sends the heartbeats,
+// alerts and the shutdown event of a BOSH agent to its health monitor.
 //
 // The Monitor is data and rules only. It starts nothing, reads no clock and no network: the caller receives the
 // messages, passes the time, and acts on the [Finding]s. So it can stand in a controller, in a test, or behind a page
@@ -22,6 +23,13 @@
 //
 // DEAs from 2016 on send heartbeats by HTTP instead of NATS. [Receiver] takes them and passes them to Monitor.Heartbeat, beside
 // or in place of the subscription; [Poster] is the sender's side.
+//
+// # Agents
+//
+// A BOSH agent tells only that it lives, and how its machine is. [Agent] sends that over NATS, at once and at an interval, and makes
+// up for a server that is away; what it sends, the agent collects (packages below agent). The messages are
+// [messaging.AgentHeartbeat], [messaging.AgentAlert] and [messaging.AgentShutdown], and whoever listens decodes those of all
+// agents with [messaging.HMAgentHeartbeat] and its like.
 //
 // # Where it differs from HM9000
 //

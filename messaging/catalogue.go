@@ -53,6 +53,7 @@ var kinds = sync.OnceValue(func() []Kind {
 		area("Components", componentKinds()),
 		area("Logs", logKinds()),
 		area("Agents", agentKinds()),
+		area("Health of agents", agentHealthKinds()),
 	)
 })
 

@@ -54,6 +54,7 @@ var (
 	rawType   = reflect.TypeFor[json.RawMessage]()
 	stateType = reflect.TypeFor[messaging.State]()
 	timeType  = reflect.TypeFor[time.Time]()
+	nullType  = reflect.TypeFor[messaging.AgentShutdown]()
 )
 
 // Of returns the schema of a type; structs and lists with a name are collected, and referred to.
@@ -63,6 +64,8 @@ func (s *Schemas) Of(t reflect.Type) (Schema, error) {
 		return Schema{}, nil
 	case t == timeType: // RFC 3339
 		return Schema{Types: []string{"string"}}, nil
+	case t == nullType:
+		return Schema{Types: []string{"null"}}, nil
 	case t == stateType:
 		schema := Schema{Types: []string{"string"}}
 		for _, state := range messaging.States() {
