@@ -1,7 +1,6 @@
 package blobstore
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -11,10 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	"github.com/deakit/deakit/internal/atomicfile"
+	"github.com/deakit/deakit/internal/program"
 )
 
 // ExternalConfig says what program serves a provider.
@@ -34,18 +32,6 @@ type ExternalConfig struct {
 type External struct {
 	program, config, temp string
 }
-
-// A ProgramError is the failure of an external program.
-type ProgramError struct {
-	Program string
-	Output  string // the end of what it printed
-	Err     error
-}
-
-func (e *ProgramError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Program, e.Err, e.Output) }
-
-// Unwrap returns how the program ended.
-func (e *ProgramError) Unwrap() error { return e.Err }
 
 // NewExternal looks for the program in PATH and writes its configuration, with mode 0600. It starts nothing.
 func NewExternal(cfg ExternalConfig) (*External, error) {
@@ -131,34 +117,8 @@ func (e *External) Exists(_ context.Context, id string) (bool, error) {
 	return false, cmp.Or(CheckID(id), fmt.Errorf("find blob %s: %w", id, errors.ErrUnsupported))
 }
 
-// run runs the program in a process group of its own, which is killed when the context ends.
+// run runs the program, whose output says why it failed.
 func (e *External) run(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, maxTime)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, e.program, append([]string{"-c", e.config}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second // for what holds its output open
-	output := &tail{}
-	cmd.Stdout, cmd.Stderr = output, output
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return &ProgramError{filepath.Base(e.program), output.String(), err}
-	}
-	return nil
+	_, err := program.Run(ctx, e.program, append([]string{"-c", e.config}, args...)...)
+	return err
 }
-
-// A tail keeps the end of what is written to it.
-type tail struct{ kept []byte }
-
-const tailSize = 1024
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.kept = append(t.kept, p[max(0, len(p)-tailSize):]...)
-	t.kept = t.kept[max(0, len(t.kept)-tailSize):]
-	return len(p), nil
-}
-
-func (t *tail) String() string { return excerpt(bytes.NewReader(t.kept[max(0, len(t.kept)-200):])) }
