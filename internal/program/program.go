@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -44,8 +45,8 @@ var errOutput = errors.New("more output than 4 MiB")
 type Runner func(ctx context.Context, name string, args ...string) (stdout []byte, err error)
 
 // Run runs a program, without a shell, and returns what it wrote to its standard output: 4 MiB at most. It speaks English
-// and has nothing to read. When ctx ends, or after an hour, it is killed with all of its process group. Every error is an [*Error];
-// what was printed before it is returned too.
+// and has nothing to read. When ctx ends, or after an hour, it is killed with all of its process group; when this
+// process is killed, so is the program. Every error is an [*Error]; what was printed before it is returned too.
 func Run(ctx context.Context, name string, args ...string) ([]byte, error) {
 	return Feed(ctx, "", name, args...)
 }
@@ -56,7 +57,11 @@ func Feed(ctx context.Context, stdin, name string, args ...string) ([]byte, erro
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Who is killed leaves no program behind that goes on changing the machine while a successor looks at it. The kernel
+	// means the thread that began it, so that must live on.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second // for what it started that holds its output open
 	if stdin != "" {

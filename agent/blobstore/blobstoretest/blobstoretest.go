@@ -64,7 +64,7 @@ func (s suite) putAndGet(t *testing.T, store blobstore.Store) {
 		"1f0c6a32-8d0f-4c8e-a4b0-0d9d5ea8c8a1": content(100),
 		"router.v1_2-3.tgz":                    content(3<<20 + 1),
 		"_":                                    {},
-		strings.Repeat("a", 155):           []byte("text"),
+		strings.Repeat("a", 155):               []byte("text"),
 	} {
 		r := bytes.NewReader(data)
 		_, _ = r.Seek(int64(len(data)/2), io.SeekStart) // a store begins at the start, wherever the reader stands
