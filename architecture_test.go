@@ -41,7 +41,7 @@ func packages(t *testing.T) map[string]listed {
 // tests use above.
 func layer(name string) int {
 	switch {
-	case slices.Contains([]string{"internal/testapp", "internal/stagetest", "internal/certtest", "messaging/messagingtest", "container/containertest"}, name):
+	case slices.Contains([]string{"internal/testapp", "internal/stagetest", "internal/certtest", "messaging/messagingtest", "container/containertest", "agent/blobstore/blobstoretest"}, name):
 		return 4
 	case name == "droplet/dea/config": // reads a file and knows no service
 		return 2
