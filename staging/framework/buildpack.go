@@ -186,6 +186,10 @@ func (b *Buildpack) replaceApp(ctx context.Context, build buildpack.Build, dir s
 		return err
 	}
 	defer root.Close()
+	// Those of Java have their app elsewhere, but every droplet of a buildpack has this directory, and starts in it.
+	if err := root.MkdirAll("app", 0o755); err != nil {
+		return err
+	}
 	return containerfs.Stream(ctx, build.Container, build.Root, func(ctx context.Context, w io.Writer) error {
 		return tarball.Write(ctx, w, root, "/", tarball.Options{Limits: b.opts.limits()})
 	})
