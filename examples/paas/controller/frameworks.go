@@ -44,7 +44,7 @@ func (s Settings) describe(p *messaging.StagingProperties) {
 	if s.Framework == "" {
 		return
 	}
-	p.Framework, p.Runtime = quoted(s.Framework), quoted(s.runtime())
+	p.Framework, p.Runtime = quoted(s.Framework), s.wantedRuntime()
 	limits := s.limits()
 	p.Resources = &messaging.StagingResources{
 		Memory: messaging.Int(limits.Mem), Disk: messaging.Int(limits.Disk), FDs: messaging.Int(limits.FDs),
