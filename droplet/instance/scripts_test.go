@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -303,6 +304,21 @@ func TestScriptsAreReadyByStateFile(t *testing.T) {
 	m.Env = []string{testapp.Env(testapp.TellsByFile)}
 	i, _ := n.run(t.Context(), m)
 	assert.FileExists(t, filepath.Join(homeOf(t, n.await(i, messaging.Running)), "state.json"))
+}
+
+// A state file that never says so is waited for as long as state files are, whatever the port does.
+func TestStateFileThatNeverComes(t *testing.T) {
+	app := packMembers(t, "", map[string]member{
+		"startup": {0o500, startupF3}, "stop": {0o500, stopF2}, "droplet.yaml": {0o644, "---\nstate_file: state.json\n"},
+		"state.json": {0o644, `{"state":"STARTING"}`},
+	})
+	n := newNode(t, app)
+	n.ownRuntime()
+	n.cfg.StateFileTimeout = 300 * time.Millisecond
+	i, over := n.run(t.Context(), n.scriptedMessage())
+	wait(t, over)
+	defer i.Release()
+	assert.Equal(t, instance.Unhealthy, i.Status().ExitDescription)
 }
 
 // What startup says of a start that comes to nothing is found where people look for errors.
