@@ -71,13 +71,7 @@ func runSample(t *testing.T, on *served, name string, it sample) {
 	settings := it.settings
 	settings.Name, settings.Framework = strings.ReplaceAll(name, "_", "-"), name
 	require.NoError(t, s.push(filepath.Join("../../apps", it.app), settings))
-	var page string
-	s.eventually("the router knows its route", func() bool {
-		var err error
-		page, err = s.page(settings.Name)
-		return err == nil
-	})
-	assert.Regexp(t, `^Hello from .+\ninstance index: 0\n$`, page)
+	assert.Regexp(t, `^Hello from .+\ninstance index: 0\n$`, s.firstPage(settings.Name))
 	page, err := s.FetchText(t.Context(), "http://"+settings.Name+"."+s.Info().Domain+"/health")
 	require.NoError(t, err)
 	assert.Equal(t, "ok\n", page)
