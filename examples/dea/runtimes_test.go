@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/examples/internal/programtest"
 )
 
 func TestCatalogueOfRuntimes(t *testing.T) {
@@ -41,10 +42,10 @@ func TestCatalogueThatIsMissing(t *testing.T) {
 	s := newSite(t)
 	s.cfg["deakit"].(object)["runtimes"] = object{"catalogue": "/no/such/runtimes.yml"}
 	file := s.write()
-	check := start(t, "--check", file)
-	assert.Equal(t, exitOK, check.end())
-	assert.Contains(t, check.text(), "deakit.runtimes.catalogue: open /no/such/runtimes.yml")
-	node := start(t, "--backend", s.backend, file)
-	assert.Equal(t, exitFailed, node.end())
-	assert.Contains(t, node.text(), "deakit.runtimes.catalogue: open /no/such/runtimes.yml")
+	check := programtest.Start(t, "--check", file)
+	assert.Equal(t, exitOK, check.End())
+	assert.Contains(t, check.Text(), "deakit.runtimes.catalogue: open /no/such/runtimes.yml")
+	node := programtest.Start(t, "--backend", s.backend, file)
+	assert.Equal(t, exitFailed, node.End())
+	assert.Contains(t, node.Text(), "deakit.runtimes.catalogue: open /no/such/runtimes.yml")
 }
