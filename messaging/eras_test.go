@@ -123,7 +123,7 @@ func TestStagingOfAllEras(t *testing.T) {
 			`"download_uri":"http://cc/app","upload_uri":"http://cc/droplet"}`,
 		messaging.StagingRequest{
 			AppID: "17", TaskID: "t", DownloadURI: "http://cc/app", UploadURI: "http://cc/droplet",
-			Properties: messaging.StagingProperties{Services: messaging.Services{}},
+			Properties: messaging.StagingProperties{Services: messaging.Services{}, Framework: json.RawMessage(`"rack"`)},
 		})
 	era(t, "request with everything null", messaging.StagingStart("s").Subject(),
 		`{"app_id":"a","task_id":null,"properties":null,"download_uri":null,"upload_uri":"u","buildpack_cache_download_uri":null,`+

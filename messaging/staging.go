@@ -83,6 +83,12 @@ type StagingProperties struct {
 	Buildpack       string `json:"buildpack,omitempty"`         // git URL of the user's buildpack
 	BuildpackGitURL string `json:"buildpack_git_url,omitempty"` // the same; buildpack wins when both are there
 	BuildpackKey    string `json:"buildpack_key,omitempty"`     // key of the admin buildpack to use, without detection
+
+	// What requests told of the time before buildpacks, as it was sent: a map, or a name alone. Stagers of DEAs do not read it.
+	FrameworkInfo json.RawMessage `json:"framework_info,omitempty"` // how the app is staged, with its name: a map (2012)
+	Framework     json.RawMessage `json:"framework,omitempty"`      // the name alone (until 2013)
+	RuntimeInfo   json.RawMessage `json:"runtime_info,omitempty"`   // what runs the app, with its name: a map (2012)
+	Runtime       json.RawMessage `json:"runtime,omitempty"`        // the name alone (until 2013)
 }
 
 // StagingResources are the limits of the app that is staged.

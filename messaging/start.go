@@ -8,7 +8,7 @@ import (
 )
 
 // A StartMessage tells a DEA to start one instance of an app. Keys that are not listed here are ignored: executableFile,
-// prod, console, debug, tags, flapping, framework, runtime.
+// prod, console, debug, tags, flapping, framework.
 type StartMessage struct {
 	Droplet     Text     `json:"droplet" validate:"required"`      // app guid
 	Index       int      `json:"index" validate:"gte=0"`           // instance index
@@ -32,6 +32,20 @@ type StartMessage struct {
 
 	// What the Cloud Controller knows of the app, the base of VCAP_APPLICATION (since 2014-03).
 	VCAPApplication map[string]json.RawMessage `json:"vcap_application,omitempty"`
+
+	RuntimeInfo json.RawMessage `json:"runtime_info,omitempty"` // what runs the app, with its name: a map (2012)
+	Runtime     json.RawMessage `json:"runtime,omitempty"`      // the same, or its name alone (until 2013)
+}
+
+// WantedRuntime returns what the message says of the runtime, as JSON: a map, or the name alone. Nil means that it says
+// nothing, as since there are buildpacks.
+func (m StartMessage) WantedRuntime() json.RawMessage {
+	for _, told := range []json.RawMessage{m.RuntimeInfo, m.Runtime} {
+		if len(told) > 0 && (told[0] == '{' || told[0] == '"') && !bytes.Equal(told, []byte(`""`)) {
+			return told
+		}
+	}
+	return nil
 }
 
 func (m *StartMessage) absent() {

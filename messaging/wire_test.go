@@ -226,6 +226,23 @@ func TestStartMessageLooseForms(t *testing.T) {
 	}
 }
 
+// What runs an app is told in several ways, and none that makes no sense is a reason to refuse a message.
+func TestWantedRuntime(t *testing.T) {
+	for told, want := range map[string]string{
+		`"runtime_info":{"name":"ruby19"},"runtime":"ruby18"`: `{"name":"ruby19"}`,
+		`"runtime_info":null,"runtime":"ruby18"`:              `"ruby18"`,
+		`"runtime": {"name":"ruby18"}`:                        `{"name":"ruby18"}`,
+		`"runtime_info":[1],"runtime":7`:                      ``,
+		`"runtime":""`:                                        ``,
+		`"runtime":null`:                                      ``,
+		`"x":1`:                                               ``,
+	} {
+		m, err := messaging.DEAStart("x").Decode([]byte(strings.Replace(startMessage, "{", "{"+told+",", 1)))
+		require.NoError(t, err, told)
+		assert.Equal(t, want, string(m.WantedRuntime()), told)
+	}
+}
+
 func TestStartMessageRefused(t *testing.T) {
 	for _, tc := range []struct{ key, raw, field string }{
 		{"droplet", "", "droplet"}, {"index", "", "index"}, {"index", "null", "index"}, {"index", "1.0", "index"}, {"index", "-1", "index"},

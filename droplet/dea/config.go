@@ -20,6 +20,7 @@ import (
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/droplet/instance"
 	"github.com/deakit/deakit/messaging"
+	"github.com/deakit/deakit/staging/framework/runtimes"
 )
 
 // Version is what a DEA says of its software in dea.shutdown, as every dea_ng did.
@@ -97,7 +98,8 @@ type Config struct {
 	QuietEvacuation bool
 
 	// Instance says how instances are run. Its CrashDir is set by the DEA; its Owner, by which a DEA knows its own
-	// containers after a restart, is made from BaseDir if it is empty.
+	// containers after a restart, is made from BaseDir if it is empty; its Runtime, for droplets from before there were
+	// buildpacks, is Runtimes with today's catalogue, not strict, if it is nil.
 	Instance instance.Config
 }
 
@@ -152,6 +154,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Instance.RootFS == nil {
 		c.Instance.RootFS = c.defaultRootFS
+	}
+	if c.Instance.Runtime == nil {
+		c.Instance.Runtime = Runtimes(runtimes.Today(), false)
 	}
 	setDefault(&c.Zone, "default")
 	setDefault(&c.AdvertiseInterval, 5*time.Second)

@@ -1,6 +1,7 @@
 package dea
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -42,6 +43,9 @@ func (d *DEA) tellChange(c instance.Change) {
 	case messaging.Stopped:
 		d.tell(i, applog.Stdout, applog.StoppedInstance(i.App(), i.Index()))
 	case messaging.Crashed:
+		if missing := new(instance.RuntimeError); errors.As(s.StartError, &missing) {
+			d.tell(i, applog.Stderr, fmt.Sprintf("App instance (index %d) cannot start: %v", i.Index(), missing))
+		}
 		if s.ExitDescription == instance.Unhealthy {
 			d.tell(i, applog.Stderr, applog.NotAccepting(i.Index()))
 		}

@@ -7,4 +7,7 @@
 //
 // The states, the order of the start sequence, the environment and the texts of exit descriptions are those of dea_ng;
 // where dea_ng has known faults (two ends of one instance, an end after a stop) there is exactly one end here.
+//
+// Droplets from before there were buildpacks, which bring the scripts startup and stop, run as the first-generation DEA ran
+// them: [Config].Runtime finds what runs their apps.
 package instance

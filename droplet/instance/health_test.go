@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -41,4 +42,11 @@ func TestManyKeysAreCheap(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "c", got)
 	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(32<<20), "bytes for a file of 10 kB")
+}
+
+// How long apps may take where nobody says otherwise is known to those who push them (first-generation DEA and dea_ng).
+func TestLimitsOfReadiness(t *testing.T) {
+	c := Config{}.withDefaults()
+	assert.Equal(t, time.Minute, c.HealthCheckTimeout)
+	assert.Equal(t, 5*time.Minute, c.StateFileTimeout)
 }

@@ -61,13 +61,10 @@ func (l *life) hook(ctx context.Context, name, file string) error {
 	return nil
 }
 
-// stopHooks runs the hooks around a stop. They cannot keep an instance from being stopped.
-func (l *life) stopHooks(ctx context.Context) {
-	hooks := l.cfg.Hooks
-	for _, h := range []struct{ name, file string }{{"before_stop", hooks.BeforeStop}, {"after_stop", hooks.AfterStop}} {
-		if err := l.hook(ctx, h.name, h.file); err != nil {
-			l.log.Warn("droplet.hook-script.failed", "hook", h.name, "error", err)
-		}
+// stopHook runs a hook around a stop. It cannot keep an instance from being stopped.
+func (l *life) stopHook(ctx context.Context, name, file string) {
+	if err := l.hook(ctx, name, file); err != nil {
+		l.log.Warn("droplet.hook-script.failed", "hook", name, "error", err)
 	}
 }
 

@@ -70,6 +70,10 @@ type Config struct {
 
 	// RootFS returns the root file system of a stack; nil means that there is one stack, the back end's default.
 	RootFS func(stack string) (string, error)
+
+	// Runtime finds what runs the apps of droplets from before there were buildpacks. Nil means that there are no
+	// runtimes: such droplets run only if they know theirs.
+	Runtime FindRuntime
 }
 
 func (c Config) withDefaults() Config {
@@ -140,6 +144,7 @@ type Status struct {
 	ProcessID uint32         // of the app in its container, 0 before it was spawned
 	HostPort  uint16
 	Port      uint16 // in the container
+	Scripts   bool   // the app is started and stopped by scripts of its droplet, as before there were buildpacks
 
 	Usage container.Usage // last measurement; zero before the first
 	CPU   float64         // fraction of one core between the last two measurements

@@ -211,7 +211,9 @@ func (l *life) bringDown(ctx context.Context) {
 		l.log.Info("droplet.stopping")
 		if l.process != nil {
 			l.drainRoutes(ctx)
-			l.stopHooks(ctx)
+			l.stopHook(ctx, "before_stop", l.cfg.Hooks.BeforeStop)
+			l.stopByScript(ctx)
+			l.stopHook(ctx, "after_stop", l.cfg.Hooks.AfterStop)
 		}
 	}
 	for {

@@ -39,7 +39,8 @@ type Record struct {
 	SyslogDrainURLs     []string           `json:"syslog_drain_urls"`
 	StateStartingAt     *messaging.Seconds `json:"state_starting_timestamp"`
 
-	Env                []string                   `json:"env,omitempty"` // Environment in its order
+	Env                []string                   `json:"env,omitempty"`     // Environment in its order
+	Scripts            bool                       `json:"scripts,omitempty"` // Status.Scripts
 	Stack              string                     `json:"stack,omitempty"`
 	EgressNetworkRules []messaging.EgressRule     `json:"egress_network_rules,omitempty"`
 	VCAPApplication    map[string]json.RawMessage `json:"vcap_application,omitempty"`
@@ -104,7 +105,7 @@ func (i *Instance) record(s Status) Record {
 		WardenContainerPath: known(s.Container.Path), WardenHostIP: known(s.Container.HostIP),
 		WardenContainerIP: known(s.Container.ContainerIP), HostPort: known(s.HostPort), ContainerPort: known(s.Port),
 		SyslogDrainURLs: m.Services.DrainURLs(),
-		Env:             m.Env, Stack: m.Stack, EgressNetworkRules: m.EgressNetworkRules, VCAPApplication: m.VCAPApplication,
+		Env:             m.Env, Scripts: s.Scripts, Stack: m.Stack, EgressNetworkRules: m.EgressNetworkRules, VCAPApplication: m.VCAPApplication,
 		StateAt: messaging.SecondsOf(s.Since),
 	}
 	if !s.StartedAt.IsZero() {
@@ -138,6 +139,7 @@ func (r Record) message() messaging.StartMessage {
 // restore gives an instance what only the process before knew. What the container tells by itself comes later, and wins.
 func (r Record) restore(s *Status) {
 	s.HostPort, s.Port, s.ProcessID = value(r.HostPort), value(r.ContainerPort), value(r.WardenJobID)
+	s.Scripts = r.Scripts
 	s.Container.Path = value(r.WardenContainerPath)
 	s.Container.HostIP, s.Container.ContainerIP = value(r.WardenHostIP), value(r.WardenContainerIP)
 	if r.StateStartingAt != nil || r.State != messaging.Crashed {

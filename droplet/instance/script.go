@@ -63,6 +63,9 @@ fi
 type startCommand struct {
 	command string
 	prefix  string // a program with arguments that gets the command as one more, in place of bash -c
+
+	scripts bool    // the script is one of the time before buildpacks, which runs as then
+	runtime Runtime // that it has then
 }
 
 // hookScript is what bash reads to run a hook of the operator.

@@ -181,9 +181,28 @@ func (l *life) unpackLimit() int64 {
 	return 0 // the default of the reader
 }
 
-// startCommand chooses the command: that of the start message, else that of the droplet. A droplet without
-// staging_info.yml is one of the old kind and brings a script of its own.
+// startCommand chooses the command: that of the start message, else that of the droplet. Where that is a script of the time
+// before buildpacks, it is made ready to run.
 func (l *life) startCommand(ctx context.Context) (startCommand, error) {
+	app, err := l.toldCommand(ctx)
+	if err != nil {
+		return startCommand{}, err
+	}
+	startup, err := l.scriptsOf(ctx, app)
+	if err != nil || startup == "" {
+		return app, err
+	}
+	runtime, err := l.bind(ctx, startup)
+	if err != nil {
+		return startCommand{}, err
+	}
+	l.edit(func(s *Status) { s.Scripts = true })
+	return startCommand{scripts: true, runtime: runtime}, nil
+}
+
+// toldCommand is what message or droplet tell. A droplet without staging_info.yml is one of the old kind and brings a script
+// of its own.
+func (l *life) toldCommand(ctx context.Context) (startCommand, error) {
 	data, err := containerfs.ReadFile(ctx, l.container, path.Join(container.AppHome, droplet.InfoName), smallFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -209,11 +228,14 @@ func (l *life) startCommand(ctx context.Context) (startCommand, error) {
 func (l *life) spawn(ctx context.Context, command startCommand) error {
 	m, status := l.Message(), l.Status()
 	fds := uint64(m.Limits.FDs)
-	spec := container.ProcessSpec{
-		Path: "/bin/bash",
-		Dir:  container.AppHome,
-		Env:  systemEnv(l.Instance, status),
+	env, script := systemEnv(l.Instance, status), ""
+	if command.scripts {
+		env = scriptsEnv(l.Instance, status, command.runtime.Name)
+		script = scriptsStart(command.runtime.Env, m.Environment(), l.cfg.PostSetup, appPort(m, status))
+	} else {
+		script = startScript(m.Environment(), l.cfg.PostSetup, command)
 	}
+	spec := container.ProcessSpec{Path: "/bin/bash", Dir: container.AppHome, Env: env}
 	if fds > 0 {
 		spec.Rlimits.NoFile = &fds
 	}
@@ -221,7 +243,6 @@ func (l *life) spawn(ctx context.Context, command startCommand) error {
 		spec.Rlimits.NProc = &l.cfg.NProc
 	}
 	l.followLog(false)
-	script := startScript(m.Environment(), l.cfg.PostSetup, command)
 	process, err := l.container.Run(ctx, spec, container.IO{Stdin: strings.NewReader(script)})
 	if err != nil {
 		return err

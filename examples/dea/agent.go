@@ -17,6 +17,10 @@ import (
 func (n *node) openDEA() (err error) {
 	cfg := n.cfg
 	byNATS, _ := cfg.HeartbeatsBy()
+	offered, err := catalogue(cfg.Deakit.Runtimes)
+	if err != nil {
+		return err
+	}
 	config := dea.Config{
 		ID: n.id, Index: cfg.Index, BaseDir: cfg.BaseDir, HostIP: n.host, Stacks: cfg.StackNames(),
 		Zone: cfg.PlacementProperties.Zone, URL: cfg.AdvertisedURL(), FilesURL: n.files,
@@ -29,6 +33,7 @@ func (n *node) openDEA() (err error) {
 			HealthCheckTimeout: cfg.HealthCheckTimeout, NProc: cfg.Instance.NProcLimit, DiskInodes: cfg.Instance.DiskInodeLimit,
 			Bandwidth: cfg.Instance.BandwidthLimit.Limit(), BindMounts: cfg.Mounts(), CPUShares: cfg.CPUShares, RootFS: cfg.RootFS,
 			Hooks: instance.Hooks(cfg.Hooks), PostSetup: cfg.PostSetupHook,
+			Runtime: dea.Runtimes(offered, cfg.Deakit.Runtimes.Strict),
 		},
 	}
 	if cfg.Deakit.RegisterDirectoryServer && n.files != "" {

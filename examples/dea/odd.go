@@ -30,6 +30,8 @@ func oddities(cfg *config.Config, warnings []config.Warning) []string {
 	for key, file := range map[string]string{"pid_filename": cfg.PIDFilename, "logging.file": cfg.Logging.File} {
 		say(file != "" && !exists(filepath.Dir(file)), "%s: the directory %s is not there", key, filepath.Dir(file))
 	}
+	_, err := catalogue(cfg.Deakit.Runtimes)
+	say(err != nil, "%v", err)
 	hooks := cfg.Hooks
 	for key, file := range map[string]string{
 		"before_start": hooks.BeforeStart, "after_start": hooks.AfterStart, "before_stop": hooks.BeforeStop, "after_stop": hooks.AfterStop,

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deakit/deakit/examples/paas/platform"
+	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -144,4 +145,31 @@ func TestOperationsSayWhatTheyDid(t *testing.T) {
 	w.succeeds("evacuate", "--force", "1-")
 	assert.Regexp(t, `^app is STOP(PING|PED), 0 of 2 instances run\n$`, w.succeeds("stop", "app"))
 	assert.Equal(t, "app is deleted\n", w.succeeds("delete", "app"))
+}
+
+// A framework is told with the app, and where it does not fit, why.
+func TestPushByFramework(t *testing.T) {
+	needs.Tool(t, "perl", "perl")
+	w := newTerminal(t)
+	dir := procfile(t, "app", "exec false")
+	script, err := os.ReadFile("../apps/procfile/server.pl")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "server.pl"), script, 0o644))
+	code, _, errs := w.run("push", dir, "--framework", "cobol")
+	assert.Equal(t, exitFailed, code)
+	assert.Contains(t, errs, `unknown framework: "cobol"; there are [django `)
+	code, out, _ := w.run("push", dir, "--framework", "sinatra")
+	assert.Equal(t, exitStaging, code)
+	assert.Contains(t, out, "Unable to determine Sinatra startup command")
+
+	w.succeeds("push", dir, "--framework", "standalone", "--runtime", "perl", "-c", "perl server.pl")
+	assert.Regexp(t, `(?m)^name +state +running +memory +staged by +routes$`, w.succeeds("apps"))
+	assert.Regexp(t, `(?m)^app +STARTED +1/1 +128 MB +framework standalone +app\.`, w.succeeds("apps"))
+	assert.Regexp(t, `(?m)^framework  standalone$`, w.succeeds("app", "app"))
+	assert.NotContains(t, w.succeeds("app", "app"), "buildpack")
+	assert.Regexp(t, `^\d+\n$`, w.succeeds("files", "app", "run.pid"))
+	help := w.succeeds("push", "--help")
+	for _, name := range []string{"java_web,", "standalone,", "buildpack.", "python3,"} {
+		assert.Contains(t, help, name)
+	}
 }

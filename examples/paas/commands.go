@@ -13,6 +13,7 @@ import (
 
 	"github.com/deakit/deakit/examples/paas/client"
 	"github.com/deakit/deakit/examples/paas/controller"
+	"github.com/deakit/deakit/staging/framework"
 )
 
 func portOf(addr string) string { return addr[strings.LastIndex(addr, ":"):] }
@@ -21,10 +22,10 @@ type appsCmd struct{}
 
 func (c *appsCmd) Run(e *env) error {
 	return show(e, (*client.Client).Apps, func(apps []controller.AppView) {
-		e.screen.line("%-20s %-8s %-9s %8s  %s", "name", "state", "running", "memory", "routes")
+		e.screen.line("%-20s %-8s %-9s %8s  %-22s %s", "name", "state", "running", "memory", "staged by", "routes")
 		for _, a := range apps {
-			e.screen.line("%-20s %-8s %-9s %5d MB  %s", a.Name, a.State, fmt.Sprintf("%d/%d", a.Running, a.Settings.Instances),
-				a.MemoryMB, strings.Join(a.Routes, ", "))
+			e.screen.line("%-20s %-8s %-9s %5d MB  %-22s %s", a.Name, a.State, fmt.Sprintf("%d/%d", a.Running, a.Settings.Instances),
+				a.MemoryMB, stagedBy(a), strings.Join(a.Routes, ", "))
 		}
 	})
 }
@@ -39,11 +40,24 @@ func (c *appCmd) Run(e *env) error {
 		e.screen.line("name       %s (%s)", app.Name, app.GUID)
 		e.screen.line("state      %s, %d of %d instances run", app.State, app.Running, app.Settings.Instances)
 		e.screen.line("routes     %s", strings.Join(app.Routes, ", "))
-		e.screen.line("buildpack  %s", buildpackOf(app))
+		if app.Framework != "" {
+			e.screen.line("framework  %s", app.Framework)
+		}
+		if app.Framework == "" || app.Framework == framework.BuildpackName {
+			e.screen.line("buildpack  %s", buildpackOf(app))
+		}
 		e.screen.line("command    %s", app.StartCommand)
 		e.screen.line("droplet    %s", app.DropletSHA1)
 		showInstances(e.screen, app)
 	})
+}
+
+// stagedBy names the framework that staged an app, or the buildpack.
+func stagedBy(app controller.AppView) string {
+	if app.Framework != "" {
+		return "framework " + app.Framework
+	}
+	return buildpackOf(app)
 }
 
 // buildpackOf names the buildpack that staged an app: what it says of itself, or what was given.

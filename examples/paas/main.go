@@ -15,6 +15,8 @@ import (
 
 	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/examples/paas/client"
+	"github.com/deakit/deakit/staging/framework"
+	"github.com/deakit/deakit/staging/framework/runtimes"
 )
 
 // The exit codes of the program, listed in its help.
@@ -66,11 +68,23 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
+// frameworkNames lists what an app can be staged by, other than a buildpack alone.
+func frameworkNames() string {
+	var names []string
+	for _, plugin := range framework.Plugins() {
+		names = append(names, plugin.Name())
+	}
+	return strings.Join(append(names, framework.BuildpackName), ", ")
+}
+
 func run(args []string) (code int) {
 	var c cli
 	code = -1
 	parser, err := kong.New(&c, kong.Name("paas"), kong.Description(description), kong.UsageOnError(),
-		kong.Exit(func(n int) { code = n }), kong.Vars{"backends": strings.Join(backends.Names(), ",")})
+		kong.Exit(func(n int) { code = n }), kong.Vars{
+			"backends": strings.Join(backends.Names(), ","), "frameworks": frameworkNames(),
+			"runtimes": strings.Join(runtimes.Today().Names(false), ", "),
+		})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "paas:", err)
 		return exitFailed

@@ -19,6 +19,8 @@ type pushCmd struct {
 	Dir       string   `arg:"" help:"Directory with the source of the app." type:"existingdir"`
 	Name      string   `help:"Name of the app. Default: that of the directory."`
 	Buildpack string   `short:"b" help:"A directory, a zip or tgz file, the URL of one with an optional #sha256=DIGEST, or a git URL with an optional #branch, tag or commit. The first of the platform's own that takes the app, for a new app or with the word default." placeholder:"DIR|FILE|URL"`
+	Framework string   `help:"Stage the app as before there were buildpacks, by the plugin of a framework: ${frameworks}. The word default goes back to buildpacks." placeholder:"NAME"`
+	Runtime   string   `help:"What runs an app that a framework stages: ${runtimes}, or a name of that time, as ruby19. The first one of the framework for a new app, or with the word default." placeholder:"NAME"`
 	Instances *int     `short:"i" help:"Number of instances; 1 for a new app." placeholder:"N"`
 	Memory    *int64   `short:"m" help:"Memory of each instance, in MB; 128 for a new app." placeholder:"MB"`
 	Disk      *int64   `short:"k" help:"Disk of each instance, in MB; 512 for a new app." placeholder:"MB"`
@@ -76,7 +78,7 @@ func (c *pushCmd) Run(e *env) error {
 	defer source.Close()
 	settings := controller.Settings{ // what is zero was left out
 		Name: name, Instances: given(c.Instances), MemoryMB: given(c.Memory), DiskMB: given(c.Disk), Env: c.Env, Routes: c.Route,
-		Command: c.Command, Buildpack: key,
+		Command: c.Command, Buildpack: key, Framework: c.Framework, Runtime: c.Runtime,
 	}
 	show := e.screen
 	if e.cli.JSON {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerexec"
 	"github.com/deakit/deakit/internal/containerfs"
 	"github.com/deakit/deakit/internal/rmtree"
 	"github.com/deakit/deakit/internal/tarball"
@@ -105,7 +106,7 @@ func (b *Buildpack) Compile(ctx context.Context, build buildpack.Build) error {
 	if properties.Command == "" {
 		properties.Command = build.StartCommand
 	}
-	resolver := runtimes.Resolver{System: inContainer{build}, Catalogue: b.opts.Catalogue, Strict: b.opts.Strict}
+	resolver := runtimes.Resolver{System: runtimes.Container{Container: build.Container, Env: build.Env}, Catalogue: b.opts.Catalogue, Strict: b.opts.Strict}
 	resolved, err := resolver.Resolve(ctx, properties.Runtime)
 	if err != nil {
 		return b.failure(ctx, err)
@@ -185,6 +186,10 @@ func (b *Buildpack) replaceApp(ctx context.Context, build buildpack.Build, dir s
 		return err
 	}
 	defer root.Close()
+	// Those of Java have their app elsewhere, but every droplet of a buildpack has this directory, and starts in it.
+	if err := root.MkdirAll("app", 0o755); err != nil {
+		return err
+	}
 	return containerfs.Stream(ctx, build.Container, build.Root, func(ctx context.Context, w io.Writer) error {
 		return tarball.Write(ctx, w, root, "/", tarball.Options{Limits: b.opts.limits()})
 	})
@@ -217,7 +222,7 @@ func (b *Buildpack) shell(ctx context.Context, build buildpack.Build, script, di
 		stderr = build.Log
 	}
 	spec := container.ProcessSpec{Path: "/bin/sh", Args: []string{"-c", script}, Env: build.Env, Dir: dir}
-	status, err := runToEnd(ctx, build.Container, spec, container.IO{Stdout: build.Log, Stderr: stderr})
+	status, err := containerexec.Run(ctx, build.Container, spec, container.IO{Stdout: build.Log, Stderr: stderr})
 	if err != nil {
 		return err
 	}

@@ -157,6 +157,29 @@ func TestDropletOfFirstGenerationRuns(t *testing.T) {
 	assert.Equal(t, "hello", start(t, dest, ".", `exec ./startup -p "$VCAP_APP_PORT"`))
 }
 
+// A droplet has all that the app has, and what a DEA of any time looks for.
+func TestDropletsAreWhole(t *testing.T) {
+	for plugin, app := range map[string]stagetest.Files{
+		"php":      {"index.php": "x", ".hidden": "x", "dir/.hidden": "x"},
+		"java_web": {"WEB-INF/web.xml": "<web-app/>", ".hidden": "x"},
+	} {
+		properties := framework.Properties{Runtime: runtimes.Runtime{Name: "shell"}}
+		dir, log, result, err := stageWith(t, app, framework.NewBuildpack(find(t, plugin), properties, shellRuntime))
+		require.NoError(t, err, log)
+		assert.Equal(t, framework.StartCommand, result.StartCommand)
+		for _, name := range []string{"app", "logs", "tmp"} {
+			assert.DirExists(t, filepath.Join(dir, name), plugin)
+		}
+		for _, name := range []string{"startup", "stop", "logs/staging.log", "staging_info.yml"} {
+			assert.FileExists(t, filepath.Join(dir, name), plugin)
+		}
+		root := map[string]string{"php": "app", "java_web": "tomcat/webapps/ROOT"}[plugin]
+		for name := range app {
+			assert.FileExists(t, filepath.Join(dir, root, name), plugin)
+		}
+	}
+}
+
 func TestNodeAppRuns(t *testing.T) {
 	needs.Tool(t, "node", "nodejs")
 	app := stagetest.Files{"app.js": `require('http').createServer(function (q, r) { r.end('hello'); }).listen(process.env.PORT);`}

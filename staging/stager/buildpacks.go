@@ -19,6 +19,13 @@ const maxParallel = 3
 
 // getBuildpacks begins the task for the engine, with the buildpacks that it may need.
 func (t *task) getBuildpacks(ctx context.Context) error {
+	if err := t.nameBuildpacks(ctx); err != nil || t.s.cfg.Adapt == nil {
+		return err
+	}
+	return t.s.cfg.Adapt(t.request, &t.staged)
+}
+
+func (t *task) nameBuildpacks(ctx context.Context) error {
 	p := t.request.Properties
 	t.staged = staging.Task{
 		App:          t.file(packageName),

@@ -92,6 +92,11 @@ type Config struct {
 	// for the rest (cfoundry), so it is longer than that: one whose connection hangs has another chance.
 	LogLinger time.Duration
 
+	// Adapt may have a task staged in another way than by the buildpacks that its request names: by the plugin of a framework,
+	// for example, as Task.Custom. It is called before the task begins, and what it fails with fails the task. Nil leaves
+	// all as it is.
+	Adapt func(messaging.StagingRequest, *staging.Task) error
+
 	// CacheOptional lets a task succeed when only the packing or the upload of its cache failed.
 	CacheOptional bool
 

@@ -40,6 +40,19 @@ type Deakit struct {
 
 	// LegacySubjects that are answered besides those of 2014 and later: dea.discover, droplet.status. Default none.
 	LegacySubjects []string `yaml:"legacy_subjects" validate:"unique,dive,oneof=dea.discover droplet.status"`
+
+	Runtimes Runtimes `yaml:"runtimes"`
+}
+
+// Runtimes are the programs that run the apps of droplets from before there were buildpacks.
+type Runtimes struct {
+	// Catalogue is the path of a file in the form of runtimes.yml of the first-generation DEA, where entries may also have the
+	// lists aliases and executables. Empty: what today's distributions have, under the names of now and then.
+	Catalogue string `yaml:"catalogue"`
+
+	// Strict offers only the names of the catalogue, in the versions that it asks for, as the first-generation DEA did.
+	// Default false: another name for the same is taken, and another version is a warning in the log.
+	Strict bool `yaml:"strict"`
 }
 
 // FileURLs are good after a restart of the DEA if they lead to the same host and are checked with the same key.

@@ -163,6 +163,7 @@ func TestRefused(t *testing.T) {
 		"status: {port: 2}":                             {"line 1: status.port: must not be the same as directory_server.file_api_port"},
 		"deakit: {log_emitters: {nats: 'logs.*'}}":      {"line 1: deakit.log_emitters.nats: must be a NATS subject without wildcards and blanks"},
 		"deakit: {legacy_subjects: [dea.advertise]}":    {"line 1: deakit.legacy_subjects[0]: must be one of dea.discover, droplet.status"},
+		"deakit: {runtimes: {strict: 1, catalog: x}}":   {"line 1: deakit.runtimes.strict: must be true or false"},
 		"hm9000: {listener_uri: x}": {
 			"line 1: hm9000.listener_uri: must have the form http://[user:password@]host[:port][/path], or https://…",
 			"line 1: hm9000.key_file: is required when hm9000 is given", "line 1: hm9000.cert_file: is required when hm9000 is given",

@@ -202,6 +202,7 @@ func (c *Client) Push(ctx context.Context, s controller.Settings, source io.Read
 	for name, value := range map[string]string{
 		"instances": strconv.Itoa(s.Instances), "memory_mb": strconv.FormatInt(s.MemoryMB, 10),
 		"disk_mb": strconv.FormatInt(s.DiskMB, 10), "command": s.Command, "buildpack": s.Buildpack,
+		"framework": s.Framework, "runtime": s.Runtime,
 	} {
 		if value != "" && value != "0" {
 			query.Set(name, value)

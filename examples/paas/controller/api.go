@@ -153,6 +153,7 @@ func settingsOf(r *http.Request) (Settings, error) {
 	q := r.URL.Query()
 	s := Settings{
 		Name: r.PathValue("name"), Env: q["env"], Routes: q["route"], Command: q.Get("command"), Buildpack: q.Get("buildpack"),
+		Framework: q.Get("framework"), Runtime: q.Get("runtime"),
 	}
 	var errs [3]error
 	var memory, disk int

@@ -238,8 +238,8 @@ func (c *Controller) startMessage(a *app, s Settings, r release, index int) mess
 	return messaging.StartMessage{
 		Droplet: messaging.Text(a.guid), Index: index, Name: a.Name, Version: r.version, URIs: uris,
 		CCPartition: "default", Limits: s.limits(), SHA1: r.sha1, ExecutableURI: c.blobs.DropletURL(a.guid, r.sha1),
-		Env: s.Env, Services: messaging.Services{}, StartCommand: s.Command, Stack: c.cfg.Stack,
-		EgressNetworkRules: publicNetworks(),
+		Env: s.Env, Services: messaging.Services{}, StartCommand: s.startCommand(), Stack: c.cfg.Stack,
+		EgressNetworkRules: publicNetworks(), Runtime: s.wantedRuntime(),
 		VCAPApplication: map[string]json.RawMessage{
 			"application_id": quoted(a.guid), "application_name": quoted(a.Name), "name": quoted(a.Name),
 			"application_version": quoted(r.version), "version": quoted(r.version),

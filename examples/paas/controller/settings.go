@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Default, as a command, a buildpack or the only route, goes back to what an app has that was never given one.
+// Default, as a command, a buildpack, a framework, a runtime or the only route, goes back to what an app has that was never given one.
 const Default = "default"
 
 // Settings are what people say of an app. In a push, what is left out stays as it is.
@@ -25,6 +25,11 @@ type Settings struct {
 
 	// Buildpack is the key of an uploaded one, or a git URL; empty tries all.
 	Buildpack string `json:"buildpack,omitempty"`
+
+	// Framework has the app staged by the plugin of this name, as before there were buildpacks; empty means by buildpacks.
+	// Runtime is what runs it then, as "ruby19"; empty: the first one of the framework.
+	Framework string `json:"framework,omitempty"`
+	Runtime   string `json:"runtime,omitempty"`
 }
 
 // over completes what a push says by what held before; nothing did for a new app.
@@ -35,6 +40,8 @@ func (s Settings) over(before Settings) Settings {
 	s.Env = mergeEnv(before.Env, s.Env)
 	s.Command = keep(s.Command, before.Command)
 	s.Buildpack = keep(s.Buildpack, before.Buildpack)
+	s.Framework = keep(s.Framework, before.Framework)
+	s.Runtime = keep(s.Runtime, before.Runtime)
 	switch {
 	case len(s.Routes) == 0:
 		s.Routes = before.Routes
@@ -85,7 +92,7 @@ func (s Settings) check() error {
 	case slices.ContainsFunc(s.Env, func(v string) bool { return strings.HasPrefix(v, "=") }):
 		return fmt.Errorf("%w: environment variables are of the form NAME=value", ErrSettings)
 	}
-	return nil
+	return s.checkFramework()
 }
 
 func validName(name string) bool {

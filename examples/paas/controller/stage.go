@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/deakit/deakit/messaging"
+	"github.com/deakit/deakit/staging/framework"
 )
 
 // Staging takes at least this much, as the Cloud Controller reckons.
@@ -150,8 +151,11 @@ func (c *Controller) stagingRequest(a Settings, guid string) messaging.StagingRe
 		},
 		MemoryLimit: messaging.Int(a.MemoryMB), DiskLimit: messaging.Int(a.DiskMB), EgressNetworkRules: publicNetworks(),
 	}
+	a.describe(&m.Properties)
 	keys := c.cfg.Buildpacks
 	switch {
+	case a.Framework != "" && a.Framework != framework.BuildpackName:
+		keys = nil
 	case strings.Contains(a.Buildpack, "://"):
 		m.Properties.Buildpack, m.Properties.BuildpackGitURL = a.Buildpack, a.Buildpack
 		keys = nil

@@ -112,6 +112,18 @@ func (s *served) page(app string) (string, error) {
 	return s.FetchText(s.t.Context(), "http://"+app+"."+s.Info().Domain+"/")
 }
 
+// firstPage is the page of an app that was just pushed: its route comes to the router by another way than the news to the
+// controller.
+func (s *served) firstPage(app string) (page string) {
+	s.t.Helper()
+	s.eventually("the router knows the route of "+app, func() bool {
+		var err error
+		page, err = s.page(app)
+		return err == nil
+	})
+	return page
+}
+
 func (s *served) eventually(what string, ok func() bool) {
 	s.t.Helper()
 	require.Eventually(s.t, ok, 30*time.Second, 10*time.Millisecond, what)
@@ -126,9 +138,7 @@ func TestEverySampleApp(t *testing.T) {
 		t.Run(app, func(t *testing.T) {
 			needs.Tool(t, tool[0], tool[1])
 			require.NoError(t, s.push(filepath.Join("../../apps", app), controller.Settings{Name: app, MemoryMB: 128}))
-			page, err := s.page(app)
-			require.NoError(t, err)
-			assert.NotEmpty(t, page)
+			assert.NotEmpty(t, s.firstPage(app))
 			view, err := s.App(t.Context(), app)
 			require.NoError(t, err)
 			assert.Equal(t, 1, view.Running)

@@ -11,6 +11,7 @@ import (
 	"github.com/deakit/deakit/directory"
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/staging/buildpack"
+	"github.com/deakit/deakit/staging/framework"
 	"github.com/deakit/deakit/staging/stager"
 )
 
@@ -59,7 +60,8 @@ func (p *Platform) openStager(ctx context.Context) error {
 	s, err := stager.New(stager.Config{
 		ID: "stager-" + directory.NewToken(), BaseDir: p.path(name),
 		// The platform is for its own user, whose repositories are no secret to it.
-		Git: buildpack.GitOptions{Schemes: []string{"https", "http", "git", "file"}},
+		Git:   buildpack.GitOptions{Schemes: []string{"https", "http", "git", "file"}},
+		Adapt: byFramework(framework.BuildpackOptions{Unbound: true, TempDir: p.path(name)}),
 		LogURL: func(task, path string) string {
 			return signer.StagingURL("http://"+host, task, &path)
 		},

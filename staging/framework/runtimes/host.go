@@ -1,7 +1,6 @@
 package runtimes
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +65,7 @@ func (Host) Output(ctx context.Context, program string, args ...string) (string,
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second // for what keeps the output open
-	var output bounded
+	var output firstBytes
 	cmd.Stdout, cmd.Stderr = &output, &output
 	err := cmd.Run()
 	text := output.kept.String()
@@ -80,12 +79,4 @@ func (Host) Output(ctx context.Context, program string, args ...string) (string,
 		return "", fmt.Errorf("%s: %w", program, ctx.Err())
 	}
 	return "", fmt.Errorf("%s: %w: %q", program, err, shorten(text))
-}
-
-// bounded keeps the first MaxOutput bytes.
-type bounded struct{ kept bytes.Buffer }
-
-func (b *bounded) Write(p []byte) (int, error) {
-	b.kept.Write(p[:min(len(p), MaxOutput-b.kept.Len())])
-	return len(p), nil
 }
