@@ -73,7 +73,8 @@ func TestCatalogueIsComplete(t *testing.T) {
 			return true
 		})
 	}
-	assert.Equal(t, len(messaging.Kinds())-4, named, "all but dea.*.start, staging.*.start, deakit.logs.* and agent.* have a constant")
+	assert.Equal(t, len(messaging.Kinds())-5, named,
+		"all but dea.*.start, staging.*.start, vcap.stager.*, deakit.logs.* and agent.* have a constant")
 }
 
 // isSubject tells whether a type is Subject[...] or Query[...].
