@@ -27,7 +27,8 @@ type BuildpackOptions struct {
 	Strict    bool
 
 	// Unbound leaves the placeholder in the startup script, for a first-generation DEA, which puts the path of its own runtime
-	// there. Else it is the path that the executable has in the staging container.
+	// there, so that one which is not installed here matters to what runs while staging alone, unless Strict is set. Else it is
+	// the path that the executable has in the staging container.
 	Unbound bool
 
 	// TempDir is where apps are unpacked for a while; default os.TempDir.
@@ -35,7 +36,7 @@ type BuildpackOptions struct {
 }
 
 // Buildpack serves a [Plugin] as a buildpack: the plugin's work is done on a copy of the app outside of the container, and the
-// droplet streamed back into it; programs that the plugin asks for run in the container. It needs sh, rm and the runtime there.
+// droplet streamed back into it; programs that the plugin asks for run in the container. It needs sh, rm, mkdir, chmod and the runtime there.
 //
 // The droplet is one of the first generation, with startup and stop in its root. So that a DEA of today runs it too, the
 // start command of the release calls startup as a first-generation DEA does.
@@ -107,6 +108,11 @@ func (b *Buildpack) Compile(ctx context.Context, build buildpack.Build) error {
 	}
 	resolver := runtimes.Resolver{System: inContainer{build}, Catalogue: b.opts.Catalogue, Strict: b.opts.Strict}
 	resolved, err := resolver.Resolve(ctx, properties.Runtime)
+	missing := err
+	if b.opts.Unbound && !b.opts.Strict && errors.Is(err, runtimes.ErrNotInstalled) { // it is the DEA that needs it
+		resolved, err = runtimes.Resolved{Runtime: properties.Runtime}, nil
+		fmt.Fprintf(build.Log, "The app can be staged, and needs a runtime that is not here: %v.\n", missing)
+	}
 	if err != nil {
 		return b.failure(ctx, err)
 	}
@@ -137,6 +143,9 @@ func (b *Buildpack) Compile(ctx context.Context, build buildpack.Build) error {
 	})
 	if err != nil {
 		return b.failure(ctx, err)
+	}
+	if resolved.Executable == "" && len(result.Programs) > 0 {
+		return b.failure(ctx, missing)
 	}
 	return b.run(ctx, build, result.Programs, resolved.Executable)
 }
@@ -176,8 +185,9 @@ func (b *Buildpack) withApp(ctx context.Context, build buildpack.Build, do func(
 }
 
 // replaceApp puts a droplet into the container, in the place of the app alone. Of its directories, logs may have others' files.
+// The one of the app is there in any case, as apps are started in it.
 func (b *Buildpack) replaceApp(ctx context.Context, build buildpack.Build, dir string) error {
-	if err := b.shell(ctx, build, "rm -rf "+path.Base(build.AppDir), build.Root); err != nil {
+	if err := b.shell(ctx, build, fmt.Sprintf("rm -rf %[1]s && mkdir %[1]s && chmod 755 %[1]s", path.Base(build.AppDir)), build.Root); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(dir)
