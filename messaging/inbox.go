@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -132,8 +133,10 @@ func (in *Inbox) Close() {
 }
 
 // Drain ends all subscriptions so that no message is lost that the server has sent already: when it returns, these wait in C,
-// for the caller to dispatch. A server that does not answer is waited for until ctx ends.
+// for the caller to dispatch. A server that does not answer is waited for until ctx ends, at most 10 s.
 func (in *Inbox) Drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	for sub := range in.subs {
 		// An error says that there is no connection, over which something could be on its way.
 		_ = sub.Drain()

@@ -111,7 +111,7 @@ func TestAskOldStager(t *testing.T) {
 	var refused *messaging.MessageError
 	require.ErrorAs(t, err, &refused)
 	_, err = messaging.StagerQueue("q").Ask(t.Context(), conn, request)
-	require.ErrorIs(t, err, messaging.ErrNoAnswer)
+	require.ErrorIs(t, err, nats.ErrNoResponders)
 }
 
 // TestAnswerEach: also those are answered whose requests cannot be read.

@@ -47,19 +47,12 @@ func (q Query[Q, A]) DecodeAnswer(data []byte) (A, error) {
 	return decode[A]("answer to "+string(q), data)
 }
 
-// ErrNoAnswer: the server says that nobody listens on the subject of a request.
-var ErrNoAnswer = errors.New("nobody listens")
-
-// Ask sends a request and returns the first answer. It waits until ctx ends; where nobody listens, it fails with ErrNoAnswer
-// at once.
+// Ask sends a request and returns the first answer. It waits until ctx ends.
 func (q Query[Q, A]) Ask(ctx context.Context, conn *nats.Conn, request Q) (A, error) {
 	for answer, err := range q.AskAll(ctx, conn, request) {
 		return answer, err
 	}
 	var none A
-	if ctx.Err() == nil {
-		return none, fmt.Errorf("no answer to %s: %w", q, ErrNoAnswer)
-	}
 	return none, fmt.Errorf("no answer to %s: %w", q, context.Cause(ctx))
 }
 

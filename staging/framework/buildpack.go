@@ -144,7 +144,7 @@ func (b *Buildpack) Compile(ctx context.Context, build buildpack.Build) error {
 	if err != nil {
 		return b.failure(ctx, err)
 	}
-	if resolved.Executable == "" && len(result.Programs) > 0 {
+	if missing != nil && len(result.Programs) > 0 {
 		return b.failure(ctx, missing)
 	}
 	return b.run(ctx, build, result.Programs, resolved.Executable)

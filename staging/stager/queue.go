@@ -142,15 +142,10 @@ func (q *Queue) loop(ctx context.Context, inbox *messaging.Inbox) {
 	}
 }
 
-// drainTime bounds the waiting for requests that the server has sent already, where it does not answer.
-const drainTime = 10 * time.Second
-
 // shutdown takes what has been sent to this stager and to no other, and waits for all tasks.
 func (q *Queue) shutdown(ctx context.Context, inbox *messaging.Inbox, workers *sync.WaitGroup) {
 	q.log.Info("Shutdown initiated.")
-	bounded, cancel := context.WithTimeout(ctx, drainTime)
-	defer cancel()
-	if err := inbox.Drain(bounded); err != nil {
+	if err := inbox.Drain(ctx); err != nil {
 		q.log.Warn("stager.drain.failed", "error", err)
 	}
 	for drained := false; !drained; {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/staging"
+	"github.com/deakit/deakit/staging/buildpack"
 	"github.com/deakit/deakit/staging/framework"
 )
 
@@ -129,11 +130,14 @@ func (t *queued) pluginWords(err *staging.Error) string {
 		words = t.stdout.text()
 	}
 	var app *framework.AppError
+	var script *buildpack.ScriptError
 	switch {
 	case err.Kind == staging.NoAppDetected:
 		return join(words, "Unable to detect a supported application type")
 	case errors.As(err.Err, &app):
 		return join(words, app.Text)
+	case errors.As(err.Err, &script) && script.Err != nil:
+		return join(words, script.Err.Error())
 	case err.Err != nil:
 		return join(words, err.Err.Error())
 	}

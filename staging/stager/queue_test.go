@@ -3,6 +3,7 @@ package stager_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -271,10 +272,14 @@ func TestFailuresAreAnswered(t *testing.T) {
 			p.cloud.serve("/app", stagetest.Files{"app.rb": "x"}.Zip(t)[:60])
 			return nil
 		}, task + "Failed unpacking app", unpacking, ""},
-		"plugin": {func(p *plant) []string { return []string{ruby, spring, `"executable": "ruby"`, `"executable": "/bin/true"`} },
+		"plugin": {func(p *plant) []string {
+			return []string{ruby, spring, `"executable": "ruby"`, `"executable": "/bin/true"`}
+		},
 			task + "Staging plugin failed: Web application staging failed: web.xml not found",
 			staging, "Staging plugin failed: Web application staging failed: web.xml not found\n"},
-		"upload refused": {func(p *plant) []string { return []string{"user:secret@", "user:secret@", `"upload_uri": "http://user:secret@`, `"upload_uri": "http://user:wrong@`} },
+		"upload refused": {func(p *plant) []string {
+			return []string{"user:secret@", "user:secret@", `"upload_uri": "http://user:secret@`, `"upload_uri": "http://user:wrong@`}
+		},
 			task + "Failed uploading droplet", nil, ""},
 		"upload fails": {func(p *plant) []string {
 			p.cloud.handle("/droplet/1/u7", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
@@ -379,3 +384,9 @@ func TestQueueConfigIsChecked(t *testing.T) {
 
 // short is a time that tasks of the tests exceed.
 const short = 3 * time.Second
+
+// hang takes everything and answers nothing.
+func hang(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	<-r.Context().Done()
+}
