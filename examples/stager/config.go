@@ -31,8 +31,8 @@ type config struct {
 		Syslog string  `yaml:"syslog"`
 	} `yaml:"logging"`
 	NATSURI            *string   `yaml:"nats_uri"`
-	MaxStagingDuration *int64    `yaml:"max_staging_duration"` // seconds
-	MaxActiveTasks     *int      `yaml:"max_active_tasks"`
+	MaxStagingDuration *integer  `yaml:"max_staging_duration"` // seconds
+	MaxActiveTasks     *integer  `yaml:"max_active_tasks"`
 	Queues             *[]string `yaml:"queues"`
 	PIDFilename        *string   `yaml:"pid_filename"`
 	Secure             *bool     `yaml:"secure"`
@@ -45,6 +45,17 @@ type config struct {
 	Extras     yaml.Node `yaml:"deakit"`
 
 	deakit extras
+}
+
+// An integer is not a part of any other number.
+type integer int64
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (n *integer) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind != yaml.ScalarNode || node.Tag != "!!int" {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: an integer is expected", node.Line)}}
+	}
+	return node.Decode((*int64)(n))
 }
 
 // extras are the keys below deakit.
@@ -145,7 +156,7 @@ func (c *config) check() error {
 	if _, err := logging.ParseLevel(*c.Logging.Level); err != nil {
 		errs = append(errs, fmt.Errorf("logging.level: %w", err))
 	}
-	if *c.MaxStagingDuration < 1 || *c.MaxStagingDuration > int64(time.Duration(1<<63-1)/time.Second) {
+	if *c.MaxStagingDuration < 1 || *c.MaxStagingDuration > integer(time.Duration(1<<63-1)/time.Second) {
 		errs = append(errs, errors.New("max_staging_duration must be at least 1, in seconds"))
 	}
 	if *c.MaxActiveTasks < 1 {

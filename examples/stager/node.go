@@ -116,7 +116,7 @@ func (n *node) openQueue(cfg *config) error {
 	}
 	var err error
 	n.queue, err = stager.NewQueue(stager.QueueConfig{
-		Queues: *cfg.Queues, Old: extras.OldRequests, BaseDir: cfg.Dirs.Tmp, MaxActive: *cfg.MaxActiveTasks, MaxWaiting: extras.MaxWaiting,
+		Queues: *cfg.Queues, Old: extras.OldRequests, BaseDir: cfg.Dirs.Tmp, MaxActive: int(*cfg.MaxActiveTasks), MaxWaiting: extras.MaxWaiting,
 		MaxDuration: time.Duration(*cfg.MaxStagingDuration) * time.Second, Secure: *cfg.Secure,
 		MemoryMB: extras.MemoryMB, DiskMB: extras.DiskMB, Frameworks: options,
 	}, parts)
