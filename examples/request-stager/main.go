@@ -39,7 +39,7 @@ Exit codes:
 type cli struct {
 	App        string        `arg:"" optional:"" default:"examples/apps/sinatra" help:"Directory or zip file of the app (${default})."`
 	Output     string        `short:"o" placeholder:"FILE" default:"droplet.tgz" help:"File for the droplet (${default})."`
-	NATS       string        `name:"nats" placeholder:"URL" default:"nats://127.0.0.1:4222" env:"NATS_URI" help:"NATS server (${default})."`
+	NATS       string        `name:"nats" placeholder:"URL" default:"nats://127.0.0.1:4222" env:"NATS_URL" help:"NATS server (${default})."`
 	Queue      string        `default:"staging" help:"Queue of the stager (${default})."`
 	Old        bool          `help:"Ask as it was done before 2012-05-02: on vcap.stager.<queue>."`
 	ID         string        `name:"id" default:"my-app" help:"Id of the app (${default})."`
