@@ -261,3 +261,9 @@ func TestZip(t *testing.T) {
 	assert.NotContains(t, modes, ".git/config")
 	assert.NotContains(t, modes, "skip/a")
 }
+
+func TestZipThatFails(t *testing.T) {
+	dir := stagetest.Files{"app.rb": "x", ".cfignore/a": "x"}.Dir(t)
+	_, err := openApp(dir)
+	require.ErrorContains(t, err, "zip "+dir+": ")
+}

@@ -25,7 +25,7 @@ func openApp(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Remove(file.Name()); err == nil {
+	if err = os.Remove(file.Name()); err == nil {
 		err = zipDir(file, name)
 	}
 	if err != nil {

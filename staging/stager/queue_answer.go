@@ -110,23 +110,27 @@ func (t *queued) stagingFailed(err error) error {
 	if !errors.As(err, &failed) {
 		return err
 	}
-	limit := errors.Is(err, staging.ErrOutOfMemory) || errors.Is(err, staging.ErrOutOfDisk)
 	switch {
 	case failed.Kind == staging.PackageRefused:
 		return &failure{class: messaging.AppUnzipFailed, cause: err}
 	case failed.Kind == staging.DropletRefused, failed.Phase == staging.StepPack:
 		return &failure{class: messaging.DropletCreationFailed, cause: err}
-	case failed.Kind == staging.ContainerFailed && !limit:
+	case failed.Kind == staging.ContainerFailed && !overLimit(err):
 		return err
 	}
 	return &failure{class: messaging.StagingPluginFailed, details: t.pluginWords(failed), logged: true, cause: err}
+}
+
+// overLimit tells whether a task has used more than it may.
+func overLimit(err error) bool {
+	return errors.Is(err, staging.ErrOutOfMemory) || errors.Is(err, staging.ErrOutOfDisk)
 }
 
 // pluginWords are what the plugin and its programs say of their failure. The original told what was on its standard error
 // alone; where that is empty, the end of the standard output has to tell.
 func (t *queued) pluginWords(err *staging.Error) string {
 	words := t.stderr.text()
-	if words == "" && err.ExitStatus != 0 {
+	if words == "" && err.ExitStatus != 0 && !overLimit(err) {
 		words = t.stdout.text()
 	}
 	var app *framework.AppError
@@ -144,6 +148,11 @@ func (t *queued) pluginWords(err *staging.Error) string {
 	return join(words, err.Kind.Error())
 }
 
+// join keeps the end where there is too much for an answer: it is where causes are told.
 func join(lines ...string) string {
-	return strings.TrimSpace(strings.Join(lines, "\n"))
+	text := strings.TrimSpace(strings.Join(lines, "\n"))
+	if len(text) > 2*maxWords {
+		text = "... " + strings.ToValidUTF8(text[len(text)-2*maxWords:], "")
+	}
+	return text
 }

@@ -4,12 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
-
-	"log/slog"
 
 	"github.com/nats-io/nats.go"
 
@@ -21,7 +20,8 @@ import (
 
 // QueueConfig says how a [Queue] works. The zero value is useful.
 type QueueConfig struct {
-	// Queues are the subjects, and queue groups of the same names, from which requests are taken; default one, "staging".
+	// Queues are the subjects, and queue groups of the same names, from which requests are taken; default one, "staging". A
+	// [Stager] of later years takes requests of another form from there, unless Config.NoQueue is set: not both on one bus.
 	Queues []string
 
 	// Old also takes requests of before 2012-05-02, from the subjects vcap.stager.<queue>.
@@ -55,7 +55,8 @@ type QueueConfig struct {
 	// its runtimes are.
 	Frameworks framework.BuildpackOptions
 
-	// Owner marks the containers of this stager, as Config.Owner does; empty makes it from BaseDir.
+	// Owner marks the containers of this stager, as Config.Owner does; empty makes it from BaseDir. No other one that works with
+	// the same back end may have it.
 	Owner string
 
 	// Git and Archive say how buildpacks are fetched that requests for the framework "buildpack" name.

@@ -81,6 +81,14 @@ func TestProgramsThatFail(t *testing.T) {
 	}
 }
 
+// TestMemoryIsBounded: what a program takes too much is told as its failure.
+func TestMemoryIsBounded(t *testing.T) {
+	p := newPlant(t, with("head -c 300000000 /dev/zero | tail; sleep 1000"), func(p *plant) { p.cfg.MemoryMB = 64 })
+	answer, _ := p.send(p.request()).answer()
+	p.clean()
+	assert.Equal(t, "Staging task failed:\n Staging plugin failed: the staging container ran out of memory", answer.Error)
+}
+
 func TestLogIsBounded(t *testing.T) {
 	p := newPlant(t, with("yes a line that is said again and again | head -c 1000000"))
 	answer, _ := p.send(p.request()).answer()
@@ -198,7 +206,7 @@ func TestOldQueue(t *testing.T) {
 				"cc.result.4": `^{"class":"VCAP::Stager::TaskError","details":"unknown framework: .*"}$`,
 			}
 		}
-		for range want {
+		for range len(want) {
 			msg, err := answers.NextMsg(patience)
 			require.NoError(t, err)
 			answer, err := messaging.StagerQueue("").DecodeAnswer(msg.Data)

@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/internal/stagetest"
 	"github.com/deakit/deakit/messaging"
@@ -27,17 +26,16 @@ import (
 
 // A plant is a stager of queues with all that it works with.
 type plant struct {
-	t       testing.TB
-	cloud   *cloud
-	server  *messagingtest.Server
-	conn    *nats.Conn // the Cloud Controller's
-	cfg     stager.QueueConfig
-	parts   stager.QueueParts
-	queue   *stager.Queue
-	log     *safeBuffer
-	end     context.CancelFunc
-	ended   chan struct{}
-	backend container.Backend
+	t      testing.TB
+	cloud  *cloud
+	server *messagingtest.Server
+	conn   *nats.Conn // the Cloud Controller's
+	cfg    stager.QueueConfig
+	parts  stager.QueueParts
+	queue  *stager.Queue
+	log    *safeBuffer
+	end    context.CancelFunc
+	ended  chan struct{}
 }
 
 // newPlant prepares and starts a stager, which configure may change first.
