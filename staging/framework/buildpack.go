@@ -36,7 +36,7 @@ type BuildpackOptions struct {
 }
 
 // Buildpack serves a [Plugin] as a buildpack: the plugin's work is done on a copy of the app outside of the container, and the
-// droplet streamed back into it; programs that the plugin asks for run in the container. It needs sh, rm, mkdir, chmod and the runtime there.
+// droplet streamed back into it; programs that the plugin asks for run in the container. It needs sh, rm and the runtime there.
 //
 // The droplet is one of the first generation, with startup and stop in its root. So that a DEA of today runs it too, the
 // start command of the release calls startup as a first-generation DEA does.
@@ -185,9 +185,8 @@ func (b *Buildpack) withApp(ctx context.Context, build buildpack.Build, do func(
 }
 
 // replaceApp puts a droplet into the container, in the place of the app alone. Of its directories, logs may have others' files.
-// The one of the app is there in any case, as apps are started in it.
 func (b *Buildpack) replaceApp(ctx context.Context, build buildpack.Build, dir string) error {
-	if err := b.shell(ctx, build, fmt.Sprintf("rm -rf %[1]s && mkdir %[1]s && chmod 755 %[1]s", path.Base(build.AppDir)), build.Root); err != nil {
+	if err := b.shell(ctx, build, "rm -rf "+path.Base(build.AppDir), build.Root); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(dir)
@@ -195,6 +194,10 @@ func (b *Buildpack) replaceApp(ctx context.Context, build buildpack.Build, dir s
 		return err
 	}
 	defer root.Close()
+	// Those of Java have their app elsewhere, but every droplet of a buildpack has this directory, and starts in it.
+	if err := root.MkdirAll("app", 0o755); err != nil {
+		return err
+	}
 	return containerfs.Stream(ctx, build.Container, build.Root, func(ctx context.Context, w io.Writer) error {
 		return tarball.Write(ctx, w, root, "/", tarball.Options{Limits: b.opts.limits()})
 	})
