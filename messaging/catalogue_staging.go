@@ -26,9 +26,16 @@ func stagingKinds() []Kind {
 		ask(StagingQueue, Kind{
 			Direction: NodeAnswers, From: "Cloud Controller", To: "stager", Group: StagingQueueGroup,
 			Era: "until 2016-01-22", Purpose: "stage an app, wherever",
-			Note: "The request and the answers are those of staging.<id>.start. Until 2012 the subject carried requests of another form " +
-				"(vcap_stager), which are not described here.",
+			Note: "The request and the answers are those of staging.<id>.start. Until 2013-02 the subject carried requests of another form " +
+				"(vcap_stager): that of vcap.stager.<id>, with one answer to the reply subject.",
 		}, exampleStagingRequest(aTask), exampleStagingAnswers(aTask)...),
+		ask(Query[QueuedStaging, QueuedStagingAnswer](OldStagerQueue("*")), Kind{
+			Direction: NodeAnswers, From: "Cloud Controller", To: "stager", Group: "vcap.stager.<queue>",
+			Era: "2011-09 to 2012-05-02, then the name of the queue alone", Purpose: "stage an app with a framework plugin",
+			Note: "In place of an id stands the name of a queue; subject and queue group are the same. The answer is published on notify_subj, and " +
+				"its error is a JSON object in a string. Since 2012-05-02 the subject is the name of the queue alone, \"staging\" as a rule, " +
+				"the answer goes to the reply subject, and its error is a text.",
+		}, exampleQueuedStaging(), exampleQueuedAnswers(aTask)...),
 		tell(Buildpacks, Kind{
 			Direction: NodeReceives, From: "Cloud Controller", To: "stager",
 			Era: "2014-09 to 2015-10", Purpose: "fetch admin buildpacks ahead of time",
@@ -73,5 +80,28 @@ func exampleStagingAnswers(task string) []any {
 			ErrorInfo: &StagingError{Type: CompileFailed, Message: "Buildpack compilation step failed"},
 		},
 		StagingRefusal{TaskID: task, AppID: anApp, Error: "Not enough memory resources available"},
+	}
+}
+
+func exampleQueuedStaging() QueuedStaging {
+	const cc = "http://user:password@cc.example.com:9022/staging/"
+	return QueuedStaging{
+		AppID: "17", DownloadURI: cc + "app/17", UploadURI: cc + "droplet/17/5d41402abc4b2a76b9719d911017c592", Notify: "staging.result.5d41",
+		Properties: json.RawMessage(`{"services":[],"framework_info":{"name":"sinatra","runtimes":[{"ruby18":{"default":true}}],` +
+			`"detection":[{"*.rb":"\\s*require[\\s\\(]*['\"]sinatra(/base)?['\"]"},{"config/environment.rb":false}]},` +
+			`"runtime_info":{"name":"ruby18","executable":"ruby","version":"1.8.7"},` +
+			`"resources":{"memory":256,"disk":256,"fds":1024},"environment":["GREETING=hi"],"meta":{}}`),
+	}
+}
+
+// exampleQueuedAnswers are: staged, failed, failed before 2012-05-02.
+func exampleQueuedAnswers(task Text) []any {
+	const begun = "[2013-02-14 11:25:28] Setting up temporary directories\n[2013-02-14 11:25:28] Downloading application\n"
+	return []any{
+		QueuedStagingAnswer{TaskID: task, TaskLog: begun + "[2013-02-14 11:25:28] Unpacking application\n" +
+			"[2013-02-14 11:25:28] Staging application\n[2013-02-14 11:25:29] Creating droplet\n" +
+			"[2013-02-14 11:25:29] Uploading droplet\n[2013-02-14 11:25:31] Done!\n"},
+		QueuedStagingAnswer{TaskID: task, TaskLog: begun, Error: StagerError{TaskFailed, "Failed downloading app"}.Error()},
+		QueuedStagingAnswer{TaskID: task, TaskLog: begun, Error: StagerError{Class: AppDownloadFailed}.Encode()},
 	}
 }

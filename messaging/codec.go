@@ -172,3 +172,13 @@ func IsToken(s string) bool {
 		return r <= ' ' || r == 0x7f || strings.ContainsRune(".*>", r)
 	})
 }
+
+// IsSubject tells whether s can be published on: tokens with dots between them.
+func IsSubject(s string) bool {
+	for token := range strings.SplitSeq(s, ".") {
+		if !IsToken(token) {
+			return false
+		}
+	}
+	return true
+}

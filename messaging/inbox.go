@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -69,6 +70,20 @@ func AnswerInGroup[Q, A any](in *Inbox, query Query[Q, A], group string, handler
 	})
 }
 
+// AnswerEach is AnswerInGroup where also those are answered who sent what cannot be read: the handler gets the
+// [*MessageError] then, and a zero request.
+func AnswerEach[Q, A any](in *Inbox, query Query[Q, A], group string, handler func(context.Context, Q, error, Reply)) error {
+	return in.subscribe(string(query), group, func(ctx context.Context, msg *nats.Msg) {
+		request, err := query.Decode(msg.Data)
+		if err != nil {
+			in.refuse(msg, err)
+			var none Q
+			request = none
+		}
+		handler(ctx, request, err, Reply{in.conn, msg.Reply})
+	})
+}
+
 // subscribe joins a queue group unless its name is empty.
 func (in *Inbox) subscribe(subject, group string, handle func(context.Context, *nats.Msg)) error {
 	sub, err := in.conn.ChanQueueSubscribe(subject, group, in.messages)
@@ -115,6 +130,24 @@ func (in *Inbox) Close() {
 		// An error says that the connection is closed, and with it the subscription.
 		_ = sub.Unsubscribe()
 	}
+}
+
+// Drain ends all subscriptions so that no message is lost that the server has sent already: when it returns, these wait in C,
+// for the caller to dispatch. A server that does not answer is waited for until ctx ends, at most 10 s.
+func (in *Inbox) Drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for sub := range in.subs {
+		// An error says that there is no connection, over which something could be on its way.
+		_ = sub.Drain()
+	}
+	if !in.conn.IsConnected() {
+		return nil
+	}
+	if err := in.conn.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("drain subscriptions: %w", err)
+	}
+	return nil
 }
 
 func (in *Inbox) refuse(msg *nats.Msg, err error) {

@@ -362,6 +362,22 @@ func TestUpload(t *testing.T) {
 	}
 }
 
+// TestPlainUpload: the query is as it was, and an answer tells of no job.
+func TestPlainUpload(t *testing.T) {
+	for status, ok := range map[int]bool{200: true, 204: true, 302: true, 400: false, 401: false, 500: false} {
+		asked := 0
+		to := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			asked++
+			_, _ = io.Copy(io.Discard, r.Body)
+			assert.Equal(t, "a=b", r.URL.RawQuery)
+			answer(status, `{"metadata":{"url":"http://127.0.0.1:1/job"}}`)(w, r)
+		}) + "?a=b"
+		err := transfer.Upload(t.Context(), nil, to, strings.NewReader("droplet"), 7, transfer.UploadOptions{Plain: true})
+		assert.Equal(t, ok, err == nil, "%d: %v", status, err)
+		assert.Equal(t, 1, asked, status)
+	}
+}
+
 func TestUploadOfALargeFile(t *testing.T) {
 	content := strings.Repeat("0123456789", 300_000)
 	name := t.TempDir() + "/cache"

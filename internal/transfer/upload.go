@@ -51,6 +51,10 @@ func (e *UploadError) Unwrap() error { return e.Err }
 type UploadOptions struct {
 	FileName string // default "droplet.tgz"; the stager's other one is "buildpack_cache.tgz"
 
+	// Plain leaves the query as it is, takes any status below 400 for success, and finds no job in the answer, for receivers
+	// from before there were such (vcap_stager).
+	Plain bool
+
 	ConnectTimeout time.Duration // default 5 s
 	Inactivity     time.Duration // longest time in which nothing moves, and for the answer; default 300 s
 	MaxTime        time.Duration // for all of it, the polls included; default 1 h
@@ -105,14 +109,17 @@ func newUpload(client *http.Client, rawURL string, opts UploadOptions) (*upload,
 	opts.PollInterval = cmp.Or(opts.PollInterval, time.Second)
 	opts.PollInactivity = cmp.Or(opts.PollInactivity, defaultPollInactivity)
 	opts.MaxPolls = cmp.Or(opts.MaxPolls, 300)
-	up := &upload{url: asynchronous(u), opts: opts}
+	up := &upload{url: u, opts: opts}
+	if !opts.Plain {
+		up.url = asynchronous(u)
+	}
 	up.client, up.idle = noRedirect(client, opts.ConnectTimeout)
 	return up, nil
 }
 
 // settle awaits the job that an answer names, if it names one.
 func (up *upload) settle(ctx context.Context, answer string) error {
-	if !strings.Contains(answer, "url") {
+	if up.opts.Plain || !strings.Contains(answer, "url") {
 		return nil
 	}
 	job, err := parseJob([]byte(answer))
@@ -160,7 +167,7 @@ func (up *upload) post(ctx context.Context, size int64, content func() io.Reader
 		req.GetBody = body // so that the client can start again when a connection it kept turns out to be dead
 	}
 	status, answer, err := exchange(ctx, up.client, req, w)
-	if err != nil || status >= 300 {
+	if err != nil || status >= 400 || status >= 300 && !up.opts.Plain {
 		return "", &UploadError{Reason: "Upload failed", Status: status, Err: err}
 	}
 	return answer, nil

@@ -28,7 +28,8 @@ type BuildpackOptions struct {
 	Strict    bool
 
 	// Unbound leaves the placeholder in the startup script, for a first-generation DEA, which puts the path of its own runtime
-	// there. Else it is the path that the executable has in the staging container.
+	// there, so that one which is not installed here matters to what runs while staging alone, unless Strict is set. Else it is
+	// the path that the executable has in the staging container.
 	Unbound bool
 
 	// TempDir is where apps are unpacked for a while; default os.TempDir.
@@ -108,6 +109,11 @@ func (b *Buildpack) Compile(ctx context.Context, build buildpack.Build) error {
 	}
 	resolver := runtimes.Resolver{System: runtimes.Container{Container: build.Container, Env: build.Env}, Catalogue: b.opts.Catalogue, Strict: b.opts.Strict}
 	resolved, err := resolver.Resolve(ctx, properties.Runtime)
+	missing := err
+	if b.opts.Unbound && !b.opts.Strict && errors.Is(err, runtimes.ErrNotInstalled) { // it is the DEA that needs it
+		resolved, err = runtimes.Resolved{Runtime: properties.Runtime}, nil
+		fmt.Fprintf(build.Log, "The app can be staged, and needs a runtime that is not here: %v.\n", missing)
+	}
 	if err != nil {
 		return b.failure(ctx, err)
 	}
@@ -138,6 +144,9 @@ func (b *Buildpack) Compile(ctx context.Context, build buildpack.Build) error {
 	})
 	if err != nil {
 		return b.failure(ctx, err)
+	}
+	if missing != nil && len(result.Programs) > 0 {
+		return b.failure(ctx, missing)
 	}
 	return b.run(ctx, build, result.Programs, resolved.Executable)
 }

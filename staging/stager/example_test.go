@@ -44,3 +44,27 @@ func Example() {
 		log.Fatal(err)
 	}
 }
+
+// Example_queue is the stager of the time before there were buildpacks.
+func Example_queue() {
+	conn, err := messaging.Connect(messaging.Config{Servers: []string{"nats://127.0.0.1:4222"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+	backend, err := process.New(process.Options{Depot: "/var/lib/stager/depot", Fresh: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer backend.Close(context.Background())
+
+	q, err := stager.NewQueue(stager.QueueConfig{Queues: []string{"staging"}}, stager.QueueParts{Conn: conn, Backend: backend})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
+	defer stop()
+	if err := q.Run(ctx); err != nil { // which answers what it has taken before it returns
+		log.Fatal(err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 
 	"github.com/deakit/deakit/container"
@@ -54,28 +55,28 @@ func (s *Stager) containerMade(t *task, path string) {
 // ownerProperty of a container carries Config.Owner.
 const ownerProperty = instance.OwnerProperty
 
-// removeLeftContainers destroys what an earlier process of this stager left: its tasks ended with it.
-func (s *Stager) removeLeftContainers(ctx context.Context) {
-	handles, err := s.parts.Backend.List(ctx)
+// removeLeftContainers destroys what an earlier process of the owner left: its tasks ended with it.
+func removeLeftContainers(ctx context.Context, backend container.Backend, owner string, log *slog.Logger) {
+	handles, err := backend.List(ctx)
 	if err != nil {
-		s.log.Warn("stager.containers.list.failed", "error", err)
+		log.Warn("stager.containers.list.failed", "error", err)
 	}
 	for _, handle := range handles {
-		if err := s.removeIfLeft(ctx, handle); err != nil && !errors.Is(err, container.ErrNotFound) {
-			s.log.Warn("stager.container.remove.failed", "handle", handle, "error", err)
+		if err := removeIfLeft(ctx, backend, handle, owner, log); err != nil && !errors.Is(err, container.ErrNotFound) {
+			log.Warn("stager.container.remove.failed", "handle", handle, "error", err)
 		}
 	}
 }
 
-func (s *Stager) removeIfLeft(ctx context.Context, handle string) error {
-	c, err := s.parts.Backend.Lookup(ctx, handle)
+func removeIfLeft(ctx context.Context, backend container.Backend, handle, owner string, log *slog.Logger) error {
+	c, err := backend.Lookup(ctx, handle)
 	if err != nil {
 		return err
 	}
 	info, err := c.Info(ctx)
-	if err != nil || info.Properties[ownerProperty] != s.cfg.Owner {
+	if err != nil || info.Properties[ownerProperty] != owner {
 		return err
 	}
-	s.log.Info("stager.container.remove", "handle", handle)
+	log.Info("stager.container.remove", "handle", handle)
 	return c.Destroy(ctx)
 }

@@ -69,7 +69,7 @@ func (s *Stager) workspaces() string { return filepath.Join(s.cfg.BaseDir, "stag
 // that it started has ended. It returns nil when that went well. Containers and workspaces that an earlier process left are
 // removed first, as far as that is possible. Call it once.
 func (s *Stager) Run(ctx context.Context) error {
-	s.removeLeftContainers(ctx) // which may still write to their workspaces
+	removeLeftContainers(ctx, s.parts.Backend, s.cfg.Owner, s.log) // which may still write to their workspaces
 	if err := s.clean(); err != nil {
 		return fmt.Errorf("stager: prepare base directory: %w", err)
 	}

@@ -174,21 +174,28 @@ func (t *task) destroyContainer(ctx context.Context) {
 	}
 	c := t.container
 	t.container = nil
+	if err := destroy(ctx, c, t.log, t.s.closing); err != nil {
+		t.log.Error("staging.container.left", "handle", c.Handle(), "error", err)
+	}
+}
+
+// destroy ends a container, also where ctx has ended, and tries again where that fails, with pauses unless there is a hurry.
+func destroy(ctx context.Context, c container.Container, log *slog.Logger, hurry <-chan struct{}) error {
 	ctx = context.WithoutCancel(ctx)
 	for attempt := 1; ; attempt++ {
 		bounded, cancel := context.WithTimeout(ctx, 30*time.Second)
 		err := c.Destroy(bounded)
 		cancel()
 		if err == nil || errors.Is(err, container.ErrNotFound) {
-			return
+			return nil
 		}
-		t.log.Error("staging.container.destroy.failed", "handle", c.Handle(), "attempt", attempt, "error", err)
+		log.Error("staging.container.destroy.failed", "handle", c.Handle(), "attempt", attempt, "error", err)
 		if attempt == 3 {
-			return
+			return err
 		}
 		select {
 		case <-time.After(time.Second):
-		case <-t.s.closing: // all the more reason to try again
+		case <-hurry: // all the more reason to try again
 		}
 	}
 }

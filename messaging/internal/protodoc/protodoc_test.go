@@ -73,7 +73,8 @@ func TestCatalogueIsComplete(t *testing.T) {
 			return true
 		})
 	}
-	assert.Equal(t, len(messaging.Kinds())-7, named, "all but dea.*.start, staging.*.start, deakit.logs.*, agent.* and hm.agent.*.* have a constant")
+	assert.Equal(t, len(messaging.Kinds())-8, named,
+		"all but dea.*.start, staging.*.start, vcap.stager.*, deakit.logs.*, agent.* and hm.agent.*.* have a constant")
 }
 
 // isSubject tells whether a type is Subject[...] or Query[...].

@@ -1,0 +1,324 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/deakit/deakit/messaging"
+	"github.com/deakit/deakit/messaging/messagingtest"
+)
+
+// asProgram makes the test binary the program itself.
+const asProgram = "TEST_STAGER_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+const patience = time.Minute
+
+type object = map[string]any
+
+// A program is a run of a binary.
+type program struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	ended  chan struct{} // closed when it has
+	code   int           // valid then
+	mu     sync.Mutex
+	output bytes.Buffer
+}
+
+func (p *program) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.output.Write(b)
+}
+
+func (p *program) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.output.String()
+}
+
+// launch runs a program with more variables.
+func launch(t *testing.T, env []string, binary string, args ...string) *program {
+	t.Helper()
+	p := &program{t: t, cmd: exec.Command(binary, args...), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	require.NoError(t, p.cmd.Start())
+	go func() {
+		_ = p.cmd.Wait()
+		p.code = p.cmd.ProcessState.ExitCode()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-p.ended:
+		case <-time.After(patience):
+			_ = p.cmd.Process.Kill()
+			<-p.ended
+		}
+		if t.Failed() {
+			t.Log(p.text())
+		}
+	})
+	return p
+}
+
+// start runs the stager.
+func start(t *testing.T, env []string, args ...string) *program {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	return launch(t, append(env, asProgram+"=1"), self, args...)
+}
+
+func (p *program) end() int {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+		return p.code
+	case <-time.After(patience):
+		p.t.Fatal("it does not end:\n", p.text())
+		return -1
+	}
+}
+
+func (p *program) says(text string) {
+	p.t.Helper()
+	require.Eventually(p.t, func() bool { return strings.Contains(p.text(), text) }, patience, 2*time.Millisecond, "%s in\n%s", text, p.text())
+}
+
+// article is the configuration of the article, in a directory of the test.
+func article(dir, natsURI string) object {
+	return object{
+		"logging": object{"level": "debug2"}, "pid_filename": filepath.Join(dir, "run", "stager.pid"), "nats_uri": natsURI,
+		"max_staging_duration": 120, "max_active_tasks": 10, "queues": []string{"staging"}, "secure": false,
+		"dirs": object{"tmp": filepath.Join(dir, "tmp")}, "ruby_path": "/usr/bin/ruby", "something_else": true,
+	}
+}
+
+func write(t *testing.T, cfg object) string {
+	data, err := yaml.Marshal(cfg)
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "stager.yml")
+	require.NoError(t, os.WriteFile(file, data, 0o600))
+	return file
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"--help"}, exitOK, "a second one gives these up"},
+		{[]string{"--sleep"}, exitUsage, "try --help"},
+		{[]string{"more"}, exitUsage, "unexpected argument more"},
+		{[]string{"--check"}, exitOK, "can be used"}, // the sample
+		{[]string{"-c", "config/stager.yml", "-s", "1", "--check"}, exitOK, "can be used"},
+		{[]string{"--config=config/stager.yml", "--sleep-interval", "2", "--check"}, exitOK, "can be used"},
+	} {
+		p := start(t, nil, test.args...)
+		assert.Equal(t, test.code, p.end(), test.args)
+		assert.Contains(t, p.text(), test.says)
+	}
+}
+
+func TestConfigurationIsChecked(t *testing.T) {
+	const invalid = "ERROR: There was a problem validating the supplied config: "
+	dir := t.TempDir()
+	for _, key := range []string{"logging", "pid_filename", "nats_uri", "max_staging_duration", "max_active_tasks", "queues", "secure"} {
+		cfg := article(dir, "nats://127.0.0.1:1")
+		delete(cfg, key)
+		_, err := load(write(t, cfg))
+		assert.ErrorContains(t, err, invalid+key+" is missing", key)
+	}
+	for key, value := range map[string]any{
+		"max_staging_duration": "soon", "max_active_tasks": 1.5, "queues": "staging", "secure": "perhaps", "nats_uri": []string{"a"}, "index": -1,
+		"local_route": "here", "logging": object{"level": "loud"}, "deakit": object{"backend": "warden"}, "dirs": 7,
+	} {
+		cfg := article(dir, "nats://127.0.0.1:1")
+		cfg[key] = value
+		_, err := load(write(t, cfg))
+		assert.ErrorContains(t, err, invalid, key)
+	}
+	cfg := article(dir, "nats://127.0.0.1:1")
+	cfg["deakit"] = object{"typing_error": 1}
+	_, err := load(write(t, cfg))
+	require.ErrorContains(t, err, "typing_error")
+	cfg["deakit"] = nil
+	_, err = load(write(t, cfg))
+	require.NoError(t, err)
+
+	bad := filepath.Join(dir, "bad.yml")
+	require.NoError(t, os.WriteFile(bad, []byte("a: [1"), 0o600))
+	for _, file := range []string{bad, filepath.Join(dir, "absent.yml")} {
+		p := start(t, nil, "-c", file)
+		assert.Equal(t, exitFailed, p.end())
+		assert.True(t, strings.HasPrefix(p.text(), "ERROR: Failed loading config from file '"+file+"': "), p.text())
+	}
+	cfg = article(dir, "nats://127.0.0.1:1")
+	delete(cfg, "queues")
+	p := start(t, nil, "-c", write(t, cfg))
+	assert.Equal(t, exitFailed, p.end())
+	assert.Equal(t, invalid+"queues is missing\n", p.text())
+	cfg = article(dir, "nats://127.0.0.1:1")
+	cfg["pid_filename"] = filepath.Join(bad, "stager.pid")
+	p = start(t, nil, "-c", write(t, cfg))
+	assert.Equal(t, exitFailed, p.end())
+	assert.Contains(t, p.text(), "ERROR: Can't create stager pid file "+bad)
+}
+
+func TestSecureModeWithoutContainers(t *testing.T) {
+	cfg := article(t.TempDir(), "nats://127.0.0.1:1")
+	cfg["secure"], cfg["deakit"] = true, object{"backend": "process"}
+	p := start(t, nil, "-c", write(t, cfg))
+	assert.Equal(t, exitFailed, p.end())
+	assert.Contains(t, p.text(), "set deakit.backend to runc, or secure to false")
+}
+
+func TestWhereTheConfigurationIs(t *testing.T) {
+	dir := t.TempDir()
+	named := write(t, article(dir, "nats://127.0.0.1:1"))
+	cfg := article(dir, "nats://127.0.0.1:1")
+	delete(cfg, "secure")
+	path := []string{"CLOUD_FOUNDRY_CONFIG_PATH=" + filepath.Dir(write(t, cfg))}
+	p := start(t, path, "--check")
+	assert.Equal(t, exitFailed, p.end())
+	assert.Contains(t, p.text(), "secure is missing")
+	p = start(t, path, "--check", "-c", named)
+	assert.Equal(t, exitOK, p.end())
+}
+
+// A site is a stager, and what it needs.
+type site struct {
+	*program
+	dir, file string
+	server    *messagingtest.Server
+	peer      *nats.Conn
+}
+
+func newSite(t *testing.T, env []string, change func(object)) *site {
+	s := &site{dir: t.TempDir(), server: messagingtest.NewServer(t)}
+	s.peer = s.server.Connect()
+	require.Eventually(t, s.peer.IsConnected, patience, time.Millisecond)
+	cfg := article(s.dir, s.server.URL())
+	if change != nil {
+		change(cfg)
+	}
+	s.file = write(t, cfg)
+	s.program = start(t, env, "-c", s.file, "-s", "1")
+	return s
+}
+
+func (s *site) pidFile() string { return filepath.Join(s.dir, "run", "stager.pid") }
+
+// request asks for an app in Sinatra.
+func request(download, upload string) messaging.QueuedStaging {
+	return messaging.QueuedStaging{
+		AppID: "my-sinatra-app", DownloadURI: download, UploadURI: upload,
+		Properties: []byte(`{"services":[],"framework_info":{"name":"sinatra"},"runtime_info":{"name":"ruby19","executable":"ruby"},
+			"resources":{"memory":256,"disk":256,"fds":1024}}`),
+	}
+}
+
+func (s *site) ask(r messaging.QueuedStaging) *nats.Subscription {
+	data, err := messaging.StagerQueue("staging").Encode(r)
+	require.NoError(s.t, err)
+	inbox := nats.NewInbox()
+	sub, err := s.peer.SubscribeSync(inbox)
+	require.NoError(s.t, err)
+	require.NoError(s.t, s.peer.PublishRequest("staging", inbox, data))
+	return sub
+}
+
+func answer(t *testing.T, sub *nats.Subscription) messaging.QueuedStagingAnswer {
+	t.Helper()
+	msg, err := sub.NextMsg(patience)
+	require.NoError(t, err)
+	a, err := messaging.StagerQueue("staging").DecodeAnswer(msg.Data)
+	require.NoError(t, err)
+	return a
+}
+
+// another sends a signal when the time is over in which several count as one.
+func (p *program) another(signal syscall.Signal) {
+	<-time.After(oneSignal + 100*time.Millisecond)
+	require.NoError(p.t, p.cmd.Process.Signal(signal))
+}
+
+// TestSignals: each of the three lets tasks end; another one gives them up.
+func TestSignals(t *testing.T) {
+	for _, signals := range [][]syscall.Signal{
+		{syscall.SIGINT}, {syscall.SIGTERM}, {syscall.SIGHUP, syscall.SIGUSR2}, {syscall.SIGUSR2, syscall.SIGINT},
+	} {
+		t.Run(fmt.Sprint(signals), func(t *testing.T) {
+			asked, goOn := make(chan struct{}), make(chan struct{})
+			cc := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				close(asked)
+				<-goOn
+				w.WriteHeader(http.StatusNotFound)
+			}))
+			defer cc.Close()
+			s := newSite(t, nil, nil)
+			s.says("Server running")
+			pid, err := os.ReadFile(s.pidFile())
+			require.NoError(t, err)
+			assert.Equal(t, fmt.Sprintln(s.cmd.Process.Pid), string(pid))
+			other := start(t, nil, "-c", s.file)
+			assert.Equal(t, exitFailed, other.end())
+			assert.Contains(t, other.text(), "ERROR: Can't create stager pid file")
+
+			sub := s.ask(request(cc.URL, cc.URL))
+			<-asked
+			require.NoError(t, s.cmd.Process.Signal(signals[0]))
+			want := "Staging task failed:\n Failed downloading app"
+			if signals[0] != syscall.SIGHUP {
+				s.says("Waiting for remaining 1 task(s) to finish.")
+			}
+			if len(signals) == 2 {
+				s.another(signals[1])
+			}
+			s.says("Waiting for remaining 1 task(s) to finish.")
+			if aborted := len(signals) == 2 && signals[0] != syscall.SIGHUP; aborted {
+				want = "Staging task failed:\n The stager was stopped before the task had ended"
+			} else {
+				close(goOn)
+			}
+			assert.Equal(t, want, answer(t, sub).Error)
+			select {
+			case <-goOn:
+			default:
+				close(goOn)
+			}
+			assert.Equal(t, exitOK, s.end())
+			assert.Contains(t, s.text(), "Shutdown complete")
+			assert.NoFileExists(t, s.pidFile())
+			left, err := os.ReadDir(filepath.Join(s.dir, "tmp"))
+			require.NoError(t, err)
+			assert.Empty(t, left)
+		})
+	}
+}
