@@ -236,7 +236,8 @@ func parseMountInfo(text string) ([]Mount, error) {
 			return nil, fmt.Errorf("mountinfo: unexpected line %.200q", line)
 		}
 		mounts = append(mounts, Mount{Device: unescape(right[1]), Dir: unescape(left[4]), FileSystem: right[0],
-			ReadOnly: slices.Contains(strings.Split(left[5], ","), "ro")})
+			// of the mount, or of the file system
+			ReadOnly: slices.Contains(strings.Split(left[5]+","+right[len(right)-1], ","), "ro")})
 	}
 	return mounts, nil
 }
