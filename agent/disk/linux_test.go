@@ -201,6 +201,29 @@ func TestSettingsOnMedia(t *testing.T) {
 	}
 }
 
+// TestDeviceByAnotherName is known by it, and not taken for an empty one.
+func TestDeviceByAnotherName(t *testing.T) {
+	machine := loops(t)
+	device := machine.disk("d")
+	name := filepath.Join(t.TempDir(), "by-id")
+	require.NoError(t, os.Symlink(device, name))
+	machine.settings.Disks.Persistent["d"] = settings.Disk{CID: "d", Path: name}
+	ctx, manager := t.Context(), machine.manager()
+	require.NoError(t, manager.Mount(ctx, "d"))
+	write(t, filepath.Join(manager.Store(), "data"), "precious")
+	list, err := manager.List(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"d"}, list)
+	_, err = manager.Unmount(ctx, "d")
+	require.NoError(t, err)
+	run(t, "partx", "--delete", device) // as after a start of the machine, with a kernel that does not look by itself
+	require.NoError(t, manager.Mount(ctx, "d"))
+	assert.Equal(t, "precious", read(t, filepath.Join(manager.Store(), "data")))
+	parts, err := machine.system.Partitions(ctx, name)
+	require.NoError(t, err)
+	assert.Len(t, parts, 1)
+}
+
 func TestPrograms(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := disk.Linux{}.FileSystem(t.Context(), "/dev/null")
