@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/agent/disk"
 	"github.com/deakit/deakit/agent/settings"
@@ -34,8 +35,20 @@ func migrateAsChild(base string) {
 	}
 }
 
+// reap waits for what the child has started. It is killed with it, but what it does in the kernel it does to the end. A
+// service manager waits likewise.
+func reap() {
+	for {
+		if _, err := unix.Wait4(-1, nil, 0, nil); err != nil && err != unix.EINTR {
+			return
+		}
+	}
+}
+
 // TestMigrationThatIsKilled at some moment: a new agent mounts a disk that has all the data, and migrates in the end.
 func TestMigrationThatIsKilled(t *testing.T) {
+	require.NoError(t, unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+	defer func() { require.NoError(t, unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)) }()
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			machine := loops(t)
@@ -62,6 +75,7 @@ func TestMigrationThatIsKilled(t *testing.T) {
 			<-time.After(time.Duration(random.IntN(60)) * time.Millisecond) // the moment is what is tried
 			require.NoError(t, child.Process.Kill())
 			_ = child.Wait() // killed, or done before
+			reap()
 
 			require.NoError(t, manager.MountAtBoot(ctx))
 			check := func() {

@@ -54,7 +54,11 @@ func (l Linux) Partitions(ctx context.Context, device string) ([]Partition, erro
 	if _, err := program.Run(ctx, "partx", "--add", device); err != nil {
 		return nil, fmt.Errorf("partitions of %s: %w", device, err)
 	}
-	return kernelPartitions(device)
+	parts, err = kernelPartitions(device)
+	if err == nil && len(parts) == 0 { // which must not be taken for an empty disk
+		err = fmt.Errorf("%s has a table of partitions that the kernel does not take", device)
+	}
+	return parts, err
 }
 
 // onlyExit passes an error unless a program ran and ended with a status, which was its answer.
@@ -71,6 +75,10 @@ func kernelPartitions(device string) ([]Partition, error) {
 			return []Partition{{Device: PartitionPath(device, "1")}}, nil
 		}
 		return nil, nil
+	}
+	device, err := filepath.EvalSymlinks(device)
+	if err != nil {
+		return nil, err
 	}
 	sys := filepath.Join("/sys/class/block", filepath.Base(device))
 	found, err := filepath.Glob(filepath.Join(sys, "*", "partition"))
@@ -236,7 +244,8 @@ func parseMountInfo(text string) ([]Mount, error) {
 			return nil, fmt.Errorf("mountinfo: unexpected line %.200q", line)
 		}
 		mounts = append(mounts, Mount{Device: unescape(right[1]), Dir: unescape(left[4]), FileSystem: right[0],
-			ReadOnly: slices.Contains(strings.Split(left[5], ","), "ro")})
+			// of the mount, or of the file system
+			ReadOnly: slices.Contains(strings.Split(left[5]+","+right[len(right)-1], ","), "ro")})
 	}
 	return mounts, nil
 }

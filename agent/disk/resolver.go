@@ -52,10 +52,13 @@ func NewResolver(l settings.Linux) (Resolver, error) {
 // Identity takes paths as they are.
 type Identity struct{}
 
-// Resolve returns the path.
+// Resolve returns the path, or what it leads to if it is a link: that is how the kernel calls the device.
 func (Identity) Resolve(_ context.Context, d settings.Disk) (string, error) {
 	if d.Path == "" {
 		return "", ErrNoPath
+	}
+	if device, err := follow(d.Path); err == nil {
+		return device, nil
 	}
 	return d.Path, nil
 }
