@@ -20,7 +20,8 @@ type Config struct {
 	// ID by which the director knows the agent; a part of subjects, so without '.', '*', '>' and blanks. Required.
 	ID string
 
-	// Transports by which requests come; they may be none for one who calls Handle.
+	// Transports by which requests come, begun when the tasks of an earlier process are known again. They may be none for one
+	// who calls Handle.
 	Transports []transport.Transport
 
 	// Methods beside the agent's own.

@@ -41,6 +41,8 @@ func start(t testing.TB, cfg agent.Config) *started {
 	if cfg.ID == "" {
 		cfg.ID = "A"
 	}
+	working := ready(make(chan struct{}))
+	cfg.Transports = append(cfg.Transports, working)
 	a, err := agent.New(cfg)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -49,7 +51,17 @@ func start(t testing.TB, cfg agent.Config) *started {
 	var once sync.Once
 	stop := func() { once.Do(func() { cancel(); assert.NoError(t, <-ended) }) }
 	t.Cleanup(stop)
+	<-working
 	return &started{a, t, stop}
+}
+
+// ready is a transport that tells when requests may come.
+type ready chan struct{}
+
+func (r ready) Run(ctx context.Context, _ transport.Handler) error {
+	close(r)
+	<-ctx.Done()
+	return nil
 }
 
 // ask sends a request and returns the reply's JSON.

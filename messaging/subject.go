@@ -100,7 +100,9 @@ func (q Query[Q, A]) AskAll(ctx context.Context, conn *nats.Conn, request Q) fun
 var ErrDisconnected = errors.New("not connected to a NATS server")
 
 // PublishRaw sends bytes as they are. It fails as [Subject.Publish] does, but checks nothing.
-func PublishRaw(conn *nats.Conn, subject string, data []byte) error { return send(conn, subject, "", data) }
+func PublishRaw(conn *nats.Conn, subject string, data []byte) error {
+	return send(conn, subject, "", data)
+}
 
 func send(conn *nats.Conn, subject, reply string, data []byte) error {
 	err := conn.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Data: data})

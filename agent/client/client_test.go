@@ -91,7 +91,7 @@ func TestBodies(t *testing.T) {
 		{func(c *client.Client) (any, error) { return nothing(c.StartJobs(ctx)) }, "start", `[]`, false, `"started"`, nil},
 		{func(c *client.Client) (any, error) { return c.Drain(ctx, "shutdown", nil) }, "drain", `["shutdown",{}]`, true, `-3`, -3},
 		{func(c *client.Client) (any, error) { s, err := c.State(ctx); return s.JobState, err }, "get_state", `[]`, false,
-			`{"job_state":"running","networks":{"default":{"ip":"10.0.0.1"}},"index":"","job":"","vm":{"name":"x"}}`, "running"},
+			`{"job_state":"running","networks":{"default":{"ip":"10.0.0.1"}},"index":"","job":"","vm":{"name":"x"}}`, messaging.JobState("running")},
 		{func(c *client.Client) (any, error) { s, err := c.FullState(ctx); return s.Networks["default"].IP, err }, "get_state", `["full"]`, false,
 			`{"networks":{"default":{"ip":"10.0.0.1","extra":[]}},"index":null,"job":{}}`, "10.0.0.1"},
 		{func(c *client.Client) (any, error) { return nothing(c.Apply(ctx, spec)) }, "apply", `[` + specBody + `]`, true, `"applied"`, nil},
@@ -456,4 +456,31 @@ func TestHTTPSConfigThatCannotWork(t *testing.T) {
 		require.ErrorContains(t, err, text)
 		assert.NotContains(t, err.Error(), "hush")
 	}
+}
+
+// The state of today's agents, with everything that was asked for.
+func TestFullState(t *testing.T) {
+	a, _ := scripted(`{"value":{"properties":{},"job":{"name":null},"networks":{"default":{"type":"manual","ip":"10.0.0.21","netmask":"n","gateway":"g"}},
+		"deployment":"cf","name":"router","index":2,"id":"6f1c","az":"z1","agent_id":"agent-1","job_state":"running","bosh_protocol":"1",
+		"vitals":{"cpu":{"sys":"4.3","user":"7.4","wait":"0.4"},"disk":{"system":{"inode_percent":"3","percent":"6"}},"load":["0.90","0.78","0.46"],
+		"mem":{"kb":"482976","percent":"2"},"swap":{"kb":"0","percent":"0"},"uptime":{"secs":1313}},
+		"processes":[{"name":"gorouter","state":"running","uptime":{"secs":880183},"mem":{"kb":4004,"percent":0.1},"cpu":{"total":0.3}}],
+		"vm":{"name":"vm-1"}}}`)
+	s, err := a.FullState(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, client.NetworkState{IP: "10.0.0.21", Netmask: "n", Gateway: "g"}, s.Networks["default"])
+	assert.Equal(t, messaging.Int(2), *s.Index)
+	assert.Equal(t, "482976", string(s.Vitals.Mem.KB))
+	require.Len(t, s.Processes, 1)
+	assert.Equal(t, "gorouter", s.Processes[0].Name)
+	assert.JSONEq(t, `"vm-1"`, string(s.VM["name"]))
+	assert.Contains(t, s.All, "properties", "nothing is lost")
+
+	// That of old agents before anything was applied.
+	a, _ = scripted(`{"value":{"deployment":"","job":"","index":"","networks":{},"resource_pool":{},"packages":{},"persistent_disk":{},
+		"configuration_hash":{},"properties":{},"agent_id":"a","vm":{},"job_state":"running","bosh_protocol":"1","ntp":{"message":"file missing"}}}`)
+	s, err = a.State(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "a", s.AgentID)
+	assert.Nil(t, s.Vitals)
 }

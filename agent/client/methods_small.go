@@ -33,7 +33,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 // State is what an agent says of its machine; agents of all ages fill in what they know.
 type State struct {
 	AgentID    string                     `json:"agent_id"`
-	JobState   string                     `json:"job_state"` // running, starting, failing, stopped or unknown
+	JobState   messaging.JobState         `json:"job_state"`
 	Protocol   messaging.Text             `json:"bosh_protocol"`
 	Deployment messaging.Text             `json:"deployment"`
 	Name       messaging.Text             `json:"name"` // of the instance group
@@ -41,9 +41,9 @@ type State struct {
 	AZ         messaging.Text             `json:"az"`
 	Index      *messaging.Int             `json:"index"`
 	Networks   map[string]NetworkState    `json:"networks"`
-	Processes  []ProcessState             `json:"processes"`
+	Processes  []messaging.AgentProcess   `json:"processes"`
 	VM         map[string]json.RawMessage `json:"vm"`
-	Vitals     json.RawMessage            `json:"vitals"` // of FullState only
+	Vitals     *messaging.AgentVitals     `json:"vitals"` // of FullState only
 	All        map[string]json.RawMessage `json:"-"`      // everything, as it came
 }
 
@@ -52,22 +52,6 @@ type NetworkState struct {
 	IP      string `json:"ip"`
 	Netmask string `json:"netmask"`
 	Gateway string `json:"gateway"`
-}
-
-// ProcessState is one process under supervision.
-type ProcessState struct {
-	Name   string `json:"name"`
-	State  string `json:"state"`
-	Uptime struct {
-		Secs int64 `json:"secs"`
-	} `json:"uptime"`
-	Memory struct {
-		KB      int64   `json:"kb"`
-		Percent float64 `json:"percent"`
-	} `json:"mem"`
-	CPU struct {
-		Total float64 `json:"total"` // percent
-	} `json:"cpu"`
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
