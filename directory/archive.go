@@ -77,7 +77,7 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, medi
 	}
 	a := archiver{
 		ctx: r.Context(), owner: h.owner, dev: uint64(h.stat.Dev),
-		entries: s.maxEntries, bytes: s.maxArchive, to: pack(buffered),
+		entries: s.maxEntries, names: maxNames, bytes: s.maxArchive, to: pack(buffered),
 	}
 	err := a.directory(h.fd, "", 0)
 	if err == nil {

@@ -26,11 +26,11 @@ type Config struct {
 	// accept what is sent is given up, too.
 	StreamingTimeout time.Duration
 
-	// MaxEntries bounds how many entries a directory may have to be listed; default 100,000.
+	// MaxEntries bounds how many entries a directory may have to be listed; default 100,000. Their names may have 16 MiB.
 	MaxEntries int
 
 	// MaxArchive bounds the content of a directory that is sent as an archive, in bytes before they are compressed; default
-	// 1 GiB. MaxEntries bounds its entries. What is larger ends in the middle.
+	// 1 GiB. MaxEntries bounds its entries, whose paths in the archive may have 16 MiB. What is larger ends in the middle.
 	MaxArchive int64
 
 	// Archives bounds how many archives are packed at the same time, since that takes a processor each; default 2. One that
