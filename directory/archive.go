@@ -59,8 +59,7 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, medi
 		defer func() { <-s.archives }()
 	default:
 		header.Del("Content-Disposition")
-		header.Set("Retry-After", "5")
-		http.Error(w, "Too many archives are being made", http.StatusServiceUnavailable)
+		tryLater(w, "Too many archives are being made")
 		return
 	}
 	turns := &turnWriter{ctx: r.Context(), turns: s.packing, to: newPatientWriter(w)}
@@ -77,7 +76,7 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, medi
 	}
 	a := archiver{
 		ctx: r.Context(), owner: h.owner, dev: uint64(h.stat.Dev),
-		entries: s.maxEntries, bytes: s.maxArchive, to: pack(buffered),
+		entries: s.maxEntries, names: maxNames, bytes: s.maxArchive, to: pack(buffered),
 	}
 	err := a.directory(h.fd, "", 0)
 	if err == nil {

@@ -207,7 +207,7 @@ func TestArchiveOfStalledClient(t *testing.T) {
 	f.noise("d")
 	conn := f.rawRequest(t, f.signed("/d", "&archive=zip"))
 	defer conn.Close()
-	eventually(t, "begins", func() bool { return len(f.server.archives) == 1 })
+	answers(t, conn)
 	eventually(t, "ends", func() bool { return len(f.server.archives) == 0 })
 }
 
@@ -245,4 +245,32 @@ func plainTar(r io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	return io.ReadAll(unpacked)
+}
+
+// An app makes paths that are longer than any that can be opened, and a zip file keeps all of them to its end.
+func TestArchiveOfLongNames(t *testing.T) {
+	f := newFixture(t, Config{})
+	f.write("d/file", "")
+	dir, err := unix.Open(f.root+"/d", placeFlags, 0)
+	require.NoError(t, err)
+	for range 100 {
+		name := strings.Repeat("n", 200)
+		require.NoError(t, unix.Mkdirat(dir, name, 0o755))
+		below, err := openNoFollow(dir, name, placeFlags)
+		require.NoError(t, err)
+		require.NoError(t, unix.Close(dir))
+		dir = below
+	}
+	f.write("file", "")
+	for i := range maxNames / 20_000 {
+		require.NoError(t, unix.Linkat(unix.AT_FDCWD, f.root+"/file", dir, strconv.Itoa(i), 0))
+	}
+	require.NoError(t, unix.Close(dir))
+	for _, kind := range []string{"zip", "tgz"} {
+		resp, err := f.client.Get(f.signed("/d", "&archive="+kind))
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, resp.Body)
+		assert.ErrorIs(t, err, io.ErrUnexpectedEOF, kind)
+		require.NoError(t, resp.Body.Close())
+	}
 }

@@ -27,6 +27,7 @@ type archiver struct {
 	owner   credentials
 	dev     uint64 // of the file system to stay in
 	entries int    // that may still come
+	names   int    // and bytes of their names, with the way to them, which an archive may repeat at its end
 	bytes   int64  // of content that may still come
 	to      packer
 }
@@ -75,16 +76,20 @@ func (a *archiver) entry(dir int, prefix string, e *entry, depth int) error {
 		return nil
 	}
 	e.mode, e.size = h.stat.Mode, h.stat.Size // of what was opened, which may be another
+	name := prefix + e.name
+	if a.names -= len(name); a.names < 0 {
+		return errTooLarge
+	}
 	if h.isDir() {
-		if err := a.to.directory(prefix+e.name, e); err != nil {
+		if err := a.to.directory(name, e); err != nil {
 			return err
 		}
-		return a.directory(h.fd, prefix+e.name+"/", depth+1)
+		return a.directory(h.fd, name+"/", depth+1)
 	}
 	if a.bytes -= e.size; a.bytes < 0 {
 		return errTooLarge
 	}
-	return a.to.file(prefix+e.name, e, &reading{ctx: a.ctx, fd: h.fd})
+	return a.to.file(name, e, &reading{ctx: a.ctx, fd: h.fd})
 }
 
 // unlessAbsent leaves out what has vanished, may not be read, or has become something else.

@@ -11,6 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxNames bounds the names of all that one answer tells of, in bytes: an app can make names for nothing, and they are held in
+// memory. Records of a directory count with their heads. It is some 160 bytes for each entry where there are as many as a Server
+// allows.
+const maxNames = 16 << 20
+
 // An entry is one of a directory. Links are not followed.
 type entry struct {
 	name     string
@@ -22,7 +27,7 @@ type entry struct {
 func (e *entry) isDir() bool { return e.mode&unix.S_IFMT == unix.S_IFDIR }
 
 // readEntries returns the entries of an open directory, sorted bytewise by name, without "." and "..". Those that vanish
-// meanwhile are left out. It reads the directory from the handle's position on.
+// meanwhile are left out. More than limit, or than maxNames, are unix.EFBIG. It reads the directory from the handle's position on.
 //
 // Sizes cost a system call for each entry; that of a directory is not shown, and without times there is nothing to ask.
 func readEntries(fd, limit int, times bool) ([]entry, error) {
@@ -50,7 +55,7 @@ func readEntries(fd, limit int, times bool) ([]entry, error) {
 func readNames(fd, limit int) (entries []entry, err error) {
 	buf := chunks.Get().(*[smallFile]byte)
 	defer chunks.Put(buf)
-	for {
+	for names := 0; ; {
 		var n int
 		err := ignoringEINTR(func() error {
 			n, err = unix.ReadDirent(fd, buf[:])
@@ -65,8 +70,9 @@ func readNames(fd, limit int) (entries []entry, err error) {
 		if entries, err = appendDirents(entries, buf[:n]); err != nil {
 			return nil, err
 		}
-		if len(entries) > limit {
-			return nil, fmt.Errorf("directory has more than %d entries: %w", limit, unix.EFBIG)
+		names += n
+		if len(entries) > limit || names > maxNames {
+			return nil, fmt.Errorf("directory has more than %d entries, or %d bytes of names: %w", limit, maxNames, unix.EFBIG)
 		}
 	}
 }

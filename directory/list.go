@@ -2,7 +2,11 @@ package directory
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
+
+	"golang.org/x/sys/unix"
 )
 
 // The media types of a listing. The first is what clients expect that do not ask for another (dea_ng); it has no charset.
@@ -10,6 +14,15 @@ const (
 	typeText = "text/plain"
 	typeJSON = "application/json"
 	typeHTML = "text/html"
+)
+
+// An app fills a directory for nothing, and has as many clients as it likes, which accept the listing slowly. So there is a bound
+// on how many listings of more than few entries are made at a time, and on the bytes of listings that wait for their clients,
+// where those of up to smallFile do not count.
+const (
+	few          = 4096
+	crowds       = 2
+	heldListings = 256 << 20
 )
 
 // A listingKey tells which requests may share a listing.
@@ -38,6 +51,13 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, h *handle, mediaTy
 		s.refuse(w, r, err)
 		return
 	}
+	if size := min(int64(len(body)), heldListings); size > smallFile {
+		if !s.held.TryAcquire(size) {
+			tryLater(w, "Too many listings are being sent")
+			return
+		}
+		defer s.held.Release(size)
+	}
 	header := w.Header()
 	switch mediaType {
 	case typeText:
@@ -54,20 +74,43 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, h *handle, mediaTy
 func (s *Server) listing(ctx context.Context, h *handle, mediaType string) ([]byte, error) {
 	key := listingKey{uint64(h.stat.Dev), h.stat.Ino, h.owner, mediaType}
 	return s.listings.do(ctx, key, func() ([]byte, error) {
-		var entries []entry
-		err := h.owner.do(func() (err error) {
-			entries, err = readEntries(h.fd, s.maxEntries, mediaType != typeText)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-		switch mediaType {
-		case typeJSON:
-			return listJSON(entries)
-		case typeHTML:
-			return listHTML(entries)
-		}
-		return listText(entries), nil
+		return s.makeListing(h, mediaType)
 	})
+}
+
+func (s *Server) makeListing(h *handle, mediaType string) ([]byte, error) {
+	entries, err := h.entries(min(few, s.maxEntries), mediaType != typeText)
+	if errors.Is(err, unix.EFBIG) && few < s.maxEntries {
+		s.crowds <- struct{}{} // which comes soon: nobody waits for a client meanwhile
+		defer func() { <-s.crowds }()
+		entries, err = h.entries(s.maxEntries, mediaType != typeText)
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch mediaType {
+	case typeJSON:
+		return listJSON(entries)
+	case typeHTML:
+		return listHTML(entries)
+	}
+	return listText(entries), nil
+}
+
+// entries are all of a directory, which is read from its beginning: see readEntries.
+func (h *handle) entries(limit int, times bool) (entries []entry, err error) {
+	if _, err := unix.Seek(h.fd, 0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	err = h.owner.do(func() (err error) {
+		entries, err = readEntries(h.fd, limit, times)
+		return err
+	})
+	return entries, err
+}
+
+// tryLater refuses a request for which there is no room at present.
+func tryLater(w http.ResponseWriter, why string) {
+	w.Header().Set("Retry-After", "5")
+	http.Error(w, why, http.StatusServiceUnavailable)
 }

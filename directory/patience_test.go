@@ -73,7 +73,7 @@ func TestPatienceWithSparseFile(t *testing.T) {
 
 // The time for what net/http sends at the end is bounded, too, whatever was sent.
 func TestDeadlineStaysForTheEnd(t *testing.T) {
-	f := newFixture(t, Config{StreamingTimeout: 300 * time.Millisecond})
+	f := newFixture(t, Config{})
 	f.write("large", strings.Repeat("x", 100_000))
 	for i := range 160 {
 		f.write("many/"+strings.Repeat("n", 200)+strconv.Itoa(i), "")

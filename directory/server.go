@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/deakit/deakit/internal/filewatch"
 )
 
@@ -26,11 +28,11 @@ type Config struct {
 	// accept what is sent is given up, too.
 	StreamingTimeout time.Duration
 
-	// MaxEntries bounds how many entries a directory may have to be listed; default 100,000.
+	// MaxEntries bounds how many entries a directory may have to be listed; default 100,000. Their names may have 16 MiB.
 	MaxEntries int
 
 	// MaxArchive bounds the content of a directory that is sent as an archive, in bytes before they are compressed; default
-	// 1 GiB. MaxEntries bounds its entries. What is larger ends in the middle.
+	// 1 GiB. MaxEntries bounds its entries, whose paths in the archive may have 16 MiB. What is larger ends in the middle.
 	MaxArchive int64
 
 	// Archives bounds how many archives are packed at the same time, since that takes a processor each; default 2. One that
@@ -48,7 +50,8 @@ type Config struct {
 //
 // A request that prefers application/json or text/html gets the listing so (see [Listing]); one that prefers
 // application/zip or application/gzip, or has a query "archive=zip" or "archive=tgz", gets all that is below the directory,
-// but no links and special files. In zip files what names mean on other systems is written as %XX.
+// but no links and special files. In zip files what names mean on other systems is written as %XX. Where clients hold up more than
+// 256 MiB of listings, further ones of more than 32 KiB are refused with 503.
 //
 // A tail begins at the byte "tail_offset", or at the present end. It ends cleanly when the file is renamed or deleted, after
 // what was written before. It ends without the final chunk, so that a client can tell that there may be more, when nothing
@@ -65,6 +68,8 @@ type Server struct {
 	log        *slog.Logger
 	watcher    filewatch.Watcher
 	listings   sharing[listingKey]
+	crowds     chan struct{}       // holds a value for each large directory that is being listed
+	held       *semaphore.Weighted // bytes of listings that wait for their clients
 
 	closing context.Context // ends at Close
 	end     context.CancelFunc
@@ -96,6 +101,7 @@ func NewServer(cfg Config) (*Server, error) {
 		maxEntries: cmp.Or(cfg.MaxEntries, 100_000),
 		maxArchive: cmp.Or(cfg.MaxArchive, 1<<30),
 	}
+	s.crowds, s.held = make(chan struct{}, crowds), semaphore.NewWeighted(heldListings)
 	turns := cmp.Or(cfg.Archives, 2)
 	s.packing, s.archives = make(chan struct{}, turns), make(chan struct{}, turns*waitingArchives)
 	s.closing, s.end = context.WithCancel(context.Background())

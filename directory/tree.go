@@ -53,7 +53,7 @@ type Location struct {
 }
 
 // Open opens the file or directory for reading; the caller closes it. The error is one that errors.Is finds to be
-// fs.ErrNotExist, or ErrNotAccessible when the path leads out of the tree, may not be read, or is no regular file or
+// fs.ErrNotExist, or ErrNotAccessible when the path leads out of the tree, may not be read, is leased, or is no regular file or
 // directory. Any other is a syscall.Errno, or tells of a Tree that makes no sense.
 func (l Location) Open() (*os.File, error) {
 	h, err := l.open()
@@ -133,7 +133,7 @@ func classify(err error) error {
 	switch errno {
 	case unix.ENOENT, unix.ENOTDIR, unix.ENAMETOOLONG, unix.ELOOP, unix.EINVAL:
 		return fs.ErrNotExist
-	case unix.EACCES, unix.EPERM, unix.ENXIO, unix.ENODEV:
+	case unix.EACCES, unix.EPERM, unix.ENXIO, unix.ENODEV, unix.EWOULDBLOCK: // the last where somebody holds a lease of the file
 		return ErrNotAccessible
 	}
 	return errno

@@ -195,6 +195,28 @@ func TestTreeSpecialFiles(t *testing.T) {
 	}
 }
 
+// An app has a lease of its file, which it is asked to give back and keeps: nobody waits for it, and an archive goes on without.
+func TestTreeLease(t *testing.T) {
+	f := newFixture(t, Config{})
+	path := f.write("d/leased", "content")
+	f.write("d/other", "x")
+	holder, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer holder.Close()
+	_, err = unix.FcntlInt(holder.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+	require.NoError(t, err)
+	for _, tree := range []Tree{{Dir: f.root}, {Dir: f.root, NoLinks: true}} {
+		for _, read := range readers(tree) {
+			_, err := read(Location{Tree: tree, Path: "d/leased"})
+			assert.ErrorIs(t, err, ErrNotAccessible)
+		}
+	}
+	resp, _ := f.get("d/leased")
+	assert.Equal(t, 403, resp.StatusCode)
+	_, body := f.do("GET", f.signed("d", "&archive=zip"))
+	assert.Equal(t, map[string]string{"other": "x"}, unzip(t, body))
+}
+
 // Someone swaps a directory and a file for links to the outside all the time; what is opened stays inside.
 func TestTreeSwap(t *testing.T) {
 	dir := realTempDir(t)
