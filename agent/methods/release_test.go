@@ -215,6 +215,7 @@ func TestLogs(t *testing.T) {
 		assert.Equal(t, blobtest.Files{"./a/x.log": "ax", "./b/y.txt": "by"}, archive(n.FetchLogs(ctx, "job", nil)))
 		assert.Equal(t, blobtest.Files{"./a/x.log": "ax"}, archive(n.FetchLogs(ctx, "job", []string{"a/*.log"})))
 		assert.Equal(t, blobtest.Files{"./current": "agent", "./var/log/syslog": "sys"}, archive(n.FetchLogs(ctx, "agent,system", []string{})))
+		assert.Empty(t, archive(n.FetchLogs(ctx, "job", []string{"../../settings", "/etc/*"})), "nothing outside")
 		n.fails("Invalid log type", "fetch_logs", "weird", nil)
 		n.fails("Invalid log type", "bundle_logs", map[string]any{"log_type": "weird"})
 		n.fails("Looking up owner", "bundle_logs", map[string]any{"owning_user": "no body", "log_type": "job"})
