@@ -28,6 +28,7 @@ func TestHostileArguments(t *testing.T) {
 			{"drain", `["update",5]`, "Extracting method arguments"},
 			{"drain", `["shutdown",{}]`, "1 of 1 drain scripts failed. Failed Jobs: a."},
 			{"apply", `[""]`, "Extracting method arguments"},
+			{"apply", `[{"job":{"name":"r","template":"t","version":"1","sha1":"` + sum(t, nil) + `","blobstore_id":"b"},"configuration_hash":"h"}]`, "ERB"},
 			{"apply", `[[]]`, "Extracting method arguments"},
 			{"apply", `[]`, "Not enough arguments, expected 1, got 0"},
 			{"apply", `{}`, "arguments must be an array"},

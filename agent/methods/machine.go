@@ -22,9 +22,9 @@ import (
 
 // A Machine is what the methods work on. It may be used from any goroutine.
 type Machine struct {
-	cfg Config
-	Parts
-	log *slog.Logger
+	cfg   Config
+	Parts // as they were given; for reading
+	log   *slog.Logger
 
 	specs    *spec.Store
 	jobs     *job.Installer

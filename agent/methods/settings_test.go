@@ -102,6 +102,14 @@ func TestUpdateSettingsWithRestart(t *testing.T) {
 	require.NoError(t, again.Apply(t.Context(), map[string]any{}))
 }
 
+// A director of 2014 looks for true.
+func TestNetworkChangeOfOld(t *testing.T) {
+	n := run(t, plan{Config: methods.Config{Legacy: true}})
+	assert.Equal(t, `true`, n.value("prepare_network_change"))
+	<-n.stopped
+	require.ErrorIs(t, n.ended, methods.ErrRestart)
+}
+
 // The methods of before 2018 end the process too.
 func TestNetworksOfOld(t *testing.T) {
 	n := run(t, plan{})
