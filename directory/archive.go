@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // The media types of a directory as an archive. A query "archive=zip" or "archive=tgz" asks for them, too.
@@ -96,7 +98,7 @@ func (s *Server) pack(w http.ResponseWriter, r *http.Request, h *handle, mediaTy
 		s.refuse(w, r, err)
 	case err != nil:
 		if r.Context().Err() == nil {
-			s.log.Warn("directory archive was not finished", "path", r.URL.Path, "error", err)
+			s.log.Warn("directory archive was not finished", "path", logtext.OfURL(r.URL.Path), "error", err)
 		}
 		panic(http.ErrAbortHandler) // the client sees that the end is missing
 	}

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"unicode/utf8"
+
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // FileAPI returns the validation API of a DEA (dea_ng), which a directory server in another process asks. It answers
@@ -29,7 +31,7 @@ func FileAPI(local *Local, logger *slog.Logger) http.Handler {
 		case errors.As(err, &refusal):
 			writeError(w, refusal)
 		case err != nil:
-			logger.Error("file API failed", "path", r.URL.Path, "error", err)
+			logger.Error("file API failed", "path", logtext.OfURL(r.URL.Path), "error", err)
 			writeError(w, &Error{http.StatusInternalServerError, "Internal Server Error"})
 		default:
 			writeJSON(w, http.StatusOK, map[string]string{"instance_path": path})

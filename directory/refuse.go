@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"syscall"
+
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // refuse answers a request that cannot be served because of err.
@@ -36,7 +38,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		http.Error(w, "Internal Server Error", http.StatusInternalServerError)
 	}
-	s.log.Error("directory request failed", "path", r.URL.Path, "error", err)
+	s.log.Error("directory request failed", "path", logtext.OfURL(r.URL.Path), "error", err)
 }
 
 // vanished is dea_ng's answer when a path is no longer there; it is not a 404.

@@ -4,10 +4,10 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/deakit/deakit/directory"
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // An access is a handler that writes a line about each request, after its end, and counts. Of the query it logs the path of the
@@ -28,31 +28,16 @@ func (a *access) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		a.counts.end(tail, answer, complete)
 		attrs := []any{
-			"method", shown(r.Method), "path", shown(r.URL.Path), "file", shown(file), "tail", tail,
+			"method", logtext.OfURL(r.Method), "path", logtext.OfURL(r.URL.Path), "file", logtext.OfURL(file), "tail", tail,
 			"status", answer.status, "bytes", answer.bytes, "complete", complete, "duration", time.Since(began), "from", r.RemoteAddr,
 		}
 		if client := r.Header.Get("X-Forwarded-For"); client != "" {
-			attrs = append(attrs, "forwarded_for", shown(client))
+			attrs = append(attrs, "forwarded_for", logtext.OfURL(client))
 		}
 		a.log.Info("directory.request", attrs...)
 	}()
 	a.next.ServeHTTP(answer, r)
 	complete = true
-}
-
-// maxShown bounds what a client can put into the log, in bytes.
-const maxShown = 512
-
-// shown is what the log gets of a text by a client. A client that has lost its way with escaping may have put the signature
-// into the path, so what begins with its name is left out.
-func shown(text string) string {
-	if len(text) > maxShown {
-		text = text[:maxShown] + "…"
-	}
-	if i := strings.Index(text, "hmac"); i >= 0 {
-		text = text[:i] + "…"
-	}
-	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
 // A recorder remembers what was answered. It hides none of what the server's own ResponseWriter can do.
