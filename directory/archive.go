@@ -62,6 +62,11 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, medi
 		tryLater(w, "Too many archives are being made")
 		return
 	}
+	s.pack(w, r, h, mediaType)
+}
+
+// pack sends the archive, or tells why there is none while it can.
+func (s *Server) pack(w http.ResponseWriter, r *http.Request, h *handle, mediaType string) {
 	turns := &turnWriter{ctx: r.Context(), turns: s.packing, to: newPatientWriter(w)}
 	turns.to.stall = s.idle
 	defer turns.to.end()
@@ -87,9 +92,8 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, medi
 	}
 	switch {
 	case err != nil && !turns.to.begun:
-		header.Del("Content-Disposition")
+		w.Header().Del("Content-Disposition")
 		s.refuse(w, r, err)
-		return
 	case err != nil:
 		if r.Context().Err() == nil {
 			s.log.Warn("directory archive was not finished", "path", r.URL.Path, "error", err)

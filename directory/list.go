@@ -108,9 +108,3 @@ func (h *handle) entries(limit int, times bool) (entries []entry, err error) {
 	})
 	return entries, err
 }
-
-// tryLater refuses a request for which there is no room at present.
-func tryLater(w http.ResponseWriter, why string) {
-	w.Header().Set("Retry-After", "5")
-	http.Error(w, why, http.StatusServiceUnavailable)
-}

@@ -103,12 +103,8 @@ type tailing struct {
 func (t *tailing) run(ctx context.Context) (unfinished bool) {
 	idle := time.NewTimer(t.server.idle)
 	defer idle.Stop()
-	var look <-chan time.Time
-	if t.rotation != nil {
-		ticker := time.NewTicker(rotationPace)
-		defer ticker.Stop()
-		look = ticker.C
-	}
+	look := t.rotation.clock()
+	defer look.stop()
 	for expired := false; ; {
 		// Looked at first, and copied then, so that what was written before the end is sent.
 		gone := t.follower.Gone()
@@ -126,7 +122,7 @@ func (t *tailing) run(ctx context.Context) (unfinished bool) {
 		case <-t.follower.Changed():
 		case <-idle.C:
 			expired = true // unless there is something to send after all: word of it may be late on a busy machine
-		case <-look:
+		case <-look.ticks(gone):
 			if over, err := t.rotate(ctx); over || err != nil {
 				return err != nil
 			}
