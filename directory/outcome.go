@@ -17,6 +17,9 @@ type Outcome struct {
 	Err error
 }
 
+// IsGone reports whether err, of an Outcome, tells that the whole directory of a Tree is missing, and not just what was asked for.
+func IsGone(err error) bool { return errors.Is(err, errGone) }
+
 type outcomeKey struct{}
 
 // WithOutcome returns a context for one request to a Server, and what the Server fills in before ServeHTTP ends. The Server logs
