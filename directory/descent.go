@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // A descent walks down from an open directory, which it owns, one component at a time, so that a link that someone puts in the
@@ -95,7 +97,7 @@ func openNoFollow(dir int, name string, flags int) (fd int, err error) {
 		return err
 	})
 	if errors.Is(err, unix.ELOOP) {
-		return -1, notAccessible("%s is a link, which is not followed here", name)
+		return -1, notAccessible("%s is a link, which is not followed here", logtext.OfURL(name))
 	}
 	return fd, err
 }

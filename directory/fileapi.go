@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"unicode/utf8"
+
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // FileAPI returns the validation API of a DEA (dea_ng), which a directory server in another process asks. It answers
@@ -29,11 +31,11 @@ func FileAPI(local *Local, logger *slog.Logger) http.Handler {
 		switch {
 		case errors.As(err, &refusal):
 			if errors.Is(err, ErrNotAccessible) || errors.Is(err, errGone) {
-				logger.Warn("file API refused", "path", r.URL.Path, "error", err) // the client is not told why
+				logger.Warn("file API refused", "path", logtext.OfURL(r.URL.Path), "error", err) // the client is not told why
 			}
 			writeError(w, refusal)
 		case err != nil:
-			logger.Error("file API failed", "path", r.URL.Path, "error", err)
+			logger.Error("file API failed", "path", logtext.OfURL(r.URL.Path), "error", err)
 			writeError(w, &Error{http.StatusInternalServerError, "Internal Server Error"})
 		default:
 			writeJSON(w, http.StatusOK, map[string]string{"instance_path": path})

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // ErrIdle ended a tail: there was nothing to send for StreamingTimeout.
@@ -36,6 +38,6 @@ func (s *Server) report(r *http.Request, level slog.Level, message string, err e
 		return
 	}
 	if level > slog.LevelDebug {
-		s.log.Log(r.Context(), level, message, "path", r.URL.Path, "error", err)
+		s.log.Log(r.Context(), level, message, "path", logtext.OfURL(r.URL.Path), "error", err)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // RemoteConfig sets up a Remote.
@@ -139,7 +141,7 @@ func (m *Remote) place(body []byte) (Location, error) {
 			return Location{Tree: Tree{Dir: under, NoLinks: true, AsOwner: m.asOwner}, Path: below}, nil
 		}
 	}
-	return Location{}, notAccessible("%s is not below %s", *path, m.under)
+	return Location{}, notAccessible("%s is not below %s", logtext.OfURL(*path), m.under)
 }
 
 func (m *Remote) ask(ctx context.Context, from *url.URL) (*Answer, error) {

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/deakit/deakit/directory"
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // An access is a handler that writes a line about each request, after its end, and counts. Of the query it logs the path of the
@@ -37,14 +37,14 @@ func (a *access) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		a.counts.end(tail, answer, reason)
 		attrs := []any{
-			"method", shown(r.Method), "path", shown(r.URL.Path), "file", shown(file), "tail", tail,
+			"method", logtext.OfURL(r.Method), "path", logtext.OfURL(r.URL.Path), "file", logtext.OfURL(file), "tail", tail,
 			"status", answer.status, "bytes", answer.bytes, "complete", complete, "duration", time.Since(began), "from", r.RemoteAddr,
 		}
 		if kind := answer.Header().Get("Content-Type"); kind != "" {
-			attrs = append(attrs, "type", shown(kind))
+			attrs = append(attrs, "type", logtext.OfURL(kind))
 		}
 		if client := r.Header.Get("X-Forwarded-For"); client != "" {
-			attrs = append(attrs, "forwarded_for", shown(client))
+			attrs = append(attrs, "forwarded_for", logtext.OfURL(client))
 		}
 		if complete && outcome.Err != nil || reason == failed && outcome.Err != nil {
 			reason = outcome.Err.Error()
@@ -89,19 +89,4 @@ func (a *access) cutOffBy(ctx context.Context, answer *recorder, err error) stri
 	default:
 		return failed
 	}
-}
-
-// maxShown bounds what a client can put into the log, in bytes.
-const maxShown = 512
-
-// shown is what the log gets of a text by a client. A client that has lost its way with escaping may have put the signature
-// into the path, so what begins with its name is left out.
-func shown(text string) string {
-	if len(text) > maxShown {
-		text = text[:maxShown] + "…"
-	}
-	if i := strings.Index(text, "hmac"); i >= 0 {
-		text = text[:i] + "…"
-	}
-	return strings.ToValidUTF8(text, "\uFFFD")
 }
