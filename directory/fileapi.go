@@ -2,6 +2,7 @@ package directory
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -29,6 +30,9 @@ func FileAPI(local *Local, logger *slog.Logger) http.Handler {
 		var refusal *Error
 		switch {
 		case errors.As(err, &refusal):
+			if errors.Is(err, ErrNotAccessible) || errors.Is(err, errGone) {
+				logger.Warn("file API refused", "path", logtext.OfURL(r.URL.Path), "error", err) // the client is not told why
+			}
 			writeError(w, refusal)
 		case err != nil:
 			logger.Error("file API failed", "path", logtext.OfURL(r.URL.Path), "error", err)
@@ -45,6 +49,9 @@ func (l *Local) real(r *http.Request) (string, error) {
 		return "", err
 	}
 	path, err := location.Real()
+	if errors.Is(err, errGone) {
+		return "", fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
 	if errors.Is(err, fs.ErrNotExist) || !utf8.ValidString(path) { // JSON would name another file
 		return "", ErrNotFound
 	}

@@ -2,43 +2,49 @@ package directory
 
 import (
 	"errors"
+	"log/slog"
 	"maps"
 	"net/http"
 	"strconv"
 	"syscall"
-
-	"github.com/deakit/deakit/internal/logtext"
 )
 
 // refuse answers a request that cannot be served because of err.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
+		s.report(r, slog.LevelDebug, "", err)
 		return // nobody listens
 	}
 	var (
 		refusal *Error
 		answer  *Answer
+		large   *tooLarge
 		errno   syscall.Errno
 	)
+	level := slog.LevelError
 	switch {
 	case errors.As(err, &refusal):
+		if level = slog.LevelDebug; errors.Is(err, ErrNotAccessible) || errors.Is(err, errGone) {
+			level = slog.LevelWarn // the client is not told why
+		}
 		writeError(w, refusal)
-		return
 	case errors.As(err, &answer) && answer.final():
 		maps.Copy(w.Header(), answer.Header)
 		w.WriteHeader(answer.Status)
 		_, _ = w.Write(answer.Body)
-		return
+		level = slog.LevelDebug
 	case errors.Is(err, ErrUnreachable), answer != nil:
 		http.Error(w, ErrUnreachable.Error(), http.StatusInternalServerError)
 	case errors.Is(err, ErrInvalidJSON):
 		http.Error(w, ErrInvalidJSON.Error(), http.StatusInternalServerError)
+	case errors.As(err, &large):
+		cannotServe(w, large.Error())
 	case errors.As(err, &errno):
 		cannotServe(w, errno.Error())
 	default:
 		http.Error(w, "Internal Server Error", http.StatusInternalServerError)
 	}
-	s.log.Error("directory request failed", "path", logtext.OfURL(r.URL.Path), "error", err)
+	s.report(r, level, "directory request failed", err)
 }
 
 // vanished is dea_ng's answer when a path is no longer there; it is not a 404.

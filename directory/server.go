@@ -18,14 +18,15 @@ import (
 
 // Config sets up a Server.
 type Config struct {
-	// Resolver says where the files are. Required.
+	// Resolver says where the files are: a Local, a Remote, a Static, or one of your own. Required.
 	Resolver Resolver
 
 	// StreamingTimeout ends a tail that had nothing to send for so long; default 60 s. A client that takes as long to
 	// accept what is sent is given up, too.
 	StreamingTimeout time.Duration
 
-	// MaxEntries bounds how many entries a directory may have to be listed; default 100,000. Their names may have 16 MiB.
+	// MaxEntries bounds how many entries a directory may have to be listed; default 100,000. Their names may have 16 MiB. One with
+	// more is refused with 500.
 	MaxEntries int
 
 	// MaxArchive bounds the content of a directory that is sent as an archive, in bytes before they are compressed; default
@@ -36,7 +37,7 @@ type Config struct {
 	// waits for its client is not packed meanwhile. When 16 times as many have begun, further requests are refused with 503.
 	Archives int
 
-	// Logger gets failures that the client is not told about. Nothing of a query or header is logged: both can carry
+	// Logger gets failures that the client is not told about, unless WithOutcome tells them to another. Nothing of a query or header is logged: both can carry
 	// what lets a person read the files. Nil discards.
 	Logger *slog.Logger
 }
@@ -47,14 +48,14 @@ type Config struct {
 //
 // A request that prefers application/json or text/html gets the listing so (see [Listing]); one that prefers
 // application/zip or application/gzip, or has a query "archive=zip" or "archive=tgz", gets all that is below the directory,
-// but no links and special files. In zip files what names mean on other systems is written as %XX. Where clients hold up more than
+// but no links and special files; another value, or a file, is refused with 400. In zip files what names mean on other systems is written as %XX. Where clients hold up more than
 // 256 MiB of listings, further ones of more than 32 KiB are refused with 503.
 //
 // A tail begins at the byte "tail_offset", or at the present end. It ends cleanly when the file is renamed or deleted, after
 // what was written before. It ends without the final chunk, so that a client can tell that there may be more, when nothing
 // came for StreamingTimeout, or at Close. A truncated file is sent from its new beginning. With a parameter "tail_follow" the
 // tail outlives the file: it goes on with the next one of that path, after all of the old one, as soon as the next has
-// content. Files that come and go within a fraction of a second may be missed then.
+// content; without "tail" it is refused with 400. Files that come and go within a fraction of a second may be missed then.
 type Server struct {
 	resolver   Resolver
 	idle       time.Duration
@@ -145,7 +146,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	location, h, err := s.find(r)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && location.Missing == nil:
+		s.report(r, slog.LevelDebug, "", err)
 		vanished(w)
+		return
+	case errors.Is(err, errGone):
+		s.refuse(w, r, fmt.Errorf("%w: %w", location.Missing, err))
 		return
 	case errors.Is(err, fs.ErrNotExist):
 		s.refuse(w, r, location.Missing)
@@ -154,12 +159,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	params := parseTailParams(r.URL.RawQuery)
+	want := parseWishes(r.URL.RawQuery)
+	if err := want.check(h.isDir()); err != nil {
+		h.close()
+		s.refuse(w, r, err)
+		return
+	}
 	switch {
 	case h.isDir():
-		s.directory(w, r, h)
-	case params.tail:
-		s.tail(w, r, location, h, params)
+		s.directory(w, r, h, want)
+	case want.tail:
+		s.tail(w, r, location, h, want)
 	default:
 		s.dump(w, r, h)
 	}

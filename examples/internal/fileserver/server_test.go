@@ -74,6 +74,7 @@ func TestQueriesOfAllForms(t *testing.T) {
 		assert.NotContains(t, line, "hmac")
 	}
 	assert.Len(t, s.Metrics(), 5)
+	assert.Equal(t, map[string]float64{"client": 0, "idle": 0, "closed": 0, "failed": 0}, s.access.counts.unfinished)
 	assert.Empty(t, (*Server)(nil).Metrics())
 }
 
