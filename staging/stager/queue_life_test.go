@@ -191,7 +191,7 @@ func TestOldQueue(t *testing.T) {
 			`{"notify_subj": "cc.result.5"}`,
 			`{"download_uri": 1, "notify_subj": "cc.result.6"}`,
 			p.request(append(notify("> x"), "/app", "/none")...), // no subject
-			p.request("/app", "/none"), // nobody to tell
+			p.request("/app", "/none"),                           // nobody to tell
 		}
 		for _, r := range requests {
 			require.NoError(t, p.conn.Publish("vcap.stager.staging", []byte(r)))
