@@ -65,7 +65,10 @@ func (c *cli) run(ctx context.Context, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	return c.tell(answer, e, stdout)
+	if err := c.tell(answer, e, stdout); err != nil || !c.Run {
+		return err
+	}
+	return c.execute(ctx, conn, e, properties, stdout)
 }
 
 // connect waits for a server.
