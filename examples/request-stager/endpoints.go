@@ -60,7 +60,6 @@ func openEndpoints(app *os.File, output, listen, reach, id string, timeout time.
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /download_unstaged_app/{id}", e.guarded(e.download))
-	mux.HandleFunc("GET /droplets/{id}", e.guarded(e.droplet)) // for a DEA
 	mux.HandleFunc("POST /upload_droplet/{id}/{upload}", e.guarded(e.upload))
 	e.server = httpserve.New(mux, slog.New(slog.DiscardHandler))
 	e.server.ReadTimeout, e.server.WriteTimeout = timeout, timeout

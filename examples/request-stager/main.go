@@ -27,11 +27,11 @@ const (
 const description = `Asks a stager (examples/stager, or a vcap_stager) on NATS to stage an app, and saves the droplet.
 
 It is a Cloud Controller for the length of one request: the stager downloads the zipped app from it, and posts the droplet to
-it. So the stager, and with --run a DEA, must reach the address of --listen, or what --url says in its place.
+it. So the stager must reach the address of --listen, or what --url says in its place.
 
 Exit codes:
-  0  staged; the droplet is saved, and with --run was run
-  1  something failed before, or the app that --run runs; standard error says what
+  0  staged; the droplet is saved
+  1  something failed before; standard error says what
   2  the command line makes no sense
   3  the stager answers that staging failed
   4  the stager did not answer in time`
@@ -53,8 +53,7 @@ type cli struct {
 	Properties string        `placeholder:"FILE" help:"Take all that is told of the app from a file, in YAML or JSON: properties, or a configuration file of a plugin."`
 	Listen     string        `placeholder:"HOST:PORT" default:"127.0.0.1:0" help:"Where the app is served and the droplet is taken; port 0 is any (${default})."`
 	URL        string        `name:"url" placeholder:"URL" help:"How the stager reaches that."`
-	Run        bool          `help:"Have a DEA (examples/dea, on the same NATS server) run the droplet, until a signal ends this program."`
-	Timeout    time.Duration `default:"120s" help:"How long to wait for NATS, then for the answer, and with --run for a DEA and for the app (${default})."`
+	Timeout    time.Duration `default:"120s" help:"How long to wait for NATS, and then for the answer (${default})."`
 	JSON       bool          `name:"json" help:"Print the answer of the stager as JSON, and nothing else."`
 }
 
@@ -62,9 +61,6 @@ type cli struct {
 func (c *cli) Validate() error {
 	if c.Timeout <= 0 {
 		return errors.New("--timeout must be more than 0")
-	}
-	if c.Run && c.JSON {
-		return errors.New("--run and --json exclude each other")
 	}
 	return nil
 }

@@ -4,10 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
-	"crypto/sha1"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -269,74 +266,4 @@ func TestZipThatFails(t *testing.T) {
 	dir := stagetest.Files{"app.rb": "x", ".cfignore/a": "x"}.Dir(t)
 	_, err := openApp(dir)
 	require.ErrorContains(t, err, "zip "+dir+": ")
-}
-
-// TestRun: a DEA is told what a Cloud Controller of that time told it, and to stop in the end; why an app ends is said.
-func TestRun(t *testing.T) {
-	url := newStager(t)
-	peer, err := nats.Connect(url)
-	require.NoError(t, err)
-	defer peer.Close()
-	started, stopped := make(chan *nats.Msg, 1), make(chan *nats.Msg, 1)
-	for subject, c := range map[string]chan *nats.Msg{"dea.fake.start": started, "dea.stop": stopped} {
-		_, err = peer.ChanSubscribe(subject, c)
-		require.NoError(t, err)
-	}
-	_, err = peer.Subscribe("dea.locate", func(*nats.Msg) {
-		for _, offer := range []string{`{"id":"full","stacks":[],"available_memory":16,"app_id_to_count":{}}`, `{"id":"fake","stacks":[],"available_memory":512,"app_id_to_count":{}}`} {
-			assert.NoError(t, peer.Publish("dea.advertise", []byte(offer)))
-		}
-	})
-	require.NoError(t, err)
-	require.NoError(t, peer.Flush())
-	output := filepath.Join(t.TempDir(), "d.tgz")
-	fetched := make(chan []byte, 1)
-	go func() { // the DEA
-		defer close(fetched)
-		msg := <-started
-		m, err := messaging.DEAStart("fake").Decode(msg.Data)
-		if !assert.NoError(t, err) {
-			return
-		}
-		assert.Equal(t, messaging.Limits{Mem: 64, Disk: 256, FDs: 1024}, m.Limits)
-		assert.Equal(t, []string{"A=b"}, m.Env)
-		assert.JSONEq(t, `{"name":"ruby18"}`, string(m.WantedRuntime()))
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-		if resp, err := client.Get(m.ExecutableURI); assert.NoError(t, err) {
-			data, err := io.ReadAll(resp.Body)
-			assert.NoError(t, errors.Join(err, resp.Body.Close()))
-			assert.Equal(t, m.SHA1, fmt.Sprintf("%x", sha1.Sum(data)))
-			fetched <- data
-		}
-		assert.NoError(t, peer.Publish("router.register", []byte(`{"app":"my-app","uris":["my-app.localhost"],"host":"127.0.0.1","port":4711}`)))
-		assert.NoError(t, peer.Publish("droplet.exited", []byte(`{"droplet":"other","instance":"i","index":0,"reason":"CRASHED"}`)))
-		assert.NoError(t, peer.Publish("droplet.exited",
-			[]byte(`{"droplet":"my-app","instance":"i","index":0,"reason":"CRASHED","exit_status":7,"exit_description":"app instance exited"}`)))
-	}()
-	code, out, errs := request(t, "../apps/sinatra", "--run", "--nats", url, "-o", output, "-e", "A=b", "--memory", "64")
-	assert.Equal(t, exitFailed, code)
-	assert.Contains(t, errs, "the app has ended with status 7: app instance exited")
-	assert.Contains(t, out, "Done!")
-	kept, err := os.ReadFile(output)
-	require.NoError(t, err)
-	assert.Equal(t, kept, <-fetched)
-	assert.JSONEq(t, `{"droplet":"my-app"}`, string((<-stopped).Data))
-}
-
-// TestRunWithoutDEA: nobody offers to run the app.
-func TestRunWithoutDEA(t *testing.T) {
-	c := cli{ID: "a", Output: filepath.Join(t.TempDir(), "d.tgz"), Timeout: time.Millisecond}
-	require.NoError(t, os.WriteFile(c.Output, []byte("droplet"), 0o600))
-	e, err := openEndpoints(os.Stdin, c.Output, "127.0.0.1:0", "", c.ID, patience)
-	require.NoError(t, err)
-	defer e.listener.Close()
-	conn := messagingtest.NewServer(t).Connect()
-	require.Eventually(t, conn.IsConnected, patience, time.Millisecond)
-	require.ErrorIs(t, c.execute(t.Context(), conn, e, json.RawMessage(`{}`), io.Discard), errNoDEA)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	c.Timeout = patience
-	require.NoError(t, c.execute(ctx, conn, e, json.RawMessage(`{}`), io.Discard), "it was told to end")
-	c.Output += "x"
-	require.ErrorIs(t, c.execute(ctx, conn, e, json.RawMessage(`{}`), io.Discard), os.ErrNotExist)
 }

@@ -65,10 +65,7 @@ func (c *cli) run(ctx context.Context, stdout io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := c.tell(answer, e, stdout); err != nil || !c.Run {
-		return err
-	}
-	return c.execute(ctx, conn, e, properties, stdout)
+	return c.tell(answer, e, stdout)
 }
 
 // connect waits for a server.

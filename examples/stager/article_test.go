@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,7 +17,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/deakit/deakit/examples/internal/programtest"
 	"github.com/deakit/deakit/internal/hostport"
 	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/internal/stagetest"
@@ -77,46 +75,6 @@ wait $STARTED
 	assert.Equal(t, "Stager", record["type"])
 	require.NoError(t, s.cmd.Process.Signal(syscall.SIGUSR2))
 	assert.Equal(t, exitOK, s.end())
-}
-
-// TestArticleToItsEnd: a DEA runs the app that the stager has staged, and people reach it, as in docs/diy-paas.md.
-func TestArticleToItsEnd(t *testing.T) {
-	ruby := needs.Tool(t, "ruby", "ruby")
-	if exec.Command(ruby, "-e", "require 'sinatra/base'; require 'webrick'").Run() != nil {
-		needs.Skip(t, "Ruby has no Sinatra or WEBrick on this machine: apt-get install ruby-sinatra ruby-webrick")
-	}
-	bin := t.TempDir()
-	out, err := exec.Command("go", "build", "-o", bin, "../request-stager", "../dea").CombinedOutput()
-	require.NoError(t, err, string(out))
-
-	s := newSite(t, nil, nil)
-	s.says("Server running")
-	launch(t, nil, filepath.Join(bin, "dea"), "--backend", "process", write(t, object{
-		"base_dir": filepath.Join(s.dir, "dea"), "pid_filename": filepath.Join(s.dir, "dea.pid"), "nats_servers": []string{s.server.URL()},
-		"logging": object{"level": "info"}, "index": 0, "domain": "paas.localhost", "stacks": []string{"cflinuxfs2"},
-		"directory_server": object{"protocol": "http", "v2_port": programtest.FreePort(t), "file_api_port": programtest.FreePort(t)},
-		"resources":        object{"memory_mb": 512, "disk_mb": 2048, "memory_overcommit_factor": 1, "disk_overcommit_factor": 1},
-		"staging":          object{"enabled": false}, "deakit": object{"host": "127.0.0.1"},
-	}))
-	p := launch(t, nil, filepath.Join(bin, "request-stager"), "../apps/sinatra", "--run", "--nats", s.server.URL(), "-o", filepath.Join(s.dir, "droplet.tgz"))
-	p.says("The app is up  http://127.0.0.1:")
-	_, at, _ := strings.Cut(p.text(), "The app is up  ")
-	get := func() (string, error) {
-		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(strings.TrimSpace(at))
-		if err != nil {
-			return "", err
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		return string(body), err
-	}
-	body, err := get()
-	require.NoError(t, err)
-	assert.Equal(t, "Hello from my-app\ninstance index: 0\n", body)
-
-	require.NoError(t, p.cmd.Process.Signal(syscall.SIGINT))
-	assert.Equal(t, 0, p.end())
-	require.Eventually(t, func() bool { _, err := get(); return err != nil }, patience, 5*time.Millisecond, "the app is stopped")
 }
 
 // TestAnnouncement: whoever listens when a stager comes up learns where its figures are.
