@@ -157,6 +157,14 @@ func TestRuntimeThatIsNotThere(t *testing.T) {
 	assert.Contains(t, errs, "its log is empty; that of the DEA tells more")
 }
 
+// A droplet that the DEA cannot download leaves no files.
+func TestDropletThatCannotBeFetched(t *testing.T) {
+	s := newSite(t, answersDiscover)
+	code, _, errs := s.request(testapp.NewDroplet(t, nil).Path, "--url", "http://127.0.0.1:1")
+	assert.Equal(t, exitCrashed, code)
+	assert.Contains(t, errs, "the DEA has kept no files of it; its own log tells more")
+}
+
 // What does not come up in time is not left behind.
 func TestAppThatTakesTooLong(t *testing.T) {
 	s := newSite(t, answersDiscover)
