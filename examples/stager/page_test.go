@@ -146,7 +146,7 @@ func (s *terminal) background(env []string, command string) *program {
 	return p
 }
 
-// shows waits for output as the page has it.
+// shows waits for output as the page has it, also of what is compiled before.
 func (p *program) shows(shown string) {
 	p.t.Helper()
 	want := pattern(shown)
@@ -157,7 +157,7 @@ func (p *program) shows(shown string) {
 		default:
 			return want.MatchString(p.text())
 		}
-	}, patience, 5*time.Millisecond, "%s\nin\n%s", shown, p.text())
+	}, 5*patience, 5*time.Millisecond, "%s\nin\n%s", shown, p.text())
 	require.Regexp(p.t, want, p.text(), "it has ended")
 }
 
