@@ -75,15 +75,17 @@ func (w *watch) file(ctx context.Context, name string) ([]byte, error) {
 func fetchKept(request *http.Request) ([]byte, error) {
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
-	for {
+	for waited := false; ; waited = true {
 		data, err := fetchEnd(request)
-		if !errors.Is(err, errNotKept) {
+		switch {
+		case waited && request.Context().Err() != nil:
+			return nil, errNotKept // whatever ended the last attempt
+		case !errors.Is(err, errNotKept):
 			return data, err
 		}
 		select {
 		case <-again.C:
 		case <-request.Context().Done():
-			return nil, err
 		}
 	}
 }
