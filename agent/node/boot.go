@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -20,8 +19,8 @@ import (
 	"github.com/deakit/deakit/agent"
 	"github.com/deakit/deakit/agent/blobstore"
 	"github.com/deakit/deakit/agent/disk"
+	"github.com/deakit/deakit/agent/methods"
 	"github.com/deakit/deakit/agent/settings"
-	"github.com/deakit/deakit/agent/spec"
 	"github.com/deakit/deakit/agent/supervisor"
 	"github.com/deakit/deakit/agent/transport"
 	"github.com/deakit/deakit/agent/transport/seal"
@@ -54,10 +53,10 @@ type machine struct {
 	blobs      *blobstore.Client
 	sensitive  *blobstore.Local // what upload_blob brought
 	disks      *disk.Manager
-	specs      *spec.Store
 	supervisor supervisor.JobSupervisor
 	vitals     *vitals.Source
 	heart      *heartbeat.Agent // nil over HTTPS
+	methods    *methods.Machine
 	agent      *agent.Agent
 
 	services []service
@@ -92,11 +91,13 @@ func (m *machine) steps() []step {
 		step{"note time servers", m.noteTimeServers},
 		step{"open the bus", m.openBus},
 		step{"open the blob stores", m.openBlobs},
-		step{"mount the persistent disk", m.mountDisk},
-		step{"name the persistent disks", m.nameDisks},
+		step{"find the disks", m.openDisks},
 		step{"prepare the supervisor", m.openSupervisor},
 		step{"prepare vitals, heartbeats and alerts", m.openHealth},
-		step{"prepare jobs and methods", m.openMethods},
+		step{"prepare the methods", m.openMethods},
+		step{"mount the persistent disk and make the directories of jobs", m.bootMethods},
+		step{"name the persistent disks", m.nameDisks},
+		step{"prepare the agent", m.openAgent},
 	)
 }
 
@@ -224,15 +225,12 @@ func (m *machine) noteTimeServers(context.Context) error {
 	return atomicfile.WriteFile(filepath.Join(m.cfg.Base, "bosh", "etc", "ntpserver"), []byte(strings.Join(m.effective.NTP, " ")+"\n"), 0o644)
 }
 
-func (m *machine) mountDisk(ctx context.Context) (err error) {
+func (m *machine) openDisks(context.Context) (err error) {
 	m.disks, err = disk.New(disk.Config{
 		System: m.cfg.Disks, Resolver: m.cfg.Resolver, BaseDir: m.cfg.Base, Settings: m.load,
 		Partitioner: m.cfg.Linux.PartitionerType, Preformatted: m.cfg.Linux.UsePreformattedPersistentDisk, Logger: m.log,
 	})
-	if err != nil {
-		return err
-	}
-	return m.disks.MountAtBoot(ctx)
+	return err
 }
 
 // nameDisks makes the links that a director has asked for, which fails when a disk is not there any more.
@@ -256,7 +254,7 @@ func (m *machine) addresses() []string {
 	return all
 }
 
-// openBlobs opens the store that the settings name, and what was sent to the agent, and removes what a killed one left.
+// openBlobs opens the store that the settings name, and those of what is sent to the agent.
 func (m *machine) openBlobs(ctx context.Context) error {
 	dir := func(parts ...string) string { return filepath.Join(append([]string{m.cfg.Base, "data"}, parts...)...) }
 	m.sensitive = blobstore.NewLocal(dir("sensitive_blobs"), blobstore.LocalOptions{})
@@ -272,11 +270,5 @@ func (m *machine) openBlobs(ctx context.Context) error {
 	m.blobs, err = blobstore.NewClient(blobstore.Config{
 		Store: store, Sent: []*blobstore.Local{m.sensitive, m.sent}, TempDir: dir("tmp"), Logger: m.log,
 	})
-	if err != nil {
-		return err
-	}
-	if err := m.blobs.Clean(); err != nil {
-		return fmt.Errorf("remove what is not complete: %w", err)
-	}
-	return nil
+	return err
 }

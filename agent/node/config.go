@@ -11,6 +11,7 @@ import (
 
 	"github.com/deakit/deakit/agent/disk"
 	"github.com/deakit/deakit/agent/settings"
+	"github.com/deakit/deakit/agent/sshuser"
 )
 
 // Config of a [Node].
@@ -39,6 +40,9 @@ type Config struct {
 
 	Disks    disk.System   // default disk.Linux
 	Resolver disk.Resolver // default what Linux says
+
+	// Users makes the users of the method ssh. Nil: those of this machine where Root is "/", else the method is unknown.
+	Users *sshuser.Manager
 
 	// Heartbeat is the time between heartbeats; default 30 s, negative: there are none. Over HTTPS nobody gets them, but the
 	// jobs on the machine are told of its health as often.

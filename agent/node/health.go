@@ -2,15 +2,10 @@ package node
 
 import (
 	"context"
-	"errors"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/deakit/deakit/agent/alert"
-	"github.com/deakit/deakit/agent/supervisor"
 	"github.com/deakit/deakit/agent/vitals"
 	"github.com/deakit/deakit/heartbeat"
 	"github.com/deakit/deakit/messaging"
@@ -51,6 +46,11 @@ func (m *machine) openHealth(context.Context) error {
 	return nil
 }
 
+// collect says how the machine is. It is first asked when all steps are done.
+func (m *machine) collect(ctx context.Context) messaging.AgentHeartbeat {
+	return m.methods.Heartbeat(ctx)
+}
+
 // reporter sends alerts. Over HTTPS there is nobody to send them to: they are in the log.
 func (m *machine) reporter() alert.Reporter {
 	send := func(a messaging.AgentAlert) error {
@@ -61,53 +61,6 @@ func (m *machine) reporter() alert.Reporter {
 		return m.heart.Alert(a)
 	}
 	return alert.Reporter{Addresses: m.addresses, Send: send, Logger: m.log}
-}
-
-// collect says how the machine is, with what can be had in time.
-func (m *machine) collect(ctx context.Context) messaging.AgentHeartbeat {
-	status := m.status(ctx)
-	figures, err := m.vitals.Read()
-	if err != nil {
-		m.log.Warn("vitals.incomplete", "error", err)
-	}
-	h := messaging.AgentHeartbeat{JobState: status.State, Vitals: figures, Processes: status.Count()}
-	kept, err := m.specs.Load()
-	if err != nil {
-		m.log.Error("spec.unreadable", "error", err)
-	}
-	h.Deployment, h.Index, h.NodeID = kept.Deployment, kept.Index, kept.ID
-	if kept.Job.Name != "" {
-		h.Job = &kept.Job.Name
-	}
-	if m.cfg.Legacy {
-		ntp := m.ntp()
-		h.NTP = &ntp
-	}
-	if err := supervisor.Files(m.cfg.Base).WriteHealth(status.State); err != nil {
-		m.log.Error("health.unwritten", "error", err)
-	}
-	return h
-}
-
-// ntp tells how well the clock is set, by the end of the log that ntpdate writes.
-func (m *machine) ntp() messaging.AgentNTP {
-	const most = 64 << 10
-	f, err := os.Open(filepath.Join(m.cfg.Base, "bosh", "log", "ntpdate.out"))
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			m.log.Warn("ntp.unreadable", "error", err)
-		}
-		return vitals.NTP("")
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() > most {
-		_, _ = f.Seek(-most, io.SeekEnd) // where it cannot, the beginning has to do
-	}
-	text, err := io.ReadAll(io.LimitReader(f, most))
-	if err != nil {
-		m.log.Warn("ntp.unreadable", "error", err)
-	}
-	return vitals.NTP(string(text))
 }
 
 // noteHealth tells the jobs on the machine how it is where no heartbeat does.

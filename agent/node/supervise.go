@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"time"
 
 	"github.com/deakit/deakit/agent/alert"
 	"github.com/deakit/deakit/agent/monit"
@@ -92,16 +91,6 @@ func (m *machine) openMail() error {
 	m.service("mail server", server.Run)
 	return monit.WriteAlertConfig(monit.AlertConfig{Base: m.cfg.Base, Port: number, User: user, Password: password})
 }
-
-// status asks how the jobs are, for as long as somebody waits for that.
-func (m *machine) status(ctx context.Context) supervisor.Status {
-	ctx, cancel := context.WithTimeout(ctx, statusTime)
-	defer cancel()
-	return m.supervisor.Status(ctx)
-}
-
-// statusTime is how long a heartbeat waits for a supervisor that does not answer.
-const statusTime = 3 * time.Second
 
 // nobody supervises: jobs are installed, nothing is started, and all is said to be well.
 type nobody struct{ files supervisor.Files }
