@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -37,8 +38,8 @@ const (
 type Config struct {
 	Root string // of the system, "/"; required. All files are below it
 
-	// Update makes the programs of the system look at the files: nil runs update-ca-certificates -f, for a minute at most, which
-	// works on this machine whatever Root is.
+	// Update makes the programs of the system look at the files. Nil: update-ca-certificates -f, for a minute at most, where Root
+	// is "/"; elsewhere nothing.
 	Update func(context.Context) error
 
 	Tries int           // of Update; default 3
@@ -58,6 +59,9 @@ func New(cfg Config) (*Store, error) {
 	}
 	if cfg.Update == nil {
 		cfg.Update = update
+		if filepath.Clean(cfg.Root) != "/" {
+			cfg.Update = func(context.Context) error { return nil }
+		}
 	}
 	cfg.Tries, cfg.Delay = cmp.Or(max(cfg.Tries, 0), 3), cmp.Or(cfg.Delay, time.Second)
 	return &Store{cfg: cfg}, nil
@@ -88,17 +92,26 @@ func (s *Store) Set(ctx context.Context, text string) error {
 	return nil
 }
 
+// Check returns an ErrPEM unless the text is fit for Set.
+func Check(text string) error {
+	_, err := split(text)
+	return err
+}
+
 // split returns the certificates in PEM form.
 func split(text string) (all [][]byte, err error) {
 	if len(text) > maxBytes {
 		return nil, fmt.Errorf("%w, %d bytes at most", ErrPEM, maxBytes)
 	}
-	for rest := []byte(strings.TrimSpace(text)); len(rest) > 0; rest = bytes.TrimSpace(rest) {
+	for rest := []byte(text); bytes.Contains(rest, []byte("-----BEGIN")); { // what stands between them is for people
 		block, left := pem.Decode(rest)
 		if block == nil || block.Type != "CERTIFICATE" || len(all) == maxCerts {
 			return nil, fmt.Errorf("%w: number %d is none, or one too many", ErrPEM, len(all)+1)
 		}
 		all, rest = append(all, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})), left
+	}
+	if len(all) == 0 && strings.TrimSpace(text) != "" {
+		return nil, ErrPEM
 	}
 	return all, nil
 }

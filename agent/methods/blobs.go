@@ -20,15 +20,16 @@ var (
 
 // Get fetches from the signed URL if there is one.
 func (b blobs) Get(ctx context.Context, s spec.Source) (io.ReadCloser, error) {
-	var file *blobstore.File
-	var err error
 	if s.URL != "" {
-		file, err = b.GetSigned(ctx, s.URL, s.Headers, s.Digest)
-	} else {
-		file, err = b.Client.Get(ctx, s.BlobID, s.Digest)
+		return fetched(b.GetSigned(ctx, s.URL, s.Headers, s.Digest))
 	}
+	return fetched(b.Client.Get(ctx, s.BlobID, s.Digest))
+}
+
+// fetched keeps a file that is nil from becoming a reader that is none.
+func fetched(file *blobstore.File, err error) (io.ReadCloser, error) {
 	if err != nil {
-		return nil, err // and no *File that is nil
+		return nil, err
 	}
 	return file, nil
 }

@@ -2,10 +2,13 @@ package methods
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/deakit/deakit/agent/job"
 	"github.com/deakit/deakit/agent/script"
 	"github.com/deakit/deakit/agent/spec"
+	"github.com/deakit/deakit/internal/atomicfile"
 )
 
 // A Machine is what the methods work on. It may be used from any goroutine.
@@ -27,7 +31,8 @@ type Machine struct {
 	compiler *compile.Compiler
 	scripts  *script.Runner
 
-	turn       turn
+	change     turn          // of those who change the machine
+	update     turn          // of those who follow update_settings
 	end        chan struct{} // has one when the process is to end
 	restarting atomic.Bool
 }
@@ -43,7 +48,7 @@ func New(cfg Config, parts Parts) (*Machine, error) {
 	}
 	m := &Machine{
 		cfg: cfg, Parts: parts, log: cfg.Logger, specs: spec.NewStore(cfg.Base),
-		turn: make(turn, 1), end: make(chan struct{}, 1),
+		change: newTurn(), update: newTurn(), end: make(chan struct{}, 1),
 	}
 	fetched := blobs{parts.Blobs}
 	if m.jobs, err = job.New(job.Config{
@@ -69,18 +74,17 @@ func New(cfg Config, parts Parts) (*Machine, error) {
 
 // Methods of the machine, for an agent's Config.
 func (m *Machine) Methods() []action.Method {
-	var all []action.Method
-	for _, some := range [][]action.Method{} {
-		all = append(all, some...)
-	}
-	return all
+	return slices.Concat(
+		m.stateMethods(), m.jobMethods(), m.packageMethods(), m.fileMethods(), m.logMethods(), m.sshMethods(),
+		m.diskMethods(), m.networkMethods(), m.settingsMethods(), m.powerMethods(), m.oldMethods(),
+	)
 }
 
 // Boot puts the machine in order before the agent takes requests: it removes what a process that was killed left half-written,
 // mounts the persistent disk that was mounted last, and makes the directories that jobs write to.
 func (m *Machine) Boot(ctx context.Context) error {
-	if err := os.MkdirAll(m.temp(), 0o755); err != nil {
-		return fmt.Errorf("boot: %w", err)
+	if err := m.cleanTemp(); err != nil {
+		return fmt.Errorf("boot: clean up temporary files: %w", err)
 	}
 	if err := m.Blobs.Clean(); err != nil {
 		return fmt.Errorf("boot: clean up blobs: %w", err)
@@ -128,3 +132,17 @@ func (m *Machine) restart() {
 
 // temp is where the agent has its temporary files.
 func (m *Machine) temp() string { return filepath.Join(m.cfg.Base, "data/tmp") }
+
+// cleanTemp removes archives that were never complete.
+func (m *Machine) cleanTemp() error {
+	if err := os.MkdirAll(m.temp(), 0o755); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(m.temp())
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), atomicfile.TempPrefix) {
+			err = errors.Join(err, os.Remove(filepath.Join(m.temp(), entry.Name())))
+		}
+	}
+	return err
+}

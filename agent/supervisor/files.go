@@ -34,11 +34,11 @@ type JobFile struct {
 }
 
 func (f JobFile) name() (string, error) {
-	ok := f.Label != "" && len(f.Label) <= 200 && !strings.ContainsFunc(f.Label, func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("._-", r)
+	ok := f.Label != "" && len(f.Label) <= 240 && !strings.ContainsFunc(f.Label, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("._+~@-", r)
 	})
 	if !ok || f.Index < 0 || f.Index > 9999 {
-		return "", fmt.Errorf("monit file %d_%.80q: want a number up to 9999, and a name of letters, digits, '.', '_' and '-'", f.Index, f.Label)
+		return "", fmt.Errorf("monit file %d_%.80q: want a number up to 9999, and a name of letters, digits and . _ + ~ @ -", f.Index, f.Label)
 	}
 	if len(f.Content) > maxJobFile {
 		return "", fmt.Errorf("monit file %s: it is longer than %d bytes", f.Label, maxJobFile)
