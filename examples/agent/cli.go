@@ -35,7 +35,7 @@ type cli struct {
 	LogLevel  string `name:"log_level" short:"l" default:"INFO" placeholder:"LEVEL" help:"DEBUG, INFO, WARN, ERROR or FATAL, in any case (${default}). The log goes to standard error."`
 	NATS      string `name:"nats" short:"n" placeholder:"URL" help:"Message bus, where the settings have none: nats://user:password@host:4222, or https://user:password@host:port to listen there. Default nats://localhost:4222."`
 	Provider  string `short:"p" default:"simple" placeholder:"NAME" help:"Blob store, where the settings have none: local, simple, dav, s3, nats, dummy, or X for the program bosh-blobstore-X (${default})."`
-	Blobstore string `short:"s" placeholder:"URL" help:"Where it is: http://user:password@host:port, or a path."`
+	Blobstore string `short:"s" placeholder:"URL" help:"Where it is: http://user:password@host:port, or a path. Without one, and without one in the settings, blobs have to be sent to the agent."`
 
 	Heartbeat int    `name:"heartbeat-interval" short:"h" default:"30" placeholder:"SECONDS" help:"Between heartbeats; 0 for none (${default})."`
 	SMTPPort  uint16 `name:"smtp-port" short:"t" default:"2825" placeholder:"PORT" help:"Where monit's mails are taken, on 127.0.0.1 (${default})."`
@@ -101,7 +101,7 @@ func (c *cli) Validate() error {
 	complain(!slices.Contains([]string{"", "monit", "dev", "dummy"}, c.Supervisor), "supervisor '%s' not found: monit, dev and dummy are there", c.Supervisor)
 	_, known := levels[strings.ToUpper(c.LogLevel)]
 	complain(!known, "log level '%s' not found", c.LogLevel)
-	complain(c.Dev != "" && len(c.Setup) > 0, "--dev changes nothing of the machine: leave out --setup")
+	complain(c.Dev != "" && (len(c.Setup) > 0 || c.PowerOff), "--dev changes nothing of the machine: leave out --setup and --power-off")
 	return errors.Join(errs...)
 }
 
@@ -200,11 +200,13 @@ func (nothing) PublicSSHKey(context.Context) (string, error) { return "", nil }
 
 // defaults are what the options say in place of settings.
 func (c *cli) defaults() (settings.Settings, error) {
+	d := settings.Settings{AgentID: c.AgentID, Mbus: cmp.Or(c.NATS, "nats://localhost:4222")}
+	if c.Provider == "simple" && c.Blobstore == "" {
+		return d, nil // nobody said where
+	}
 	options, err := blobstoreOptions(c.Blobstore)
-	return settings.Settings{
-		AgentID: c.AgentID, Mbus: cmp.Or(c.NATS, "nats://localhost:4222"),
-		Blobstore: settings.Blobstore{Provider: c.Provider, Options: options},
-	}, err
+	d.Blobstore = settings.Blobstore{Provider: c.Provider, Options: options}
+	return d, err
 }
 
 // blobstoreOptions makes options of the URL of a blob store, as bosh_agent does.
