@@ -189,7 +189,11 @@ func TestRealMonit(t *testing.T) {
 	m.becomes(messaging.JobRunning)
 	require.NoError(t, m.Unmonitor(t.Context()))
 	m.becomes(messaging.JobFailing)
+	pids = []int{m.pid("a"), m.pid("b")}
+	require.NoError(t, syscall.Kill(pids[0], syscall.SIGKILL)) // as a drain script may do
 	require.NoError(t, m.StopAndWait(t.Context()))
+	require.Eventually(t, func() bool { return gone(pids[1]) }, time.Minute, 10*time.Millisecond, "though monit did not watch it")
+	assert.Equal(t, pids[0], m.pid("a"), "it was not started again")
 	require.NoError(t, m.RemoveJobs())
 	require.NoError(t, m.Reload(t.Context()))
 	assert.Empty(t, m.Status(t.Context()).Processes)

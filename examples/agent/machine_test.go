@@ -255,3 +255,12 @@ func (m *machine) write(name, content string) {
 	m.t.Helper()
 	require.NoError(m.t, os.WriteFile(filepath.Join(m.base, name), []byte(content), 0o644))
 }
+
+// explain shows what monit has noted when a test has failed.
+func (m *machine) explain() {
+	m.t.Cleanup(func() {
+		if m.t.Failed() {
+			m.t.Log(m.file("monit/monit.log"))
+		}
+	})
+}

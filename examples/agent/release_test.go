@@ -75,6 +75,7 @@ func TestReleaseUnderMonit(t *testing.T) {
 	_, err := server.Connect().ChanSubscribe("hm.agent.>", told)
 	require.NoError(t, err)
 	m := overNATS(t, server, nil, "--monit-port", strconv.Itoa(programtest.FreePort(t)), "--monit-cycle", "1s", "-h", "1")
+	m.explain()
 	pid := m.release()
 	assert.Contains(t, m.file("monit/job/0000_web.monitrc"), "check process web")
 	assert.FileExists(t, filepath.Join(m.dir, "root/etc/logrotate.d/vcap"))
