@@ -3,13 +3,11 @@ package directory
 import (
 	"bufio"
 	"context"
-	"fmt"
+	"log/slog"
 	"mime"
 	"net/http"
-	"path/filepath"
+	"path"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // The media types of a directory as an archive. A query "archive=zip" or "archive=tgz" asks for them, too.
@@ -18,20 +16,16 @@ const (
 	typeTgz = "application/gzip"
 )
 
+// archiveTypes are what archive= may be.
+var archiveTypes = map[string]string{"zip": typeZip, "tgz": typeTgz}
+
 // errTooLarge ends an archive that would be larger than it may be.
-var errTooLarge = fmt.Errorf("archive is larger than allowed: %w", unix.EFBIG)
+var errTooLarge = &tooLarge{"the archive would be larger than allowed"}
 
 // representation returns the media type in which a request wants a directory.
-func representation(r *http.Request) string {
-	for p := range params(r.URL.RawQuery) {
-		if p.name == "archive" {
-			switch p.value() {
-			case "zip":
-				return typeZip
-			case "tgz":
-				return typeTgz
-			}
-		}
+func representation(r *http.Request, archive *string) string {
+	if archive != nil {
+		return archiveTypes[*archive]
 	}
 	// The cf CLI asks for JSON wherever the Cloud Controller sends it on to, and reads the text (cloudfoundry/cli cf/net).
 	if strings.HasPrefix(r.UserAgent(), "go-cli ") {
@@ -43,13 +37,9 @@ func representation(r *http.Request) string {
 // archive answers with all files of a directory and of those below it, as they are read. Links, special files, other file
 // systems and what may not be read are left out.
 func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, mediaType string) {
-	name := filepath.Base(filepath.Clean("/" + h.name))
-	if name == "/" {
-		name = "files"
-	}
-	extension := map[string]string{typeZip: ".zip", typeTgz: ".tgz"}[mediaType]
 	header := w.Header()
-	header.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name + extension}))
+	name := archiveName(r) + map[string]string{typeZip: ".zip", typeTgz: ".tgz"}[mediaType]
+	header.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
 	header.Set("Content-Type", mediaType)
 	if r.Method == http.MethodHead {
 		return
@@ -62,11 +52,17 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, medi
 		tryLater(w, "Too many archives are being made")
 		return
 	}
+	s.pack(w, r, h, mediaType)
+}
+
+// pack sends the archive, or tells why there is none while it can.
+func (s *Server) pack(w http.ResponseWriter, r *http.Request, h *handle, mediaType string) {
 	turns := &turnWriter{ctx: r.Context(), turns: s.packing, to: newPatientWriter(w)}
 	turns.to.stall = s.idle
 	defer turns.to.end()
 	defer turns.give()
-	if turns.take() != nil {
+	if err := turns.take(); err != nil {
+		s.report(r, slog.LevelDebug, "", err)
 		return // nobody listens
 	}
 	buffered := bufio.NewWriterSize(turns, smallFile) // so that what fails at once can still be told
@@ -87,15 +83,28 @@ func (s *Server) archive(w http.ResponseWriter, r *http.Request, h *handle, medi
 	}
 	switch {
 	case err != nil && !turns.to.begun:
-		header.Del("Content-Disposition")
+		w.Header().Del("Content-Disposition")
 		s.refuse(w, r, err)
-		return
 	case err != nil:
-		if r.Context().Err() == nil {
-			s.log.Warn("directory archive was not finished", "path", r.URL.Path, "error", err)
+		level := slog.LevelWarn
+		if r.Context().Err() != nil {
+			level = slog.LevelDebug
 		}
+		s.report(r, level, "directory archive was not finished", err)
 		panic(http.ErrAbortHandler) // the client sees that the end is missing
 	}
+}
+
+// archiveName is the last part of the path that was asked for or, for the root, the id of the instance or task.
+func archiveName(r *http.Request) string {
+	asked, _ := Asked(r.URL.RawQuery)
+	if name := path.Base(path.Clean("/" + asked)); name != "/" {
+		return name
+	}
+	if name := path.Base(strings.TrimSuffix(r.URL.Path, stagingSuffix)); name != "/" && name != "." {
+		return name
+	}
+	return "files"
 }
 
 // A turnWriter gives its turn to pack to another archive while it waits for the client.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -95,13 +96,18 @@ func TestArchive(t *testing.T) {
 	}
 	resp, body := f.do("HEAD", f.signed("/", "&archive=tgz"))
 	assert.Equal(t, 200, resp.StatusCode)
-	assert.Equal(t, `attachment; filename=files.tgz`, resp.Header.Get("Content-Disposition"))
+	assert.Equal(t, `attachment; filename=app.tgz`, resp.Header.Get("Content-Disposition"))
 	assert.Empty(t, body)
-	resp, body = f.do("GET", f.signed("/app/main.rb", "&archive=zip"))
-	assert.Equal(t, "main", body, "a file is no directory")
-	assert.Equal(t, 200, resp.StatusCode)
-	_, body = f.do("GET", f.signed("/app/none", "&archive=rar"))
-	assert.Empty(t, body, "a listing")
+	for _, ask := range [][3]string{
+		{"/app/main.rb", "&archive=zip", "archive is for directories, and this is a file"}, {"/app/none", "&archive=rar", "archive must be zip or tgz"},
+		{"/app", "&archive", "archive must be zip or tgz"}, {"/app/main.rb", "&tail_follow", "tail_follow needs tail"},
+	} {
+		resp, body = f.do("GET", f.signed(ask[0], ask[1]))
+		assert.Equal(t, 400, resp.StatusCode, ask)
+		assert.JSONEq(t, fmt.Sprintf(`{"error":%q}`, ask[2]), body, ask)
+	}
+	resp, _ = f.do("GET", f.signed("/app/main.rb", "&x=archive&zip&tail_offset=x&amp;download"))
+	assert.Equal(t, 200, resp.StatusCode, "what dea_ng knows nothing of")
 }
 
 // A zip file may be unpacked where backslashes and colons lead elsewhere.
@@ -132,7 +138,7 @@ func TestArchiveBounds(t *testing.T) {
 	require.NoError(t, os.MkdirAll(f.root+strings.Repeat("/d", maxDepth+2), 0o700))
 	resp, body := f.do("GET", f.signed("/many", "&archive=tgz"))
 	assert.Equal(t, 500, resp.StatusCode)
-	assert.Equal(t, "Can't serve request due to error: file too large", body)
+	assert.Equal(t, "Can't serve request due to error: the archive would be larger than allowed", body)
 	assert.Empty(t, resp.Header.Get("Content-Disposition"))
 	resp, _ = f.do("GET", f.signed("/d", "&archive=zip"))
 	assert.Equal(t, 500, resp.StatusCode, "too deep")

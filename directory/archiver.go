@@ -38,8 +38,9 @@ func (a *archiver) directory(fd int, prefix string, depth int) error {
 		entries, err = readEntries(fd, a.entries, true)
 		return err
 	})
+	large := (*tooLarge)(nil)
 	switch {
-	case errors.Is(err, unix.EFBIG), depth > maxDepth:
+	case errors.As(err, &large), depth > maxDepth:
 		return errTooLarge
 	case err != nil:
 		return err

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // A descent walks down from an open directory, which it owns, one component at a time, so that a link that someone puts in the
@@ -88,14 +90,14 @@ func (d *descent) open() (int, error) {
 // openNoFollow opens an entry of a directory that is no link.
 func openNoFollow(dir int, name string, flags int) (fd int, err error) {
 	if name == ".." {
-		return -1, ErrNotAccessible
+		return -1, errLeadsOut
 	}
 	err = ignoringEINTR(func() error {
 		fd, err = unix.Openat(dir, name, flags|unix.O_NOFOLLOW, 0)
 		return err
 	})
 	if errors.Is(err, unix.ELOOP) {
-		return -1, ErrNotAccessible
+		return -1, notAccessible("%s is a link, which is not followed here", logtext.OfURL(name))
 	}
 	return fd, err
 }

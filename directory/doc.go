@@ -4,7 +4,8 @@
 //   - [Signer] makes and checks signed URLs, with secret texts as the DEA does or with an Ed25519 key, whose signatures a
 //     [PublicVerifier] checks without a secret;
 //   - a [Resolver] turns a request into a [Location], a path confined to a directory: [Local] asks a [Lookup] in the
-//     same process, [Remote] asks the file API of a DEA over HTTP;
+//     same process, [Remote] asks the file API of a DEA over HTTP,
+//     [Static] knows one directory;
 //   - [Server] is the [http.Handler] that opens the location and lists, dumps or tails it.
 //
 // [FileAPI] is the DEA's side of the conversation that Remote has, so either half also works with the original of the

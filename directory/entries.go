@@ -27,7 +27,7 @@ type entry struct {
 func (e *entry) isDir() bool { return e.mode&unix.S_IFMT == unix.S_IFDIR }
 
 // readEntries returns the entries of an open directory, sorted bytewise by name, without "." and "..". Those that vanish
-// meanwhile are left out. More than limit, or than maxNames, are unix.EFBIG. It reads the directory from the handle's position on.
+// meanwhile are left out. More than limit, or than maxNames, are a *tooLarge. It reads the directory from the handle's position on.
 //
 // Sizes cost a system call for each entry; that of a directory is not shown, and without times there is nothing to ask.
 func readEntries(fd, limit int, times bool) ([]entry, error) {
@@ -71,8 +71,11 @@ func readNames(fd, limit int) (entries []entry, err error) {
 			return nil, err
 		}
 		names += n
-		if len(entries) > limit || names > maxNames {
-			return nil, fmt.Errorf("directory has more than %d entries, or %d bytes of names: %w", limit, maxNames, unix.EFBIG)
+		switch {
+		case len(entries) > limit:
+			return nil, &tooLarge{fmt.Sprintf("directory has more than %d entries", limit)}
+		case names > maxNames:
+			return nil, &tooLarge{fmt.Sprintf("directory has more than %d bytes of names", maxNames)}
 		}
 	}
 }

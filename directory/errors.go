@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 )
 
@@ -25,7 +26,10 @@ var (
 	ErrNotFound               error = &Error{http.StatusNotFound, "Entity not found"}
 	ErrNotAccessible          error = &Error{http.StatusForbidden, "Not accessible"}
 
-	errNoRoute error = &Error{http.StatusNotFound, "Not Found"}
+	errNoRoute    error = &Error{http.StatusNotFound, "Not Found"}
+	errArchive    error = &Error{http.StatusBadRequest, "archive must be zip or tgz"}
+	errArchived   error = &Error{http.StatusBadRequest, "archive is for directories, and this is a file"}
+	errTailFollow error = &Error{http.StatusBadRequest, "tail_follow needs tail"}
 )
 
 // What a Lookup answers; the resolver puts it in the words for instances or staging tasks.
@@ -41,6 +45,19 @@ var (
 	ErrUnreachable = errors.New("DEA is unreachable")
 	ErrInvalidJSON = errors.New("DEA responded with invalid JSON")
 )
+
+// notAccessible is ErrNotAccessible with a reason, which is for those who run the server.
+func notAccessible(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrNotAccessible, fmt.Sprintf(format, args...))
+}
+
+// errGone is fs.ErrNotExist where it is Dir of a Tree that is missing.
+var errGone = fmt.Errorf("the directory of the instance or task: %w", fs.ErrNotExist)
+
+// A tooLarge tells of a listing or an archive beyond its bounds.
+type tooLarge struct{ text string }
+
+func (t *tooLarge) Error() string { return t.text }
 
 // Status is the HTTP status of the refusal.
 func (e *Error) Status() int { return e.status }

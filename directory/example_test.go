@@ -72,3 +72,39 @@ func Example() {
 	//
 	// 403 {"error":"Not accessible"}
 }
+
+// One directory, for whoever has a URL of it.
+func ExampleStatic() {
+	dir, err := os.MkdirTemp("", "reports")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "today.txt"), []byte("all is well\n"), 0o600); err != nil {
+		log.Fatal(err)
+	}
+	signer, err := directory.NewSigner(directory.SignerConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	server, err := directory.NewServer(directory.Config{Resolver: directory.Static(signer, directory.Tree{Dir: dir})})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	host := httptest.NewServer(server)
+	defer host.Close()
+
+	path := "/today.txt"
+	resp, err := http.Get(host.URL + signer.SignedPath("/reports", &path))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(string(body))
+	// Output: all is well
+}

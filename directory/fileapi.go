@@ -2,10 +2,13 @@ package directory
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"unicode/utf8"
+
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // FileAPI returns the validation API of a DEA (dea_ng), which a directory server in another process asks. It answers
@@ -27,9 +30,12 @@ func FileAPI(local *Local, logger *slog.Logger) http.Handler {
 		var refusal *Error
 		switch {
 		case errors.As(err, &refusal):
+			if errors.Is(err, ErrNotAccessible) || errors.Is(err, errGone) {
+				logger.Warn("file API refused", "path", logtext.OfURL(r.URL.Path), "error", err) // the client is not told why
+			}
 			writeError(w, refusal)
 		case err != nil:
-			logger.Error("file API failed", "path", r.URL.Path, "error", err)
+			logger.Error("file API failed", "path", logtext.OfURL(r.URL.Path), "error", err)
 			writeError(w, &Error{http.StatusInternalServerError, "Internal Server Error"})
 		default:
 			writeJSON(w, http.StatusOK, map[string]string{"instance_path": path})
@@ -43,6 +49,9 @@ func (l *Local) real(r *http.Request) (string, error) {
 		return "", err
 	}
 	path, err := location.Real()
+	if errors.Is(err, errGone) {
+		return "", fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
 	if errors.Is(err, fs.ErrNotExist) || !utf8.ValidString(path) { // JSON would name another file
 		return "", ErrNotFound
 	}

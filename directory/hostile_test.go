@@ -115,7 +115,7 @@ func FuzzURL(f *testing.F) {
 				r := &http.Request{Method: "HEAD", URL: u, Header: http.Header{"Accept": {accept}}, Host: "x"} // the head of a tail ends
 				answers[i] = httptest.NewRecorder()
 				server.ServeHTTP(answers[i], r)
-				if parseTailParams(u.RawQuery).tail {
+				if parseWishes(u.RawQuery).tail {
 					continue
 				}
 				r.Method = "GET"

@@ -15,6 +15,8 @@ const (
 	maxHeld  = 256
 )
 
+var errLeadsOut = notAccessible("the path, or a link on it, leads out of the directory")
+
 // lookFlags open a place for nothing but to look at it and to go on from there: no FIFO is waited for, no device does anything,
 // and a link is not followed but opened itself.
 const lookFlags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
@@ -98,7 +100,7 @@ func (w *walk) up() error {
 	case len(w.dirs) > 1:
 		w.back(len(w.dirs) - 1)
 	case !w.inContainer:
-		return ErrNotAccessible
+		return errLeadsOut
 	}
 	return nil
 }
@@ -136,7 +138,7 @@ func (w *walk) absolute(target string) (string, error) {
 			return rest, nil
 		}
 	}
-	return "", ErrNotAccessible
+	return "", errLeadsOut
 }
 
 // namesOf returns the names that absolute links may have for a directory: as given, and without links.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"path"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,14 +31,15 @@ type listingKey struct {
 	dev, ino  uint64
 	owner     credentials
 	mediaType string
+	title     string // of a page; else empty
 }
 
 // directory answers with the entries of a directory or all that is in it, and closes it.
-func (s *Server) directory(w http.ResponseWriter, r *http.Request, h *handle) {
+func (s *Server) directory(w http.ResponseWriter, r *http.Request, h *handle, want wishes) {
 	defer h.close()
 	w.Header()["X-Content-Type-Options"] = nosniff
 	w.Header().Add("Vary", "Accept, User-Agent")
-	switch mediaType := representation(r); mediaType {
+	switch mediaType := representation(r, want.archive); mediaType {
 	case typeZip, typeTgz:
 		s.archive(w, r, h, mediaType)
 	default:
@@ -46,7 +48,12 @@ func (s *Server) directory(w http.ResponseWriter, r *http.Request, h *handle) {
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request, h *handle, mediaType string) {
-	body, err := s.listing(r.Context(), h, mediaType)
+	title := ""
+	if mediaType == typeHTML {
+		asked, _ := Asked(r.URL.RawQuery)
+		title = path.Clean("/" + asked)
+	}
+	body, err := s.listing(r.Context(), h, mediaType, title)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
@@ -71,16 +78,16 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, h *handle, mediaTy
 	send(w, r, body)
 }
 
-func (s *Server) listing(ctx context.Context, h *handle, mediaType string) ([]byte, error) {
-	key := listingKey{uint64(h.stat.Dev), h.stat.Ino, h.owner, mediaType}
+func (s *Server) listing(ctx context.Context, h *handle, mediaType, title string) ([]byte, error) {
+	key := listingKey{uint64(h.stat.Dev), h.stat.Ino, h.owner, mediaType, title}
 	return s.listings.do(ctx, key, func() ([]byte, error) {
-		return s.makeListing(h, mediaType)
+		return s.makeListing(h, mediaType, title)
 	})
 }
 
-func (s *Server) makeListing(h *handle, mediaType string) ([]byte, error) {
+func (s *Server) makeListing(h *handle, mediaType, title string) ([]byte, error) {
 	entries, err := h.entries(min(few, s.maxEntries), mediaType != typeText)
-	if errors.Is(err, unix.EFBIG) && few < s.maxEntries {
+	if large := (*tooLarge)(nil); errors.As(err, &large) && few < s.maxEntries {
 		s.crowds <- struct{}{} // which comes soon: nobody waits for a client meanwhile
 		defer func() { <-s.crowds }()
 		entries, err = h.entries(s.maxEntries, mediaType != typeText)
@@ -92,7 +99,7 @@ func (s *Server) makeListing(h *handle, mediaType string) ([]byte, error) {
 	case typeJSON:
 		return listJSON(entries)
 	case typeHTML:
-		return listHTML(entries)
+		return listHTML(entries, title)
 	}
 	return listText(entries), nil
 }
@@ -107,10 +114,4 @@ func (h *handle) entries(limit int, times bool) (entries []entry, err error) {
 		return err
 	})
 	return entries, err
-}
-
-// tryLater refuses a request for which there is no room at present.
-func tryLater(w http.ResponseWriter, why string) {
-	w.Header().Set("Retry-After", "5")
-	http.Error(w, why, http.StatusServiceUnavailable)
 }

@@ -88,7 +88,7 @@ func TestListingsOfCrowds(t *testing.T) {
 		list := func(path string) {
 			h := open(path)
 			defer h.close()
-			body, err := s.listing(t.Context(), h, typeText)
+			body, err := s.listing(t.Context(), h, typeText, "")
 			assert.NoError(t, err)
 			listed <- strings.Count(string(body), "\n")
 		}

@@ -65,8 +65,9 @@ var page = template.Must(template.New("listing").Funcs(template.FuncMap{
 	"time": func(t time.Time) string { return t.Format(time.DateTime) },
 }).Parse(`<!DOCTYPE html>
 <html lang="en">
-<head><meta charset="utf-8"><title>Files</title></head>
+<head><meta charset="utf-8"><title>{{.Title}}</title></head>
 <body>
+<h1>{{.Title}}</h1>
 <table>
 <tr><th>Name</th><th>Size</th><th>Modified (UTC)</th></tr>
 {{range .Entries -}}
@@ -77,8 +78,11 @@ var page = template.Must(template.New("listing").Funcs(template.FuncMap{
 </html>
 `))
 
-func listHTML(entries []entry) ([]byte, error) {
+func listHTML(entries []entry, title string) ([]byte, error) {
 	var b bytes.Buffer
-	err := page.Execute(&b, typed(entries))
+	err := page.Execute(&b, struct {
+		Listing
+		Title string
+	}{typed(entries), title})
 	return b.Bytes(), err
 }

@@ -37,8 +37,12 @@ type Local struct {
 	lookup   Lookup
 }
 
-// NewLocal returns a Resolver for URLs that verifier finds good: a Signer, or a PublicVerifier.
+// NewLocal returns a Resolver for URLs that verifier finds good: a Signer, or a PublicVerifier. It panics when one of
+// the two is missing.
 func NewLocal(verifier Verifier, lookup Lookup) *Local {
+	if verifier == nil || lookup == nil {
+		panic("directory: NewLocal needs a Verifier and a Lookup")
+	}
 	return &Local{verifier: verifier, lookup: lookup}
 }
 

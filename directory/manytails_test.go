@@ -77,6 +77,7 @@ func TestTwoThousandTails(t *testing.T) {
 		float64(with.goroutines-before.goroutines)/tails, float64(with.files-before.files-2*tails)/tails,
 		idle.memory/tails, float64(idle.goroutines)/tails)
 	assert.LessOrEqual(t, with.files-before.files, 2*tails+files+5, "sockets of both sides, files, the watcher")
+	assert.LessOrEqual(t, perTail, 2*int64(idle.memory)/tails, "bytes, those of net/http most of all")
 	assert.LessOrEqual(t, with.goroutines-before.goroutines, idle.goroutines+5, "those of net/http, the watcher")
 	for _, conn := range conns {
 		require.NoError(t, conn.Close())

@@ -22,6 +22,9 @@ const placeFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 // The kernel does it in one call (openat2, Linux 5.6). Where it cannot, or refuses the way for a reason that may not hold
 // for this tree, a walk decides.
 func (l Location) openConfined() (int, credentials, error) {
+	if !filepath.IsAbs(l.Dir) {
+		return -1, credentials{}, fmt.Errorf("directory of a Tree is %q; give an absolute path", l.Dir)
+	}
 	name := l.relative()
 	if l.NoLinks {
 		return l.openWithoutLinks(name)
@@ -103,7 +106,7 @@ func (t Tree) openByWalk(name string) (fd int, owner credentials, err error) {
 			return err
 		}
 		if below, err := home.holds(w.dirs); err != nil || !below {
-			return cmp.Or(err, ErrNotAccessible)
+			return cmp.Or(err, errLeadsOut)
 		}
 		fd, err = openNoFollow(w.here(), w.last, openFlags)
 		return err
@@ -132,7 +135,7 @@ func (t Tree) begin(w *walk) (home homeDir, err error) {
 	w.dirs = []int{fd}
 	for _, part := range components(start) {
 		if link, err := w.into(part); err != nil || link != "" {
-			return home, cmp.Or(err, ErrNotAccessible) // a home that is a link leads where an app wants it
+			return home, cmp.Or(err, notAccessible("%s is a link on the way to the directory", part)) // a home that is a link leads where an app wants it
 		}
 	}
 	if w.last != "." {

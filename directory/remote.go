@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // RemoteConfig sets up a Remote.
@@ -133,13 +135,13 @@ func (m *Remote) place(body []byte) (Location, error) {
 	for _, form := range []func(string) (string, error){filepath.Abs, filepath.EvalSymlinks} {
 		under, err := form(m.under)
 		if err != nil {
-			return Location{}, ErrNotAccessible
+			return Location{}, notAccessible("directory %s, below which all files are: %v", m.under, plain(err))
 		}
 		if below, err := filepath.Rel(under, *path); err == nil && filepath.IsLocal(below) {
 			return Location{Tree: Tree{Dir: under, NoLinks: true, AsOwner: m.asOwner}, Path: below}, nil
 		}
 	}
-	return Location{}, ErrNotAccessible
+	return Location{}, notAccessible("%s is not below %s", logtext.OfURL(*path), m.under)
 }
 
 func (m *Remote) ask(ctx context.Context, from *url.URL) (*Answer, error) {

@@ -2,9 +2,11 @@ package directory
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -292,4 +294,25 @@ func TestRemoteSwap(t *testing.T) {
 	resp, body := do(t, client, "GET", base+"/instance_paths/app?path=logs/f")
 	assert.NotEqual(t, 200, resp.StatusCode)
 	assert.NotContains(t, body, "secret")
+}
+
+// A client that has lost its way with escaping puts the query into the path. What is logged of a failure has no signature then,
+// either.
+func TestFailuresAreLoggedWithoutSignature(t *testing.T) {
+	var lines bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&lines, nil))
+	remote, err := NewRemote(RemoteConfig{URL: "http://127.0.0.1:1"}) // where nobody listens
+	require.NoError(t, err)
+	defer remote.Close()
+	server, err := NewServer(Config{Resolver: remote, Logger: log})
+	require.NoError(t, err)
+	defer server.Close()
+	s := signerAt(t, signedAt, testKey)
+	target := strings.Replace(s.InstanceURL("", "app", text("log")), "?", "%3F", 1)
+	answer := httptest.NewRecorder()
+	server.ServeHTTP(answer, httptest.NewRequest("GET", target, nil))
+	assert.Equal(t, 500, answer.Code)
+	assert.Contains(t, lines.String(), "directory request failed")
+	assert.NotContains(t, lines.String(), "hmac")
+	assert.NotContains(t, answer.Body.String(), "hmac")
 }

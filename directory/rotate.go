@@ -7,13 +7,52 @@ import (
 	"time"
 )
 
-// rotationPace is how often a tail that outlives its file looks whether another one has taken its place.
-const rotationPace = 200 * time.Millisecond
+// How often a tail that outlives its file looks whether another one has taken its place. While the present file has kept its name
+// that only comes of a link that is switched, which nothing tells of.
+const (
+	rotationPace = 200 * time.Millisecond
+	linkPace     = time.Second
+)
 
 // A rotation knows where the next file will be.
 type rotation struct {
 	location Location
 	dev, ino uint64 // of the present file, whose open handle keeps the number from being given away
+}
+
+// A rotationClock ticks when it is time to look. Nil never does.
+type rotationClock struct {
+	*time.Ticker
+	pace time.Duration
+}
+
+func (r *rotation) clock() *rotationClock {
+	if r == nil {
+		return nil
+	}
+	return &rotationClock{time.NewTicker(linkPace), linkPace}
+}
+
+func (c *rotationClock) stop() {
+	if c != nil {
+		c.Stop()
+	}
+}
+
+// ticks tells of the next time to look, by whether the present file is gone.
+func (c *rotationClock) ticks(gone bool) <-chan time.Time {
+	if c == nil {
+		return nil
+	}
+	pace := linkPace
+	if gone {
+		pace = rotationPace
+	}
+	if pace != c.pace {
+		c.pace = pace
+		c.Reset(pace)
+	}
+	return c.C
 }
 
 // next opens the file that has taken the place of the present one, or returns nil as long as there is none, or none with

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -95,6 +96,26 @@ func TestTailFollowIdle(t *testing.T) {
 	require.NoError(t, os.Remove(path))
 	_, err := c.rest()
 	assert.ErrorIs(t, err, io.ErrUnexpectedEOF, "something may still come")
+}
+
+// A tail of a file that is in its place looks seldom, one whose file is gone often.
+func TestRotationClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := new(rotation).clock()
+		defer clock.stop()
+		for _, step := range []struct {
+			gone bool
+			want time.Duration
+		}{{false, linkPace}, {true, rotationPace}, {true, rotationPace}, {false, linkPace}, {false, linkPace}} {
+			start := time.Now()
+			<-clock.ticks(step.gone)
+			assert.Equal(t, step.want, time.Since(start))
+		}
+	})
+	var none *rotation
+	clock := none.clock()
+	assert.Nil(t, clock.ticks(true))
+	clock.stop()
 }
 
 // Every line comes once, while the log is rotated again and again under a writer that goes on.

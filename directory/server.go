@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"net/http"
-	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -21,14 +18,15 @@ import (
 
 // Config sets up a Server.
 type Config struct {
-	// Resolver says where the files are. Required.
+	// Resolver says where the files are: a Local, a Remote, a Static, or one of your own. Required.
 	Resolver Resolver
 
 	// StreamingTimeout ends a tail that had nothing to send for so long; default 60 s. A client that takes as long to
 	// accept what is sent is given up, too.
 	StreamingTimeout time.Duration
 
-	// MaxEntries bounds how many entries a directory may have to be listed; default 100,000. Their names may have 16 MiB.
+	// MaxEntries bounds how many entries a directory may have to be listed; default 100,000. Their names may have 16 MiB. One with
+	// more is refused with 500.
 	MaxEntries int
 
 	// MaxArchive bounds the content of a directory that is sent as an archive, in bytes before they are compressed; default
@@ -39,7 +37,7 @@ type Config struct {
 	// waits for its client is not packed meanwhile. When 16 times as many have begun, further requests are refused with 503.
 	Archives int
 
-	// Logger gets failures that the client is not told about. Nothing of a query or header is logged: both can carry
+	// Logger gets failures that the client is not told about, unless WithOutcome tells them to another. Nothing of a query or header is logged: both can carry
 	// what lets a person read the files. Nil discards.
 	Logger *slog.Logger
 }
@@ -50,14 +48,14 @@ type Config struct {
 //
 // A request that prefers application/json or text/html gets the listing so (see [Listing]); one that prefers
 // application/zip or application/gzip, or has a query "archive=zip" or "archive=tgz", gets all that is below the directory,
-// but no links and special files. In zip files what names mean on other systems is written as %XX. Where clients hold up more than
+// but no links and special files; another value, or a file, is refused with 400. In zip files what names mean on other systems is written as %XX. Where clients hold up more than
 // 256 MiB of listings, further ones of more than 32 KiB are refused with 503.
 //
 // A tail begins at the byte "tail_offset", or at the present end. It ends cleanly when the file is renamed or deleted, after
 // what was written before. It ends without the final chunk, so that a client can tell that there may be more, when nothing
 // came for StreamingTimeout, or at Close. A truncated file is sent from its new beginning. With a parameter "tail_follow" the
 // tail outlives the file: it goes on with the next one of that path, after all of the old one, as soon as the next has
-// content. Files that come and go within a fraction of a second may be missed then.
+// content; without "tail" it is refused with 400. Files that come and go within a fraction of a second may be missed then.
 type Server struct {
 	resolver   Resolver
 	idle       time.Duration
@@ -148,7 +146,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	location, h, err := s.find(r)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && location.Missing == nil:
+		s.report(r, slog.LevelDebug, "", err)
 		vanished(w)
+		return
+	case errors.Is(err, errGone):
+		s.refuse(w, r, fmt.Errorf("%w: %w", location.Missing, err))
 		return
 	case errors.Is(err, fs.ErrNotExist):
 		s.refuse(w, r, location.Missing)
@@ -157,12 +159,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	params := parseTailParams(r.URL.RawQuery)
+	want := parseWishes(r.URL.RawQuery)
+	if err := want.check(h.isDir()); err != nil {
+		h.close()
+		s.refuse(w, r, err)
+		return
+	}
 	switch {
 	case h.isDir():
-		s.directory(w, r, h)
-	case params.tail:
-		s.tail(w, r, location, h, params)
+		s.directory(w, r, h, want)
+	case want.tail:
+		s.tail(w, r, location, h, want)
 	default:
 		s.dump(w, r, h)
 	}
@@ -182,52 +189,4 @@ func (s *Server) find(r *http.Request) (Location, *handle, error) {
 		h, err = location.open()
 	}
 	return location, h, err
-}
-
-// refuse answers a request that cannot be served because of err.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
-		return // nobody listens
-	}
-	var (
-		refusal *Error
-		answer  *Answer
-		errno   syscall.Errno
-	)
-	switch {
-	case errors.As(err, &refusal):
-		writeError(w, refusal)
-		return
-	case errors.As(err, &answer) && answer.final():
-		maps.Copy(w.Header(), answer.Header)
-		w.WriteHeader(answer.Status)
-		_, _ = w.Write(answer.Body)
-		return
-	case errors.Is(err, ErrUnreachable), answer != nil:
-		http.Error(w, ErrUnreachable.Error(), http.StatusInternalServerError)
-	case errors.Is(err, ErrInvalidJSON):
-		http.Error(w, ErrInvalidJSON.Error(), http.StatusInternalServerError)
-	case errors.As(err, &errno):
-		cannotServe(w, errno.Error())
-	default:
-		http.Error(w, "Internal Server Error", http.StatusInternalServerError)
-	}
-	s.log.Error("directory request failed", "path", r.URL.Path, "error", err)
-}
-
-// vanished is dea_ng's answer when a path is no longer there; it is not a 404.
-func vanished(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "text/plain")
-	w.Header().Set("X-Cascade", "pass")
-	w.WriteHeader(http.StatusBadRequest)
-	_, _ = w.Write([]byte("Entity not found.\n"))
-}
-
-func cannotServe(w http.ResponseWriter, why string) {
-	body := "Can't serve request due to error: " + why
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(http.StatusInternalServerError)
-	_, _ = w.Write([]byte(body))
 }

@@ -87,7 +87,7 @@ func TestListingBounds(t *testing.T) {
 	f.write("one too many", "")
 	resp, body = f.get("/")
 	assert.Equal(t, 500, resp.StatusCode)
-	assert.Equal(t, "Can't serve request due to error: file too large", body)
+	assert.Equal(t, "Can't serve request due to error: directory has more than 3 entries", body)
 }
 
 // Entries come and go while the directory is listed.

@@ -14,8 +14,8 @@ import (
 
 // SignerConfig sets up a Signer. The zero value draws a random key, so that URLs die with the process.
 type SignerConfig struct {
-	// Keys are secret texts; their bytes are the key as they stand, also where they look like hex digits (dea_ng). The
-	// first signs, all verify: put a new key in front, and drop the old one when its last URL has expired. Default:
+	// Keys are secret texts; their bytes are the key as they stand, also where they look like hex digits (dea_ng). None is too short
+	// here, but who has one URL can try short ones: take 32 random characters, as NewToken makes them. The first signs, all verify: put a new key in front, and drop the old one when its last URL has expired. Default:
 	// one key from NewToken, unless there is a PrivateKey.
 	Keys []string
 
@@ -100,8 +100,10 @@ func (s *Signer) StagingURL(base, taskID string, path *string) string {
 }
 
 // SignedPath returns urlPath with the query that makes it valid from now on: hmac, path and timestamp in this order
-// (dea_ng). A nil path is written as a bare "path" and means the same as an empty one.
+// (dea_ng). What cannot stand in the path of a URL is escaped first, as (*url.URL).EscapedPath does. A nil path is written as a bare
+// "path" and means the same as an empty one.
 func (s *Signer) SignedPath(urlPath string, path *string) string {
+	urlPath = escaped(urlPath)
 	c := claim{null: path == nil, timestamp: strconv.FormatInt(s.now().Unix(), 10)}
 	if path != nil {
 		c.path = *path
@@ -109,4 +111,13 @@ func (s *Signer) SignedPath(urlPath string, path *string) string {
 	message := c.appendMessage(nil, urlPath, false)
 	mac := s.signing.sign(message)
 	return urlPath + "?hmac=" + string(mac[:]) + "&" + string(message[len(urlPath)+1:])
+}
+
+// escaped leaves a URL path that is escaped already as it is.
+func escaped(urlPath string) string {
+	plain, err := url.PathUnescape(urlPath)
+	if err != nil {
+		plain = urlPath
+	}
+	return (&url.URL{Path: plain, RawPath: urlPath}).EscapedPath()
 }

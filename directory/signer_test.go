@@ -218,7 +218,7 @@ func FuzzVerify(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, query string) {
 		path, err := s.Verify("/instance_paths/i", query)
-		_ = parseTailParams(query)
+		_ = parseWishes(query)
 		if err != nil {
 			var refusal *Error
 			require.ErrorAs(t, err, &refusal)

@@ -2,36 +2,13 @@ package directory
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/deakit/deakit/internal/filewatch"
 )
-
-// tailParams are what a query says of a tail.
-type tailParams struct {
-	tail   bool    // "tail" is there, with any value
-	follow bool    // "tail_follow" is there: go on with the file that takes the place of the present one
-	offset *string // of the first "tail_offset"
-}
-
-func parseTailParams(rawQuery string) (t tailParams) {
-	for p := range params(rawQuery) {
-		switch p.name {
-		case "tail":
-			t.tail = true
-		case "tail_follow":
-			t.follow = true
-		case "tail_offset":
-			if t.offset == nil {
-				value := p.value()
-				t.offset = &value
-			}
-		}
-	}
-	return t
-}
 
 // startOffset returns the byte at which a tail begins; -1 stands for the end of the file.
 func startOffset(text *string) (offset int64, ok bool) {
@@ -43,8 +20,8 @@ func startOffset(text *string) (offset int64, ok bool) {
 }
 
 // tail sends what is written to the file at location, which is h, and closes it.
-func (s *Server) tail(w http.ResponseWriter, r *http.Request, location Location, h *handle, params tailParams) {
-	start, ok := startOffset(params.offset)
+func (s *Server) tail(w http.ResponseWriter, r *http.Request, location Location, h *handle, want wishes) {
+	start, ok := startOffset(want.offset)
 	if !ok {
 		h.close()
 		cannotServe(w, "Tail offset must be a positive integer.")
@@ -59,15 +36,20 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request, location Location,
 	t := tailing{server: s, follower: s.watcher.Follow(h.fd, h.name)}
 	defer func() { t.follower.Leave() }()
 	t.out = stream{file: t.follower.File(), pos: start, w: w, control: http.NewResponseController(w), patience: s.idle}
-	if params.follow {
+	if want.follow {
 		t.rotation = &rotation{location: location, dev: uint64(h.stat.Dev), ino: h.stat.Ino}
 	}
 	ctx, release := s.untilClosed(r.Context(), t.out.control)
 	defer release()
-	if err := t.out.begin(ctx); err != nil || r.Method == http.MethodHead {
+	if err := t.out.begin(ctx); err != nil {
+		s.report(r, slog.LevelDebug, "", err)
 		return
 	}
-	if t.run(ctx) {
+	if r.Method == http.MethodHead {
+		return
+	}
+	if err := t.run(ctx); err != nil {
+		s.report(r, slog.LevelDebug, "", err)
 		// The client sees the missing final chunk. Deferred calls still run.
 		panic(http.ErrAbortHandler)
 	}
@@ -99,39 +81,35 @@ type tailing struct {
 	rotation *rotation // nil: the tail ends with the file
 }
 
-// run sends until there is a reason to end, and reports whether the client must learn that there may be more.
-func (t *tailing) run(ctx context.Context) (unfinished bool) {
+// run sends until there is a reason to end. With an error the client must learn that there may be more.
+func (t *tailing) run(ctx context.Context) error {
 	idle := time.NewTimer(t.server.idle)
 	defer idle.Stop()
-	var look <-chan time.Time
-	if t.rotation != nil {
-		ticker := time.NewTicker(rotationPace)
-		defer ticker.Stop()
-		look = ticker.C
-	}
+	look := t.rotation.clock()
+	defer look.stop()
 	for expired := false; ; {
 		// Looked at first, and copied then, so that what was written before the end is sent.
 		gone := t.follower.Gone()
 		sent, err := t.out.copyNew(ctx)
 		if err != nil || gone && t.rotation == nil {
-			return err != nil
+			return err
 		}
 		if sent {
 			idle.Reset(t.server.idle)
 		} else if expired {
-			return true
+			return ErrIdle
 		}
 		expired = false
 		select {
 		case <-t.follower.Changed():
 		case <-idle.C:
 			expired = true // unless there is something to send after all: word of it may be late on a busy machine
-		case <-look:
+		case <-look.ticks(gone):
 			if over, err := t.rotate(ctx); over || err != nil {
-				return err != nil
+				return err
 			}
 		case <-ctx.Done():
-			return true
+			return ctx.Err()
 		}
 	}
 }

@@ -85,7 +85,7 @@ type handle struct {
 func (l Location) open() (*handle, error) {
 	fd, owner, err := l.openConfined()
 	if err != nil {
-		return nil, classify(err)
+		return nil, l.because(err, owner)
 	}
 	h := &handle{fd: fd, name: filepath.Base(l.Path), owner: owner}
 	if err := h.examine(); err != nil {
@@ -95,13 +95,33 @@ func (l Location) open() (*handle, error) {
 	return h, nil
 }
 
+// because classifies an error, with what those who run the server want to know of it.
+func (l Location) because(err error, owner credentials) error {
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		return err
+	}
+	switch err := classify(errno); {
+	case errno == unix.EACCES, errno == unix.EPERM:
+		uid := uint32(os.Geteuid())
+		if owner.set {
+			uid = owner.uid
+		}
+		return fmt.Errorf("%w as user %d", err, uid)
+	case errors.Is(err, fs.ErrNotExist) && unix.Access(l.Dir, unix.F_OK) == unix.ENOENT:
+		return errGone
+	default:
+		return err
+	}
+}
+
 // examine refuses what is neither a regular file nor a directory.
 func (h *handle) examine() error {
 	if err := ignoringEINTR(func() error { return unix.Fstat(h.fd, &h.stat) }); err != nil {
 		return err
 	}
 	if !h.isDir() && h.stat.Mode&unix.S_IFMT != unix.S_IFREG {
-		return ErrNotAccessible
+		return notAccessible("it is neither a file nor a directory")
 	}
 	return nil
 }
@@ -134,7 +154,7 @@ func classify(err error) error {
 	case unix.ENOENT, unix.ENOTDIR, unix.ENAMETOOLONG, unix.ELOOP, unix.EINVAL:
 		return fs.ErrNotExist
 	case unix.EACCES, unix.EPERM, unix.ENXIO, unix.ENODEV, unix.EWOULDBLOCK: // the last where somebody holds a lease of the file
-		return ErrNotAccessible
+		return notAccessible("%v", errno)
 	}
 	return errno
 }

@@ -71,14 +71,12 @@ func AnswerInGroup[Q, A any](in *Inbox, query Query[Q, A], group string, handler
 }
 
 // AnswerEach is AnswerInGroup where also those are answered who sent what cannot be read: the handler gets the
-// [*MessageError] then, and a zero request.
+// [*MessageError] then, and as much of the request as could be read.
 func AnswerEach[Q, A any](in *Inbox, query Query[Q, A], group string, handler func(context.Context, Q, error, Reply)) error {
 	return in.subscribe(string(query), group, func(ctx context.Context, msg *nats.Msg) {
 		request, err := query.Decode(msg.Data)
 		if err != nil {
 			in.refuse(msg, err)
-			var none Q
-			request = none
 		}
 		handler(ctx, request, err, Reply{in.conn, msg.Reply})
 	})

@@ -35,20 +35,16 @@ type QueuedStaging struct {
 	Properties json.RawMessage `json:"properties" validate:"required"`
 }
 
-// UnmarshalJSON implements json.Unmarshaler.
+// UnmarshalJSON implements json.Unmarshaler. Where a value has the wrong type, it reads the others: who asks has to be told.
 func (q *QueuedStaging) UnmarshalJSON(data []byte) error {
 	type plain QueuedStaging
 	var read plain
-	if err := json.Unmarshal(data, &read); err != nil {
-		return err
-	}
-	if inner := enveloped(data); read.DownloadURI == "" && inner != nil {
-		if err := json.Unmarshal(inner, &read); err != nil {
-			return err
-		}
+	err := json.Unmarshal(data, &read)
+	if inner := enveloped(data); err == nil && read.DownloadURI == "" && inner != nil {
+		err = json.Unmarshal(inner, &read)
 	}
 	*q = QueuedStaging(read)
-	return nil
+	return err
 }
 
 // enveloped returns the content of the highest version in an envelope; nil where there is none.

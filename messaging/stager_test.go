@@ -133,7 +133,9 @@ func TestAnswerEach(t *testing.T) {
 	go func() { done <- in.Run(ctx) }()
 	for request, want := range map[string]string{
 		`{"download_uri":"d","upload_uri":"u","properties":1}`: `{"task_id":"d","task_log":""}`,
-		`{"download_uri":"d","upload_uri":"u"}`:                `{"task_id":"","task_log":"","error":"message on q refused: properties is required"}`,
+		`{"download_uri":"d","upload_uri":"u"}`:                `{"task_id":"d","task_log":"","error":"message on q refused: properties is required"}`,
+		`{"upload_uri":[],"download_uri":"d","properties":1}`:  `{"task_id":"d","task_log":"","error":"message on q refused: upload_uri must not be a array"}`,
+		`{"download_uri":"d"`:                                  `{"task_id":"","task_log":"","error":"message on q refused: is not valid JSON: unexpected end of JSON input"}`,
 	} {
 		msg, err := peer.Request("q", []byte(request), patience)
 		require.NoError(t, err)

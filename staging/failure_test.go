@@ -30,6 +30,7 @@ func TestPackageRefused(t *testing.T) {
 		"way out in a tgz":    {stagetest.Files{"../../evil": "x"}.Tgz(t), `"../../evil" refused`},
 		"absolute":            {stagetest.Files{"/evil": "x"}.Zip(t), `"/evil" refused`},
 		"through a link":      {stagetest.Files{"a -> /": "", "a/evil": "x"}.Zip(t), `refused`},
+		"too long a name":     {stagetest.Files{strings.Repeat("n", 256): "x"}.Zip(t), "refused: "},
 		"bomb":                {stagetest.Files{"zeros": strings.Repeat("\x00", 2<<20)}.Zip(t), "limit exceeded"},
 		"bomb in a tgz":       {stagetest.Files{"zeros": strings.Repeat("\x00", 2<<20)}.Tgz(t), "limit exceeded"},
 		"HTML":                {[]byte("<html>not found</html>"), "neither a zip file nor a tar file"},

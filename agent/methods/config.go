@@ -84,8 +84,13 @@ type Parts struct {
 	Vitals *vitals.Source   // nil: there are no vitals in states and heartbeats
 }
 
-// ErrRestart is what Run returns when the process is to end with status 0, to be started again by whoever keeps it running.
-var ErrRestart = errors.New("restarting agent: settings have changed")
+// What Run returns when the process is to end, with status 0.
+var (
+	// ErrRestart: whoever keeps it running is to start it again, for other settings.
+	ErrRestart = errors.New("restarting agent: settings have changed")
+	// ErrShutdown: it is not to be started again, as a director of old wants. With Config.Legacy only.
+	ErrShutdown = errors.New("the agent was told to end")
+)
 
 func (c Config) withDefaults(s *settings.Settings) (Config, error) {
 	if !messaging.IsToken(c.AgentID) || c.Base == "" {

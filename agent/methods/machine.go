@@ -22,19 +22,19 @@ import (
 
 // A Machine is what the methods work on. It may be used from any goroutine.
 type Machine struct {
-	cfg Config
-	Parts
-	log *slog.Logger
+	cfg   Config
+	Parts // as they were given; for reading
+	log   *slog.Logger
 
 	specs    *spec.Store
 	jobs     *job.Installer
 	compiler *compile.Compiler
 	scripts  *script.Runner
 
-	change     turn          // of those who change the machine
-	update     turn          // of those who follow update_settings
-	end        chan struct{} // has one when the process is to end
-	restarting atomic.Bool
+	change turn       // of those who change the machine
+	update turn       // of those who follow update_settings
+	end    chan error // has one when the process is to end
+	ending atomic.Bool
 }
 
 // New checks what it is given and builds a Machine. It starts nothing, and touches nothing.
@@ -48,7 +48,7 @@ func New(cfg Config, parts Parts) (*Machine, error) {
 	}
 	m := &Machine{
 		cfg: cfg, Parts: parts, log: cfg.Logger, specs: spec.NewStore(cfg.Base),
-		change: newTurn(), update: newTurn(), end: make(chan struct{}, 1),
+		change: newTurn(), update: newTurn(), end: make(chan error, 1),
 	}
 	fetched := blobs{parts.Blobs}
 	if m.jobs, err = job.New(job.Config{
@@ -103,30 +103,31 @@ func (m *Machine) Boot(ctx context.Context) error {
 	return nil
 }
 
-// Run waits until a method wants the process to end, leaves replies a second to get out, and returns ErrRestart; nil when ctx
-// ends before. It runs beside the agent, and its error ends both.
+// Run waits until a method wants the process to end, leaves replies a second to get out, and returns ErrRestart or ErrShutdown;
+// nil when ctx ends before. It runs beside the agent, and its error ends both.
 func (m *Machine) Run(ctx context.Context) error {
+	var why error
 	select {
-	case <-m.end:
+	case why = <-m.end:
 	case <-ctx.Done():
 		return nil
 	}
-	m.log.Info("agent.restarts")
+	m.log.Info("agent.ends", "why", why)
 	timer := time.NewTimer(time.Second)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return ErrRestart
+	return why
 }
 
-// restart has Run return soon. What would change the machine is refused from now on.
-func (m *Machine) restart() {
-	m.restarting.Store(true)
+// endProcess has Run return soon. What would change the machine is refused from now on.
+func (m *Machine) endProcess(why error) {
+	m.ending.Store(true)
 	select {
-	case m.end <- struct{}{}:
-	default:
+	case m.end <- why:
+	default: // somebody else wants it too
 	}
 }
 

@@ -55,6 +55,7 @@ type node struct {
 	parts    methods.Parts
 	director *blobstore.Local // the blob store
 	memory   *disk.Memory
+	to       client.Transport
 	https    *client.HTTPS // nil over NATS
 	url      string
 
@@ -104,7 +105,7 @@ func run(t *testing.T, p plan) *node {
 		}
 	}
 	dev := n.build(p)
-	tr := n.transport(p.nats)
+	tr, listening := n.transport(p.nats)
 	a, err := agent.New(agent.Config{
 		ID: "A", Transports: []transport.Transport{tr}, Methods: n.machine.Methods(),
 		Tasks: task.Config{Store: task.NewStore(n.path("bosh/tasks.json"))},
@@ -121,6 +122,7 @@ func run(t *testing.T, p plan) *node {
 	var once sync.Once
 	n.stop = func() { once.Do(cancel); <-n.stopped }
 	t.Cleanup(n.stop)
+	require.Eventually(t, listening, waitFor, tick)
 	require.NoError(t, n.WaitUntilReady(t.Context()))
 	require.Eventually(t, func() bool { return dev.Status(ctx).Err == nil }, 20*time.Second, time.Millisecond)
 	return n
@@ -166,20 +168,22 @@ func (n *node) build(p plan) *supervisor.Dev {
 	return dev
 }
 
-func (n *node) transport(nats *messagingtest.Server) transport.Transport {
+// transport makes that of the agent, and the client. Requests before it listens would be asked a second later only.
+func (n *node) transport(nats *messagingtest.Server) (tr transport.Transport, listening func() bool) {
 	t := n.t
 	t.Helper()
 	cfg := client.Config{PollDelay: time.Millisecond}
-	defer func() { n.Client = client.New(cfg) }()
+	defer func() { n.to, n.Client = cfg.Transport, client.New(cfg) }()
 	if nats != nil {
 		cfg.Protocol = 3 // as the director
-		server, err := transport.NewNATS(transport.NATSConfig{Conn: nats.Connect(), AgentID: "A"})
+		conn := nats.Connect()
+		server, err := transport.NewNATS(transport.NATSConfig{Conn: conn, AgentID: "A"})
 		require.NoError(t, err)
 		c, err := client.NewNATS(client.NATSConfig{Conn: nats.Connect(), AgentID: "A"})
 		require.NoError(t, err)
 		t.Cleanup(c.Close)
 		cfg.Transport = c
-		return server
+		return server, func() bool { return conn.NumSubscriptions() == 1 && conn.Flush() == nil }
 	}
 	certificates, err := transport.SelfSigned("127.0.0.1")
 	require.NoError(t, err)
@@ -200,15 +204,20 @@ func (n *node) transport(nats *messagingtest.Server) transport.Transport {
 	require.NoError(t, err)
 	t.Cleanup(n.https.Close)
 	cfg.Transport = n.https
-	return server
+	return server, func() bool { return true }
 }
 
 // everywhere runs a test over both transports.
 func everywhere(t *testing.T, p plan, test func(*testing.T, *node)) {
-	t.Run("https", func(t *testing.T) { test(t, run(t, p)) })
-	t.Run("nats", func(t *testing.T) {
-		p.nats = messagingtest.NewServer(t)
+	t.Run("https", func(t *testing.T) {
+		t.Parallel()
 		test(t, run(t, p))
+	})
+	t.Run("nats", func(t *testing.T) {
+		t.Parallel()
+		over := p
+		over.nats = messagingtest.NewServer(t)
+		test(t, run(t, over))
 	})
 }
 
@@ -247,3 +256,11 @@ func decoded(t *testing.T, text string) (value map[string]any) {
 	require.NoError(t, json.Unmarshal([]byte(text), &value), text)
 	return value
 }
+
+// Tests wait so long for what will be, and look so often.
+const (
+	waitFor = 30 * time.Second
+	tick    = 2 * time.Millisecond
+)
+
+func (n *node) machineFile(name string) (os.FileInfo, error) { return os.Lstat(n.path(name)) }

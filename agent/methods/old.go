@@ -35,7 +35,7 @@ func (m *Machine) prepareNetworkChange(context.Context) (any, error) {
 	if err := m.removeUdevRules(); err != nil {
 		return nil, fmt.Errorf("Removing network rules: %w", err)
 	}
-	m.restart()
+	m.endProcess(ErrRestart)
 	if m.cfg.Legacy {
 		return true, nil
 	}

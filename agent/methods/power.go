@@ -14,7 +14,7 @@ func (m *Machine) powerMethods() []action.Method {
 // shutdown powers the machine off. An agent of old only ends itself.
 func (m *Machine) shutdown(ctx context.Context) (string, error) {
 	if m.cfg.Legacy {
-		m.restart()
+		m.endProcess(ErrShutdown)
 		return "shutdown", nil
 	}
 	if m.cfg.PowerOff == nil {

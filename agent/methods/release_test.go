@@ -2,11 +2,15 @@ package methods_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -15,6 +19,7 @@ import (
 	"github.com/deakit/deakit/agent/digest"
 	"github.com/deakit/deakit/agent/internal/blobtest"
 	"github.com/deakit/deakit/agent/methods"
+	"github.com/deakit/deakit/agent/monit"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -102,7 +107,11 @@ func TestRelease(t *testing.T) {
 		assert.Zero(t, waited)
 		assert.Equal(t, "job_changed hash_unchanged\njob_check_status hash_unchanged\n", n.read("drained"))
 		require.NoError(t, n.StopJobs(ctx))
-		n.becomes(messaging.JobStopped)
+		state = n.becomes(messaging.JobStopped)
+		if n.https == nil { // protocol 3, with which stop waits
+			require.Len(t, state.Processes, 1)
+			assert.NotEqual(t, messaging.JobRunning, state.Processes[0].State)
+		}
 
 		// Another spec leaves nothing of this one.
 		require.NoError(t, n.Apply(ctx, n.spec(prefix, "other", "78", made)))
@@ -150,9 +159,21 @@ func TestState(t *testing.T) {
 	})
 }
 
-// TestSupervisorIsGone: who keeps the processes cannot be asked.
-func TestSupervisorIsGone(t *testing.T) {
-	n := run(t, plan{parts: func(p *methods.Parts) { p.Supervisor = deaf{p.Supervisor} }, Config: methods.Config{StatusTime: 1}})
+// TestMonitIsGone: nobody is where monit should be, and the client goes on asking; get_state does not.
+func TestMonitIsGone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	asked, err := monit.NewClient(monit.ClientConfig{URL: "http://" + l.Addr().String(), User: "vcap", Password: "pw"})
+	require.NoError(t, err)
+	n := run(t, plan{Config: methods.Config{StatusTime: 50 * time.Millisecond}, parts: func(p *methods.Parts) {
+		var err error
+		p.Supervisor, err = monit.NewSupervisor(monit.SupervisorConfig{
+			Base: t.TempDir(), Client: asked, Restart: func(context.Context) error { return errors.New("there is no monit") },
+		})
+		require.NoError(t, err)
+	}})
+	n.fails("there is no monit", "start")
 	state := decoded(t, n.value("get_state"))
 	assert.Equal(t, "unknown", state["job_state"])
 	assert.NotContains(t, state, "processes")
@@ -215,6 +236,7 @@ func TestLogs(t *testing.T) {
 		assert.Equal(t, blobtest.Files{"./a/x.log": "ax", "./b/y.txt": "by"}, archive(n.FetchLogs(ctx, "job", nil)))
 		assert.Equal(t, blobtest.Files{"./a/x.log": "ax"}, archive(n.FetchLogs(ctx, "job", []string{"a/*.log"})))
 		assert.Equal(t, blobtest.Files{"./current": "agent", "./var/log/syslog": "sys"}, archive(n.FetchLogs(ctx, "agent,system", []string{})))
+		assert.Empty(t, archive(n.FetchLogs(ctx, "job", []string{"../../settings", "/etc/*"})), "nothing outside")
 		n.fails("Invalid log type", "fetch_logs", "weird", nil)
 		n.fails("Invalid log type", "bundle_logs", map[string]any{"log_type": "weird"})
 		n.fails("Looking up owner", "bundle_logs", map[string]any{"owning_user": "no body", "log_type": "job"})

@@ -59,7 +59,7 @@ func (m *Machine) establish(ctx context.Context) error {
 
 // leave wants the process to end, and waits for that: an outcome before would be told, and the task forgotten.
 func (m *Machine) leave(ctx context.Context) error {
-	m.restart()
+	m.endProcess(ErrRestart)
 	<-ctx.Done()
 	return context.Cause(ctx)
 }

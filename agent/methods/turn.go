@@ -49,7 +49,7 @@ func alone[T any](ctx context.Context, m *Machine, do func() (T, error)) (result
 		return result, err
 	}
 	defer leave()
-	if m.restarting.Load() {
+	if m.ending.Load() {
 		return result, errRestarting
 	}
 	return do()

@@ -28,6 +28,7 @@ func TestFiles(t *testing.T) {
 	info, err := os.Stat(filepath.Join(base, "monit/job/0000_nats.monitrc"))
 	require.NoError(t, err)
 	assert.EqualValues(t, 0o600, info.Mode())
+	require.NoError(t, files.Add(supervisor.JobFile{Label: "a.b_c+d~e@f-g_extra"}), "names of jobs have all of these")
 	for _, bad := range []supervisor.JobFile{
 		{Label: ""}, {Label: "../x"}, {Label: "a/b"}, {Label: "a\n"}, {Label: "a", Index: -1}, {Label: "a", Index: 10_000},
 		{Label: "a", Content: make([]byte, 2<<20)}, {Label: strings.Repeat("a", 300)},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/hostport"
 )
 
 var (
@@ -26,6 +27,9 @@ var (
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("back end is closed")
 )
+
+// PortRange is a range of ports, both ends included.
+type PortRange = hostport.Range
 
 // Options are the options of [New]. Depot is required; zero takes the default of the others.
 type Options struct {
@@ -68,7 +72,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("option StopGrace, WatchInterval or TakeOverTimeout is negative: %w", container.ErrInvalid)
 	}
 	if o.Ports == (PortRange{}) {
-		o.Ports = defaultPorts()
+		o.Ports = hostport.Default()
 	}
 	if o.Ports.First == 0 || o.Ports.First > o.Ports.Last {
 		return o, fmt.Errorf("option Ports from %d to %d: %w", o.Ports.First, o.Ports.Last, container.ErrInvalid)
@@ -92,7 +96,7 @@ type Backend struct {
 	fresh  bool
 	grace  time.Duration
 	hostIP string
-	ports  *portPool
+	ports  *hostport.Pool
 	log    *slog.Logger
 	tables tableReader
 
@@ -132,7 +136,7 @@ func New(opts Options) (*Backend, error) {
 		fresh:  opts.Fresh,
 		grace:  opts.StopGrace,
 		hostIP: opts.HostIP,
-		ports:  newPortPool(opts.Ports),
+		ports:  hostport.NewPool(opts.Ports),
 		log:    opts.Logger,
 		boxes:  map[string]*box{},
 	}

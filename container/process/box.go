@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/hostport"
 )
 
 // box is a container.
@@ -40,7 +41,7 @@ type box struct {
 	doomed   bool // Destroy was called
 	events   []string
 	limits   container.Limits
-	ports    []*reservedPort
+	ports    []*hostport.Port
 	egress   []container.EgressRule
 	procs    map[uint32]*process
 	lastID   uint32
@@ -113,7 +114,7 @@ func (c *box) Info(ctx context.Context) (container.Info, error) {
 		Properties:  maps.Clone(c.properties),
 	}
 	for _, p := range c.ports {
-		info.Ports = append(info.Ports, container.PortMapping{HostPort: p.number, ContainerPort: p.number})
+		info.Ports = append(info.Ports, container.PortMapping{HostPort: p.Number(), ContainerPort: p.Number()})
 	}
 	for id, p := range c.procs {
 		if !p.gone {

@@ -133,7 +133,7 @@ func (c *box) remove() error {
 	c.ports = nil
 	c.mu.Unlock()
 	for _, p := range ports {
-		p.release()
+		p.Release()
 	}
 	c.b.forget(c)
 	return nil

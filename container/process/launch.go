@@ -95,8 +95,8 @@ func (c *box) portLocks() []*os.File {
 	defer c.mu.Unlock()
 	var locks []*os.File
 	for _, p := range c.ports {
-		if p.lock != nil {
-			locks = append(locks, p.lock)
+		if lock := p.Lock(); lock != nil {
+			locks = append(locks, lock)
 		}
 	}
 	return locks

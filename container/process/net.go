@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/hostport"
 )
 
 // NetIn reserves a port. Processes share the host's network, so both ports are one: they must be equal, or one of them
@@ -27,11 +28,11 @@ func (c *box) netIn(ctx context.Context, hostPort, containerPort uint16) (none c
 	if containerPort != 0 && containerPort != hostPort {
 		return none, fmt.Errorf("the ports differ: %w", container.ErrUnsupported)
 	}
-	var port *reservedPort
+	var port *hostport.Port
 	if hostPort == 0 {
-		port, err = c.b.ports.draw()
+		port, err = c.b.ports.Draw()
 	} else {
-		port, err = reservePort(hostPort)
+		port, err = hostport.Reserve(hostPort)
 	}
 	if err != nil {
 		return none, err
@@ -43,16 +44,16 @@ func (c *box) netIn(ctx context.Context, hostPort, containerPort uint16) (none c
 		err = container.ErrStopped
 	}
 	if err != nil { // checked here, so that a Destroy that came between gives the port back
-		port.release()
+		port.Release()
 		return none, err
 	}
 	c.ports = append(c.ports, port)
 	if err := c.save(); err != nil {
 		c.ports = c.ports[:len(c.ports)-1]
-		port.release()
+		port.Release()
 		return none, err
 	}
-	return container.PortMapping{HostPort: port.number, ContainerPort: port.number}, nil
+	return container.PortMapping{HostPort: port.Number(), ContainerPort: port.Number()}, nil
 }
 
 // NetOut checks and remembers a rule.

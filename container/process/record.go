@@ -85,7 +85,7 @@ func (c *box) record() record {
 		r.Properties = append(r.Properties, [2]exact{exact(k), exact(c.properties[k])})
 	}
 	for _, p := range c.ports {
-		r.Ports = append(r.Ports, p.number)
+		r.Ports = append(r.Ports, p.Number())
 	}
 	return r
 }

@@ -8,6 +8,7 @@ import (
 	"path"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/hostport"
 )
 
 // restore makes a container of its record and its process files, and touches nothing. Errors are fs.ErrNotExist or
@@ -38,7 +39,7 @@ func (b *Backend) restore(handle string) (*box, error) {
 		c.properties[string(p[0])] = string(p[1])
 	}
 	for _, number := range r.Ports {
-		c.ports = append(c.ports, &reservedPort{number: number})
+		c.ports = append(c.ports, hostport.Held(number))
 	}
 	c.limits, c.egress = r.Limits, r.Egress
 	c.state, c.events, c.killed, c.doomed = r.State, r.Events, r.Killed, r.Doomed
@@ -155,14 +156,8 @@ func (c *box) holdPorts() {
 		running = running || !p.gone
 	}
 	for _, port := range c.ports {
-		if port.lock != nil {
-			continue
-		}
-		lock, err := lockPort(port.number)
-		if err != nil && !running {
-			c.b.log.Error("a port of an adopted container was taken by someone else meanwhile", "handle", c.handle, "port", port.number)
-		} else if err == nil {
-			port.lock = lock
+		if err := port.Hold(); err != nil && !running { // else its supervisors hold it
+			c.b.log.Error("a port of an adopted container was taken by someone else meanwhile", "handle", c.handle, "port", port.Number())
 		}
 	}
 }

@@ -158,46 +158,6 @@ func TestRefuseMounts(t *testing.T) {
 	assert.Equal(t, "/a b\\\tc", unescapeMount(`/a\040b\134\011c`))
 }
 
-func TestPortPoolDrawsInTurn(t *testing.T) {
-	// The range is asked for by nobody else; which of its ports others listen at does not matter.
-	pool := newPortPool(PortRange{20000, 20009})
-	held := map[uint16]*reservedPort{}
-	for {
-		port, err := pool.draw()
-		if err != nil {
-			break
-		}
-		assert.NotContains(t, held, port.number)
-		held[port.number] = port
-	}
-	require.NotEmpty(t, held)
-	var first *reservedPort
-	for _, p := range held {
-		if first == nil {
-			first = p
-			continue
-		}
-		p.release()
-	}
-	first.release()
-
-	if len(held) > 1 {
-		a, err := pool.draw()
-		require.NoError(t, err)
-		a.release()
-		b, err := pool.draw()
-		require.NoError(t, err)
-		b.release()
-		assert.NotEqual(t, a.number, b.number, "a port that was given back came back at once")
-	}
-}
-
-func TestDefaultPorts(t *testing.T) {
-	r := defaultPorts()
-	assert.GreaterOrEqual(t, r.count(), 1000)
-	assert.GreaterOrEqual(t, r.First, uint16(1024))
-}
-
 func TestBlankEnvironment(t *testing.T) {
 	for _, env := range [][]string{{}, {"A=b"}} {
 		cmd := exec.Command("sleep", "1000")

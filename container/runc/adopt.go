@@ -166,7 +166,9 @@ func (b *Backend) restore(handle string) (_ *box, err error) {
 		close(c.ended)
 	}
 	for _, p := range r.Ports {
-		c.ports = append(c.ports, &boundPort{hostport.Hold(p.Host), p.Container})
+		port := hostport.Held(p.Host)
+		_ = port.Hold() // there is nothing to be done when someone else took it meanwhile
+		c.ports = append(c.ports, &boundPort{port, p.Container})
 	}
 	return c, nil
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,8 @@ Exit codes:
   2  the command line makes no sense`
 
 type cli struct {
-	Config  string `arg:"" optional:"" name:"CONFIG.yml" help:"Configuration file. The doctor needs none."`
+	Conf    string `hidden:"" help:"Configuration file, as the directory server takes it."`
+	Config  string `arg:"" optional:"" name:"CONFIG.yml" help:"Configuration file; -conf FILE is understood too. The doctor needs none."`
 	Backend string `help:"What apps run in: ${enum}. auto takes the server at warden_socket or deakit.garden_socket, else the strongest that works here; warden and garden are those servers." enum:"${backends}" default:"auto"`
 	Check   bool   `help:"Check the configuration, tell what is wrong or odd with it, and end."`
 	Doctor  bool   `help:"Tell what this machine has and lacks for each back end, and which would be taken, and end."`
@@ -65,7 +67,7 @@ func run(args []string) (code int) {
 		fmt.Fprintln(os.Stderr, "dea:", err)
 		return exitFailed
 	}
-	_, err = parser.Parse(args)
+	_, err = parser.Parse(withTwoDashes(args))
 	switch {
 	case code >= 0:
 		return code // --help was shown
@@ -82,10 +84,26 @@ func run(args []string) (code int) {
 
 // Validate checks what kong cannot know.
 func (c *cli) Validate() error {
+	if c.Conf != "" && c.Config != "" {
+		return fmt.Errorf("give one configuration file: %s or %s", c.Config, c.Conf)
+	}
+	c.Config = cmp.Or(c.Config, c.Conf)
 	if c.Config == "" && !c.Doctor {
 		return errors.New("expected \"<CONFIG.yml>\"")
 	}
 	return nil
+}
+
+// withTwoDashes turns the "-conf" of the original directory server into "--conf".
+func withTwoDashes(args []string) []string {
+	var plain []string
+	for _, arg := range args {
+		if arg == "-conf" || strings.HasPrefix(arg, "-conf=") {
+			arg = "-" + arg
+		}
+		plain = append(plain, arg)
+	}
+	return plain
 }
 
 // run is all that comes after the command line.

@@ -154,6 +154,9 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"/no/such/file"}, exitFailed, "ERROR: Failed loading config"},
 		{[]string{"--check", "dea.yml"}, exitOK, "warnings: 0"},
 		{[]string{"--check"}, exitUsage, "CONFIG.yml"},
+		{[]string{"--check", "-conf", "dea.yml"}, exitOK, "can be used"},
+		{[]string{"--check", "-conf=dea.yml", "dea.yml"}, exitUsage, "give one configuration file"},
+		{[]string{"-conf"}, exitUsage, "--conf"},
 		{[]string{"--doctor", "--backend", "process"}, exitOK, "--backend process takes process"},
 		{[]string{"--doctor", "/no/such/file"}, exitFailed, "/no/such/file"},
 	} {
@@ -179,8 +182,18 @@ func TestRefusals(t *testing.T) {
 	defer taken.Close()
 	p = s.start()
 	assert.Equal(t, exitFailed, p.End())
-	assert.Contains(t, p.Text(), "file API")
+	assert.Contains(t, p.Text(), "directory_server.file_api_port: listen tcp 127.0.0.1:")
+	assert.NotContains(t, p.Text(), "--no-directory-server")
 	assert.NoFileExists(t, s.cfg["pid_filename"].(string))
+
+	s = newSite(t)
+	server, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", s.cfg["directory_server"].(object)["v2_port"]))
+	require.NoError(t, err)
+	defer server.Close()
+	p = s.start()
+	assert.Equal(t, exitFailed, p.End())
+	assert.Contains(t, p.Text(), "directory_server.v2_port: listen tcp 127.0.0.1:")
+	assert.Contains(t, p.Text(), "--no-directory-server")
 }
 
 // The life of a DEA as the other parts of a platform see it, with the signals that an operator sends.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,6 +19,9 @@ import (
 	"github.com/deakit/deakit/examples/internal/fileserver"
 	"github.com/deakit/deakit/internal/httpserve"
 )
+
+// directoryServer is the name of one of the servers below.
+const directoryServer = "directory server"
 
 // A server works beside the DEA until its context ends.
 type server struct {
@@ -58,11 +62,15 @@ func (n *node) work(ctx context.Context, stop func()) error {
 	return agents.Wait()
 }
 
-// serve opens a listener now, so that a port that is taken is told before anything begins, and serves it later.
-func (n *node) serve(name, address string, run func(context.Context, net.Listener) error) error {
+// serve opens a listener now, so that a port that is taken is told before anything begins, and serves it later. key is where the
+// configuration has the port.
+func (n *node) serve(name, key, address string, run func(context.Context, net.Listener) error) error {
 	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) && name == directoryServer {
+		return fmt.Errorf("%s: %w; beside a directory server in a process of its own, start the DEA with --no-directory-server", key, err)
+	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", key, err)
 	}
 	n.onClose(func() error { _ = l.Close(); return nil }) // closed already where it was served
 	n.servers = append(n.servers, server{name, func(ctx context.Context) error { return run(ctx, l) }})
@@ -83,7 +91,7 @@ func (n *node) openStatus() error {
 	if err != nil {
 		return err
 	}
-	return n.serve("status", net.JoinHostPort(n.host, strconv.Itoa(int(n.cfg.Status.Port))), status.Serve)
+	return n.serve("status", "status.port", net.JoinHostPort(n.host, strconv.Itoa(int(n.cfg.Status.Port))), status.Serve)
 }
 
 // varz are the figures of the DEA and of what its containers run in.
@@ -121,7 +129,7 @@ func (n *node) openHTTPS() error {
 	if err != nil {
 		return err
 	}
-	return n.serve("https", ":"+strconv.Itoa(int(ssl.Port)), func(ctx context.Context, l net.Listener) error {
+	return n.serve("https", "ssl.port", ":"+strconv.Itoa(int(ssl.Port)), func(ctx context.Context, l net.Listener) error {
 		s := httpserve.New(n.dea.Handler(n.stage), n.log.Logger)
 		s.TLSConfig = tls
 		return httpserve.Run(ctx, s, l)
@@ -148,7 +156,7 @@ func (f files) StagingTask(ctx context.Context, id string) (directory.Tree, erro
 func (n *node) openFiles(serveThem bool) error {
 	local := directory.NewLocal(n.signer, files{n})
 	api := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(n.cfg.DirectoryServer.FileAPIPort)))
-	err := n.serve("file API", api, func(ctx context.Context, l net.Listener) error {
+	err := n.serve("file API", "directory_server.file_api_port", api, func(ctx context.Context, l net.Listener) error {
 		return httpserve.Run(ctx, httpserve.New(directory.FileAPI(local, n.log.Logger), n.log.Logger), l)
 	})
 	if err != nil || !serveThem {
@@ -161,7 +169,7 @@ func (n *node) openFiles(serveThem bool) error {
 		return err
 	}
 	n.served = fileserver.New(s, n.log.Logger)
-	return n.serve("directory server", net.JoinHostPort(n.host, strconv.Itoa(int(n.cfg.DirectoryServer.V2Port))), n.served.Run)
+	return n.serve(directoryServer, "directory_server.v2_port", net.JoinHostPort(n.host, strconv.Itoa(int(n.cfg.DirectoryServer.V2Port))), n.served.Run)
 }
 
 // nameFiles says under which host name files are served: the one that the configuration has, or one that is drawn.

@@ -88,7 +88,7 @@ func TestAccessLogAndMetrics(t *testing.T) {
 	_, page := get(t, f.metrics)
 	for _, line := range []string{
 		`directory_requests_total{status="200"} 1`, `directory_requests_total{status="206"} 1`, `directory_requests_total{status="401"} 3`,
-		"directory_requests 0", "directory_tails 0", "directory_unfinished_total 0", "directory_log_lines_lost_total 0",
+		"directory_requests 0", "directory_tails 0", `directory_unfinished_total{reason="client"} 0`, "directory_log_lines_lost_total 0", "directory_dea_up 1",
 	} {
 		assert.Contains(t, page, "\n"+line+"\n")
 	}
@@ -142,6 +142,7 @@ func TestTermEndsTails(t *testing.T) {
 	assert.Equal(t, exitOK, f.End())
 	text := f.logs("directory.stopped")
 	assert.Equal(t, 20, strings.Count(text, `"tail":true,"status":200,"bytes":4,"complete":false`))
+	assert.Equal(t, 20, strings.Count(text, `"reason":"closed"`))
 	_, err := http.Get(f.url + tailed)
 	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
@@ -154,6 +155,8 @@ func TestStreamingTimeout(t *testing.T) {
 	_, err := io.ReadAll(tail.Body)
 	assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	f.logs(`"complete":false`)
+	_, page := get(t, f.metrics)
+	assert.Contains(t, page, `directory_unfinished_total{reason="idle"} 1`)
 }
 
 // A second signal ends the program although a request is not finished.
@@ -177,15 +180,31 @@ func TestSecondSignal(t *testing.T) {
 // Under keeps the server from files that the DEA names by mistake.
 func TestUnder(t *testing.T) {
 	t.Parallel()
-	file := temp(t, "content")
+	file, under := temp(t, "content"), t.TempDir()
 	port := programtest.FreePort(t)
 	p := programtest.Start(t, "-conf", write(t, object{
 		"directory_server": object{"v2_port": port, "file_api_port": newFileAPI(t, file)}, "deakit": object{"host": "127.0.0.1"},
-	}), "--under", t.TempDir())
+	}), "--under", under)
 	p.Says("directory.listening")
 	response, body := get(t, fmt.Sprintf("http://127.0.0.1:%d/instance_paths/abc?hmac=good&path=x&timestamp=1", port))
 	assert.Equal(t, 403, response.StatusCode)
 	assert.JSONEq(t, `{"error":"Not accessible"}`, body)
+	p.Says(`"reason":"Not accessible: ` + file + ` is not below ` + under)
+}
+
+// Without its DEA it says so, once at the start and in a figure; each request is one line.
+func TestWithoutDEA(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, programtest.FreePort(t), nil)
+	response, body := get(t, f.url+tailed)
+	assert.Equal(t, 500, response.StatusCode)
+	assert.Equal(t, "DEA is unreachable\n", body)
+	text := f.logs("directory.request")
+	assert.Equal(t, 1, strings.Count(text, "directory.dea.unreachable"))
+	assert.Equal(t, 2, strings.Count(text, "connection refused"), "one at the start, one for the request")
+	assert.Contains(t, text, `"status":500`)
+	_, page := get(t, f.metrics)
+	assert.Contains(t, page, "\ndirectory_dea_up 0\n")
 }
 
 // directory_cache spares the DEA questions about the same URL.

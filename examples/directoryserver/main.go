@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,13 @@ const description = `A directory server: lists, serves and tails files of instan
 
 It stands beside a DEA (examples/dea with --no-directory-server, or an original one), reads the same configuration file, and asks
 the DEA on localhost what may be read. examples/dea/dea.yml explains the keys: those below directory_server, and
-deakit.host, deakit.directory_status_port, deakit.directory_cache, deakit.file_urls.lifetime, deakit.log_format and
-deakit.syslog_address.
+deakit.host, deakit.directory_status_port (which needs status.user and status.password), deakit.directory_cache,
+deakit.file_urls.lifetime, deakit.log_format and deakit.syslog_address.
+
+What a client can add to a signed URL (docs/files.md has it all):
+  &tail                 what is written to the file from now on; &tail_offset=N from a byte, &tail_follow beyond rotation
+  &archive=zip or tgz   all that is below a directory
+  Accept: application/json or text/html   the listing of a directory, other than as text
 
 Signals:
   TERM, INT, QUIT  end: tails at once, which their readers can tell from the end of a file, other requests within five
@@ -42,7 +48,8 @@ Exit codes:
   2  the command line makes no sense`
 
 type cli struct {
-	Conf   string `required:"" placeholder:"FILE" help:"Configuration file of the DEA. -conf is understood too."`
+	Conf   string `placeholder:"FILE" help:"Configuration file of the DEA. -conf FILE and FILE alone are understood too."`
+	File   string `arg:"" optional:"" name:"FILE" help:"The same."`
 	Under  string `placeholder:"DIR" default:"/" type:"existingdir" help:"Serve nothing that is not below this directory, whatever the DEA says."`
 	AsRoot bool   `help:"Read with all rights of root, where the server has them. Else it reads with those of the user to whom the files of an instance belong, known by the first directory on the way, below --under, that is not root's."`
 	Check  bool   `help:"Check the configuration, tell what is wrong or odd with it, and end."`
@@ -59,7 +66,10 @@ func run(args []string) (code int) {
 		fmt.Fprintln(os.Stderr, "directoryserver:", err)
 		return exitFailed
 	}
-	_, err = parser.Parse(withTwoDashes(args))
+	args, err = withTwoDashes(args)
+	if err == nil {
+		_, err = parser.Parse(args)
+	}
 	switch {
 	case code >= 0:
 		return code // --help was shown
@@ -74,30 +84,41 @@ func run(args []string) (code int) {
 	return exitOK
 }
 
+// Validate takes the one file that is named in either way.
+func (c *cli) Validate() error {
+	if (c.Conf == "") == (c.File == "") {
+		return errors.New("give one configuration file: -conf FILE")
+	}
+	c.Conf = cmp.Or(c.Conf, c.File)
+	return nil
+}
+
 // withTwoDashes turns the original's "-conf" into "--conf".
-func withTwoDashes(args []string) []string {
-	var plain []string
-	for _, arg := range args {
+func withTwoDashes(args []string) (plain []string, err error) {
+	for i, arg := range args {
+		if (arg == "-conf" || arg == "--conf") && i == len(args)-1 {
+			return nil, fmt.Errorf("%s needs the name of a configuration file", arg)
+		}
 		if arg == "-conf" || strings.HasPrefix(arg, "-conf=") {
 			arg = "-" + arg
 		}
 		plain = append(plain, arg)
 	}
-	return plain
+	return plain, nil
 }
 
 // run is all that comes after the command line.
 func (c *cli) run() (err error) {
 	cfg, warnings, err := config.LoadFileServer(c.Conf)
-	if err != nil {
-		return err
-	}
-	if c.Check {
-		for _, w := range warnings {
-			fmt.Fprintln(os.Stderr, "warning:", w)
+	odd := c.oddities(cfg, warnings)
+	if err != nil || c.Check {
+		for _, text := range odd {
+			fmt.Fprintln(os.Stderr, "warning:", text)
 		}
-		fmt.Printf("%s can be used; warnings: %d\n", c.Conf, len(warnings))
-		return nil
+		if err == nil {
+			fmt.Printf("%s can be used; warnings: %d\n", c.Conf, len(odd))
+		}
+		return err
 	}
 	log, output, err := logging.New(cfg.Log())
 	if err != nil {
@@ -118,8 +139,8 @@ func (c *cli) run() (err error) {
 		return err
 	}
 	n.log.Info("directory.starting", "config", c.Conf, "pid", os.Getpid())
-	for _, w := range warnings {
-		n.log.Warn("config.warning", "warning", w.String())
+	for _, text := range odd {
+		n.log.Warn("config.warning", "warning", text)
 	}
 	if err := n.run(ctx); err != nil {
 		n.log.Error("directory.failed", "error", err)

@@ -42,9 +42,11 @@ func TestCommandLine(t *testing.T) {
 		code int
 		text string
 	}{
-		{nil, exitUsage, "--conf"},
-		{[]string{"-conf"}, exitUsage, "--help"},
-		{[]string{"-conf", sample, "more"}, exitUsage, "more"},
+		{nil, exitUsage, "give one configuration file: -conf FILE; try --help"},
+		{[]string{"-conf"}, exitUsage, "-conf needs the name of a configuration file; try --help"},
+		{[]string{"-conf", sample, "more"}, exitUsage, "give one configuration file"},
+		{[]string{sample, "more"}, exitUsage, "more"},
+		{[]string{sample, "--check"}, exitOK, "can be used; warnings: 0"},
 		{[]string{"--help"}, exitOK, "TERM, INT, QUIT"},
 		{[]string{"-conf", sample, "--check"}, exitOK, "can be used; warnings: 0"},
 		{[]string{"-conf=" + sample, "--check"}, exitOK, "can be used"},
@@ -52,7 +54,11 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"-conf", sample, "--under", "/no/such/directory"}, exitUsage, "/no/such/directory"},
 		{[]string{"-conf", "/no/such/file"}, exitFailed, "/no/such/file: no such file or directory"},
 		{[]string{"-conf", write(t, object{"directory_server": object{"v2_port": "x", "file_api_port": 1}})}, exitFailed,
-			"dea.yml:3: directory_server.v2_port: must be a whole number"},
+			"dea.yml:3: directory_server.v2_port: must be a port number from 1 to 65535"},
+		{[]string{"-conf", write(t, object{"directory_server": object{"v2_port": "x"}, "deakit": object{"directory_cahce": 1}})}, exitFailed,
+			"warning: "},
+		{[]string{"--check", write(t, object{"directory_server": object{"v2_port": 1, "file_api_port": 2, "logging": object{"level": "info", "file": "/no/such/x"}}})},
+			exitOK, "directory_server.logging.file: /no/such/x cannot be written: no such file or directory"},
 		{[]string{"-conf", write(t, object{"directory_server": object{"v2_port": 1, "file_api_port": 2}, "deakit": object{"host": "192.0.2.1"}})},
 			exitFailed, "set deakit.host to an address of this machine"},
 	} {

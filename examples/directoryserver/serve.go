@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,6 +25,7 @@ type node struct {
 	remote *directory.Remote
 	files  *fileserver.Server
 	status *component.Component // nil: its figures are not asked for
+	dea    string               // address of its file API
 
 	listener, statusListener net.Listener
 }
@@ -32,11 +34,11 @@ type node struct {
 // run.
 func open(cfg *config.FileServer, c *cli, log *slog.Logger, output *logging.Output) (*node, error) {
 	var counts component.LogCounts
-	n := &node{log: slog.New(counts.Handler(log.Handler()))}
 	d := cfg.DirectoryServer
+	n := &node{log: slog.New(counts.Handler(log.Handler())), dea: onPort("127.0.0.1", d.FileAPIPort)}
 	var err error
 	n.remote, err = directory.NewRemote(directory.RemoteConfig{
-		URL: "http://" + onPort("127.0.0.1", d.FileAPIPort), Under: c.Under, AsOwner: !c.AsRoot,
+		URL: "http://" + n.dea, Under: c.Under, AsOwner: !c.AsRoot,
 		Cache: cfg.Deakit.DirectoryCache, MaxAge: cfg.Deakit.FileURLs.Lifetime,
 	})
 	if err != nil {
@@ -58,9 +60,14 @@ func open(cfg *config.FileServer, c *cli, log *slog.Logger, output *logging.Outp
 		n.status, err = component.New(component.Config{
 			Type: "DirectoryServer", Index: cfg.Index, Host: "127.0.0.1", Port: port,
 			User: cfg.Status.User, Password: string(cfg.Status.Password), LogCounts: &counts, Logger: n.log,
-			Metrics: func(context.Context) []component.Metric {
-				return append(n.files.Metrics(), component.NewCounter("directory_log_lines_lost_total",
-					"Log lines that could not be written.", float64(output.Lost())))
+			Metrics: func(ctx context.Context) []component.Metric {
+				up := 0.0
+				if n.reachDEA(ctx) == nil {
+					up = 1
+				}
+				return append(n.files.Metrics(),
+					component.NewGauge("directory_dea_up", "Whether the file API of the DEA takes connections: 1 or 0.", up),
+					component.NewCounter("directory_log_lines_lost_total", "Log lines that could not be written.", float64(output.Lost())))
 			},
 		})
 		if err == nil {
@@ -74,6 +81,15 @@ func open(cfg *config.FileServer, c *cli, log *slog.Logger, output *logging.Outp
 }
 
 func onPort(host string, port uint16) string { return net.JoinHostPort(host, strconv.Itoa(int(port))) }
+
+// reachDEA connects to the file API and asks nothing: an original DEA would log each question.
+func (n *node) reachDEA(ctx context.Context) error {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", n.dea)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
 
 // listen opens the port that a key of the configuration has.
 func listen(key, host string, port uint16) (net.Listener, error) {
@@ -92,6 +108,9 @@ func listen(key, host string, port uint16) (net.Listener, error) {
 // run works until ctx ends. A part that fails ends the other.
 func (n *node) run(ctx context.Context) error {
 	defer n.remote.Close()
+	if err := n.reachDEA(ctx); err != nil && ctx.Err() == nil {
+		n.log.Warn("directory.dea.unreachable", "error", err, "remedy", "start the DEA; until then requests are answered with 500")
+	}
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error { return n.files.Run(ctx, n.listener) })
 	n.log.Info("directory.listening", "for", "files", "address", n.listener.Addr().String())

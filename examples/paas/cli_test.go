@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,6 +101,23 @@ func TestPushThatCrashesShowsItsLastLines(t *testing.T) {
 	code, _, errs = w.run("files", "crash", "nope")
 	assert.Equal(t, exitFailed, code)
 	assert.Equal(t, "paas: instance 0 of app crash has no file or directory \"nope\"; to see what there is: paas files crash\n", errs)
+	code, _, errs = w.run("files", "crash", "../..")
+	assert.Equal(t, exitFailed, code)
+	assert.Equal(t, "paas: instance 0 of app crash: \"../..\" may not be read, or leads out of the instance\n", errs)
+	assert.Contains(t, w.succeeds("files", "--json", "crash"), `{"entries":[{"name":"logs","type":"directory"`)
+	signed := strings.TrimSpace(w.succeeds("files", "--url", "crash", "logs/stdout.log"))
+	u, err := url.Parse(signed)
+	require.NoError(t, err)
+	router := net.JoinHostPort("127.0.0.1", u.Port()) // what a resolver makes of *.localhost
+	request, err := http.NewRequest(http.MethodGet, strings.Replace(signed, u.Host, router, 1), nil)
+	require.NoError(t, err)
+	request.Host = u.Host
+	response, err := http.DefaultTransport.RoundTrip(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	assert.Equal(t, "boom\n", string(body))
 	code, _, errs = w.run("logs", "crash", "-i", "7")
 	assert.Equal(t, exitFailed, code)
 	assert.Contains(t, errs, "no instance 7")

@@ -174,14 +174,23 @@ func (e *env) with(do func(*client.Client) error) error {
 
 // copyURL copies what a URL answers.
 func copyURL(ctx context.Context, cl *client.Client, url string, out io.Writer) error {
-	response, err := cl.Fetch(ctx, url)
+	return copyURLAs(ctx, cl, url, "", out)
+}
+
+// copyURLAs prefers a media type.
+func copyURLAs(ctx context.Context, cl *client.Client, url, mediaType string, out io.Writer) error {
+	response, err := cl.FetchAs(ctx, url, mediaType)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096)) // the status says enough
-		return &client.APIError{Status: response.StatusCode, Text: fmt.Sprintf("%s: %s", response.Status, strings.TrimSpace(string(text)))}
+		why := struct {
+			Error string `json:"error"`
+		}{strings.TrimSpace(string(text))}
+		_ = json.Unmarshal(text, &why) // what is no JSON stays as it is
+		return &client.APIError{Status: response.StatusCode, Text: response.Status + ": " + why.Error}
 	}
 	_, err = io.Copy(out, response.Body)
 	return err
@@ -191,20 +200,46 @@ type filesCmd struct {
 	Name  string `arg:"" help:"Name of the app."`
 	Path  string `arg:"" optional:"" help:"Path within the instance." default:"/"`
 	Index int    `short:"i" help:"Index of the instance." default:"0"`
+	URL   bool   `name:"url" help:"Show the signed URL instead, which is good for an hour, with any client: curl \"$(paas files --url NAME PATH)&archive=zip\"."`
 }
 
 func (c *filesCmd) Run(e *env) error {
 	return e.with(func(cl *client.Client) error {
-		url, err := cl.FileURL(e.ctx, c.Name, c.Index, c.Path)
+		signed, err := cl.FileURL(e.ctx, c.Name, c.Index, c.Path)
 		if err != nil {
 			return err
 		}
-		err = copyURL(e.ctx, cl, url, os.Stdout)
-		if answered := new(client.APIError); errors.As(err, &answered) && answered.Status == http.StatusNotFound {
+		if c.URL {
+			return c.show(e, cl, signed)
+		}
+		mediaType := ""
+		if e.cli.JSON {
+			mediaType = "application/json" // of a directory; a file is what it is
+		}
+		err = copyURLAs(e.ctx, cl, signed, mediaType, os.Stdout)
+		answered := new(client.APIError)
+		switch {
+		case errors.As(err, &answered) && answered.Status == http.StatusNotFound:
 			return fmt.Errorf("instance %d of app %s has no file or directory %q; to see what there is: paas files %s", c.Index, c.Name, c.Path, c.Name)
+		case errors.As(err, &answered) && answered.Status == http.StatusForbidden:
+			return fmt.Errorf("instance %d of app %s: %q may not be read, or leads out of the instance", c.Index, c.Name, c.Path)
 		}
 		return err
 	})
+}
+
+// show writes the URL with the port of the router, which the platform leaves out where it signs: it does not matter to the signature.
+func (c *filesCmd) show(e *env, cl *client.Client, signed string) error {
+	u, err := url.Parse(signed)
+	if err != nil {
+		return err
+	}
+	u.Host = u.Hostname() + portOf(cl.Info().Router)
+	if e.cli.JSON {
+		return writeJSON(map[string]string{"url": u.String()})
+	}
+	e.screen.line("%s", u)
+	return nil
 }
 
 type eventsCmd struct {

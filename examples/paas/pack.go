@@ -1,19 +1,18 @@
 package main
 
 import (
-	"archive/zip"
 	"cmp"
 	"context"
 	"crypto/sha1" //nolint:gosec // names content, protects nothing
 	"encoding/hex"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/deakit/deakit/droplet"
+	"github.com/deakit/deakit/examples/internal/zipdir"
 	"github.com/deakit/deakit/staging/buildpack"
 	"github.com/deakit/deakit/staging/cfignore"
 )
@@ -77,7 +76,7 @@ func openBuildpack(source buildpack.Source) (io.ReadCloser, string, error) {
 	digest := sha1.New() //nolint:gosec // see above
 	out := io.MultiWriter(file, digest)
 	if source.Kind == buildpack.Directory {
-		err = zipDir(out, path)
+		err = zipdir.Write(out, path, zipdir.Options{}) // without times: the same content has the same key
 	} else {
 		err = copyFile(out, path)
 	}
@@ -102,58 +101,5 @@ func copyFile(w io.Writer, path string) error {
 	}
 	defer file.Close()
 	_, err = io.Copy(w, file)
-	return err
-}
-
-// zipDir zips a directory with modes and links.
-func zipDir(w io.Writer, dir string) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	archive := zip.NewWriter(w)
-	err = fs.WalkDir(root.FS(), ".", func(p string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		return zipMember(archive, root, p)
-	})
-	if err != nil {
-		return err
-	}
-	return archive.Close()
-}
-
-func zipMember(archive *zip.Writer, root *os.Root, p string) error {
-	info, err := root.Lstat(p)
-	if err != nil {
-		return err
-	}
-	header := &zip.FileHeader{Name: p, Method: zip.Deflate} // without a time: the same content has the same key
-	header.SetMode(info.Mode())
-	var content io.Reader
-	switch {
-	case info.Mode()&fs.ModeSymlink != 0:
-		target, err := root.Readlink(p)
-		if err != nil {
-			return err
-		}
-		content = strings.NewReader(target)
-	case info.Mode().IsRegular():
-		file, err := root.Open(p)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		content = file
-	default:
-		return nil // sockets and the like have no place in a buildpack
-	}
-	member, err := archive.CreateHeader(header)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(member, content)
 	return err
 }

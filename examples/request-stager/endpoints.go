@@ -3,21 +3,17 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"mime/multipart"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/deakit/deakit/internal/httpserve"
+	"github.com/deakit/deakit/examples/internal/standin"
 )
 
 // maxDroplet bounds what is received.
@@ -30,11 +26,9 @@ type endpoints struct {
 	size   int64
 	output string // file for the droplet
 
-	base           *url.URL
-	user, password string
-	id, uploadID   string
-	server         *http.Server
-	listener       net.Listener
+	*standin.Server
+	id, uploadID string
+	timeout      time.Duration
 
 	mu       sync.Mutex
 	received string // name of a temporary file; empty as long as there is none
@@ -46,46 +40,29 @@ func openEndpoints(app *os.File, output, listen, reach, id string, timeout time.
 	if err != nil {
 		return nil, err
 	}
-	e := &endpoints{
-		app: app, size: info.Size(), output: output, id: id, user: rand.Text(), password: rand.Text(), uploadID: rand.Text(),
+	server, err := standin.Listen(listen, reach)
+	if err != nil {
+		return nil, err
 	}
-	if e.listener, err = net.Listen("tcp", listen); err != nil {
-		return nil, fmt.Errorf("--listen: %w", err)
-	}
-	if reach == "" {
-		reach = "http://" + e.listener.Addr().String()
-	}
-	if e.base, err = url.Parse(reach); err != nil || e.base.Host == "" {
-		return nil, errors.Join(errors.New("--url must have the form http://host:port"), e.listener.Close())
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /download_unstaged_app/{id}", e.guarded(e.download))
-	mux.HandleFunc("POST /upload_droplet/{id}/{upload}", e.guarded(e.upload))
-	e.server = httpserve.New(mux, slog.New(slog.DiscardHandler))
-	e.server.ReadTimeout, e.server.WriteTimeout = timeout, timeout
-	return e, nil
+	return &endpoints{
+		app: app, size: info.Size(), output: output, Server: server, id: id, uploadID: rand.Text(), timeout: timeout,
+	}, nil
 }
 
 // serve answers until ctx ends.
-func (e *endpoints) serve(ctx context.Context) error { return httpserve.Run(ctx, e.server, e.listener) }
-
-func (e *endpoints) uri(parts ...string) string {
-	u := e.base.JoinPath(parts...)
-	u.User = url.UserPassword(e.user, e.password)
-	return u.String()
+func (e *endpoints) serve(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /download_unstaged_app/{id}", e.known(e.download))
+	mux.HandleFunc("POST /upload_droplet/{id}/{upload}", e.known(e.upload))
+	return e.Serve(ctx, mux, e.timeout)
 }
 
-func (e *endpoints) downloadURI() string { return e.uri("download_unstaged_app", e.id) }
-func (e *endpoints) uploadURI() string   { return e.uri("upload_droplet", e.id, e.uploadID) }
+func (e *endpoints) downloadURI() string { return e.URI("download_unstaged_app", e.id) }
+func (e *endpoints) uploadURI() string   { return e.URI("upload_droplet", e.id, e.uploadID) }
 
-func (e *endpoints) guarded(next http.HandlerFunc) http.HandlerFunc {
+// known has no answers for other apps.
+func (e *endpoints) known(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		user, password, _ := r.BasicAuth()
-		if !equal(user, e.user) || !equal(password, e.password) {
-			w.Header().Set("WWW-Authenticate", `Basic realm="request-stager"`)
-			http.Error(w, "Unauthorized", http.StatusUnauthorized)
-			return
-		}
 		if r.PathValue("id") != e.id {
 			http.NotFound(w, r)
 			return
@@ -93,8 +70,6 @@ func (e *endpoints) guarded(next http.HandlerFunc) http.HandlerFunc {
 		next(w, r)
 	}
 }
-
-func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
 func (e *endpoints) download(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/zip")
@@ -105,7 +80,7 @@ func (e *endpoints) download(w http.ResponseWriter, r *http.Request) {
 func (e *endpoints) upload(w http.ResponseWriter, r *http.Request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.received != "" || !equal(r.PathValue("upload"), e.uploadID) {
+	if e.received != "" || !standin.Equal(r.PathValue("upload"), e.uploadID) {
 		http.Error(w, "This upload is over", http.StatusBadRequest)
 		return
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/deakit/deakit/examples/internal/standin"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -70,23 +71,9 @@ func (c *cli) run(ctx context.Context, stdout io.Writer) (err error) {
 
 // connect waits for a server.
 func (c *cli) connect(ctx context.Context) (*nats.Conn, error) {
-	conn, err := messaging.Connect(messaging.Config{Servers: []string{c.NATS}, Name: "request-stager", ReconnectWait: 100 * time.Millisecond})
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, late(c.Timeout))
 	defer cancel()
-	connected := conn.StatusChanged(nats.CONNECTED)
-	defer conn.RemoveStatusListener(connected)
-	for !conn.IsConnected() {
-		select {
-		case <-connected:
-		case <-ctx.Done():
-			conn.Close()
-			return nil, fmt.Errorf("no NATS server answers; start one, or name it with --nats: %w", context.Cause(ctx))
-		}
-	}
-	return conn, nil
+	return standin.Connect(ctx, c.NATS, "request-stager")
 }
 
 // ask waits for the answer.

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"archive/zip"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"strings"
 
+	"github.com/deakit/deakit/examples/internal/zipdir"
 	"github.com/deakit/deakit/staging/cfignore"
 )
 
@@ -35,7 +33,7 @@ func openApp(name string) (*os.File, error) {
 	return file, nil
 }
 
-// zipDir zips a directory with modes, links and hidden files, but for what the cf CLI leaves out.
+// zipDir zips a directory, but for what the cf CLI leaves out.
 func zipDir(w io.Writer, dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -46,61 +44,5 @@ func zipDir(w io.Writer, dir string) error {
 	if err != nil {
 		return err
 	}
-	archive := zip.NewWriter(w)
-	err = fs.WalkDir(root.FS(), ".", func(p string, entry fs.DirEntry, err error) error {
-		if err != nil || p == "." {
-			return err
-		}
-		exclude, prune := ignored.Exclude(p, entry.IsDir())
-		switch {
-		case prune && entry.IsDir():
-			return fs.SkipDir
-		case exclude:
-			return nil
-		}
-		return zipMember(archive, root, p)
-	})
-	if err != nil {
-		return err
-	}
-	return archive.Close()
-}
-
-func zipMember(archive *zip.Writer, root *os.Root, p string) error {
-	info, err := root.Lstat(p)
-	if err != nil {
-		return err
-	}
-	header, err := zip.FileInfoHeader(info)
-	if err != nil {
-		return err
-	}
-	header.Name, header.Method = p, zip.Deflate
-	var content io.Reader
-	switch {
-	case info.IsDir():
-		header.Name += "/"
-		content = strings.NewReader("")
-	case info.Mode()&fs.ModeSymlink != 0:
-		target, err := root.Readlink(p)
-		if err != nil {
-			return err
-		}
-		content = strings.NewReader(target)
-	case info.Mode().IsRegular():
-		file, err := root.Open(p)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		content = file
-	default:
-		return nil // sockets and the like are no part of an app
-	}
-	member, err := archive.CreateHeader(header)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(member, content)
-	return err
+	return zipdir.Write(w, dir, zipdir.Options{Times: true, Exclude: ignored.Exclude})
 }

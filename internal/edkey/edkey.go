@@ -12,6 +12,9 @@ import (
 // Private reads a private key, as "openssl genpkey -algorithm ed25519" writes it (PKCS 8).
 func Private(text []byte) (ed25519.PrivateKey, error) {
 	block, _ := pem.Decode(text)
+	if block != nil && (block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "") {
+		return nil, errors.New("private key: it is encrypted, and nobody is there to give the password; openssl pkey -in FILE -out NEW decrypts it")
+	}
 	if block == nil || block.Type != "PRIVATE KEY" {
 		return nil, errors.New(`private key: no "PRIVATE KEY" in PEM; make one with openssl genpkey -algorithm ed25519`)
 	}

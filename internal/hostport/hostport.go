@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"strconv"
 	"sync"
@@ -76,17 +75,17 @@ func (p *Pool) Draw() (*Port, error) {
 }
 
 // A Port is held for this process among all of this network namespace that ask the same way: by a Unix socket
-// with an abstract name, which ends with this process at the latest.
+// with an abstract name, which lasts until the last process that has it open ends.
 type Port struct {
 	number uint16
-	lock   net.PacketConn
+	lock   *os.File // nil: someone else has it
 }
 
 // Reserve takes a port, or fails with ErrNoPort when someone holds it, or listens at it without having asked.
 func Reserve(number uint16) (*Port, error) {
-	lock, err := net.ListenPacket("unixgram", name(number))
+	lock, err := take(number)
 	if err != nil {
-		return nil, fmt.Errorf("port %d is reserved: %w", number, container.ErrNoPort)
+		return nil, err
 	}
 	if err := probePort(number); err != nil {
 		lock.Close()
@@ -95,20 +94,37 @@ func Reserve(number uint16) (*Port, error) {
 	return &Port{number, lock}, nil
 }
 
-// Hold takes a port for a container that has it already, as an earlier process gave it. There is nothing to be done when
-// someone else took it meanwhile.
-func Hold(number uint16) *Port {
-	lock, err := net.ListenPacket("unixgram", name(number))
-	if err != nil {
-		return &Port{number: number}
+// Held is a port of a container that has it already, as an earlier process gave it. [Port.Hold] takes it.
+func Held(number uint16) *Port { return &Port{number: number} }
+
+// Hold takes the port, unless this process has it, whoever listens at it. It fails with ErrNoPort when someone holds it.
+func (p *Port) Hold() (err error) {
+	if p.lock == nil {
+		p.lock, err = take(p.number)
 	}
-	return &Port{number, lock}
+	return err
 }
 
-func name(number uint16) string { return fmt.Sprintf("@deakit-port-%d", number) }
+// take takes the name of a port, or fails with ErrNoPort when someone has it.
+func take(number uint16) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	name := fmt.Sprintf("@deakit-port-%d", number)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: name}); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("port %d is reserved: %w", number, container.ErrNoPort)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
 
 // Number is the port.
 func (p *Port) Number() uint16 { return p.number }
+
+// Lock is what holds the port as long as some process has it open, or nil when this process does not hold it. It belongs to
+// the port.
+func (p *Port) Lock() *os.File { return p.lock }
 
 // Release gives it back.
 func (p *Port) Release() {

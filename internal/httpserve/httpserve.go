@@ -5,10 +5,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // grace is how long requests may go on after the context has ended.
@@ -30,17 +34,24 @@ func New(handler http.Handler, log *slog.Logger) *http.Server {
 
 // Run serves l until ctx ends; requests then have five seconds to end. It closes l, and returns when all connections are
 // gone: nil after ctx has ended, or why it could not go on. A server with a TLSConfig speaks TLS. The server is used up.
-// It speaks HTTP/1 only: under HTTP/2 a handler may outlive its connection, and nobody could wait for it.
+// Connections may have half of the descriptors that this process may open; what comes then is closed at once, so that a
+// crowd of clients does not end the other work of the process. It speaks HTTP/1 only: under HTTP/2 a handler may outlive its connection, and nobody could wait for it.
 func Run(ctx context.Context, server *http.Server, l net.Listener) error {
 	defer l.Close() // where the server has not come so far
 	server.Protocols = new(http.Protocols)
 	server.Protocols.SetHTTP1(true)
 	var conns sync.WaitGroup
-	server.ConnState = func(_ net.Conn, state http.ConnState) {
+	var open atomic.Int64
+	limit := descriptors() / 2
+	server.ConnState = func(conn net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
 			conns.Add(1)
+			if open.Add(1) > limit {
+				conn.Close()
+			}
 		case http.StateClosed, http.StateHijacked:
+			open.Add(-1)
 			conns.Done()
 		}
 	}
@@ -70,4 +81,13 @@ func Run(ctx context.Context, server *http.Server, l net.Listener) error {
 		return nil
 	}
 	return err
+}
+
+// descriptors is how many this process may have open.
+func descriptors() int64 {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return int64(limit.Cur)
 }

@@ -177,10 +177,15 @@ func (x *extractor) member(hdr *tar.Header, content io.Reader) error {
 	default:
 		return refuse(hdr.Name, ErrType, "type %q", hdr.Typeflag)
 	}
-	if err != nil && !isMemberError(err) {
-		return fmt.Errorf("member %q: %w", shorten(hdr.Name), err)
+	switch {
+	case err == nil || isMemberError(err):
+		return err
+	case errors.Is(err, syscall.ENOTEMPTY):
+		return refuse(hdr.Name, ErrPath, "it is a directory with members")
+	case errors.Is(err, syscall.ENAMETOOLONG):
+		return refuse(hdr.Name, ErrPath, "longer than a file system takes")
 	}
-	return err
+	return fmt.Errorf("member %q: %w", shorten(hdr.Name), err)
 }
 
 func isMemberError(err error) bool {

@@ -178,7 +178,14 @@ func TestExtractReplacesWhatExists(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, string(content), name)
 	}
-	assert.Error(t, s.extract(archive(t, file("kept", "x", 0o644)), tarball.ExtractOptions{}), "a directory that is not empty stays")
+	for _, members := range [][]byte{
+		archive(t, file("kept", "x", 0o644)),                                             // a directory that is not empty stays
+		archive(t, file("own/x", "x", 0o644), link(tar.TypeSymlink, "own", "elsewhere")), // also that of the archive itself
+		archive(t, file(strings.Repeat("n", 256), "x", 0o644)),                           // longer than a file system takes
+	} {
+		var refused *tarball.MemberError
+		assert.ErrorAs(t, s.extract(members, tarball.ExtractOptions{}), &refused, "the archive is to blame")
+	}
 }
 
 func TestExtractAbsoluteLinks(t *testing.T) {

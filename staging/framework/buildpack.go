@@ -91,7 +91,10 @@ func (b *Buildpack) Detect(ctx context.Context, build buildpack.Build) (name str
 			return err
 		}
 		defer app.Close()
-		ok, err = rules.Match(app.FS())
+		ok, err = rules.Match(endingFS{ctx, app.FS()})
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		return err
 	})
 	if err != nil || !ok {

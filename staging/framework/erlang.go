@@ -24,7 +24,7 @@ func (p otpRebar) Stage(ctx context.Context, t *Tree) (Scripts, error) {
 	if err := t.CopyApp(ctx, ".", "app"); err != nil {
 		return Scripts{}, err
 	}
-	name, err := p.release(t)
+	name, err := p.release(ctx, t)
 	if err != nil {
 		return Scripts{}, err
 	}
@@ -42,8 +42,8 @@ func (p otpRebar) Stage(ctx context.Context, t *Tree) (Scripts, error) {
 }
 
 // release returns the name of the one release that has a start script.
-func (p otpRebar) release(t *Tree) (string, error) {
-	files, err := t.matching(p.Name())
+func (p otpRebar) release(ctx context.Context, t *Tree) (string, error) {
+	files, err := t.matching(ctx, p.Name())
 	if err != nil {
 		return "", err
 	}

@@ -2,6 +2,7 @@ package framework_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -173,3 +174,30 @@ func TestBind(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "%VCAP_LOCAL_RUNTIME%", string(text))
 }
+
+// Rules that look at many files again and again end with their context.
+func TestSearchEndsWithItsContext(t *testing.T) {
+	source := t.TempDir()
+	for i := range 2000 {
+		stagetest.Files{fmt.Sprintf("d%d/d/x.rb", i%40*100+i): ""}.Write(t, source)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	over := errors.New("the time is over")
+	var detection framework.Rules
+	for i := range 100 {
+		detection = append(detection, framework.Rule{Glob: fmt.Sprintf("**/**/**/*%d*", i), Pattern: "x"})
+	}
+	task := framework.Task{Source: source, Dest: t.TempDir(), Properties: framework.Properties{Detection: detection}}
+	opts := framework.Options{Log: endWith{func() { cancel(over) }}}
+	sinatra, err := framework.Find("sinatra")
+	require.NoError(t, err)
+	_, err = framework.Stage(ctx, sinatra, task, opts)
+	require.ErrorIs(t, err, over)
+	var wrong *framework.AppError
+	assert.NotErrorAs(t, err, &wrong, "the app is not to blame")
+}
+
+// endWith calls a function when something is written.
+type endWith struct{ do func() }
+
+func (w endWith) Write(p []byte) (int, error) { w.do(); return len(p), nil }

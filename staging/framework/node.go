@@ -26,7 +26,7 @@ func (p node) Stage(ctx context.Context, t *Tree) (Scripts, error) {
 	if err != nil {
 		return Scripts{}, err
 	}
-	command, err := p.command(t)
+	command, err := p.command(ctx, t)
 	if err != nil {
 		return Scripts{}, err
 	}
@@ -65,7 +65,7 @@ var nodeProgram = regexp.MustCompile(`(?m)^\s*node\s+`)
 var mainFiles = []string{"server.js", "app.js", "index.js", "main.js", "application.js"}
 
 // command is what follows the executable: what package.json says, or a file that looks like the main one.
-func (p node) command(t *Tree) (string, error) {
+func (p node) command(ctx context.Context, t *Tree) (string, error) {
 	pkg, err := readJSON(t, "app/package.json")
 	if err != nil {
 		return "", err
@@ -76,7 +76,7 @@ func (p node) command(t *Tree) (string, error) {
 		}
 		return start, nil
 	}
-	files, err := t.matching(p.Name())
+	files, err := t.matching(ctx, p.Name())
 	if err != nil {
 		return "", err
 	}

@@ -175,7 +175,7 @@ func (p sinatra) Stage(ctx context.Context, t *Tree) (Scripts, error) {
 	if err != nil {
 		return Scripts{}, err
 	}
-	main, err := t.matching(p.Name())
+	main, err := t.matching(ctx, p.Name())
 	if err != nil {
 		return Scripts{}, err
 	}

@@ -228,7 +228,7 @@ func (t *Tree) FS() fs.FS { return t.root.FS() }
 func (t *Tree) sub(dir string) (*os.Root, error) { return t.root.OpenRoot(dir) }
 
 // matching are the files of the app in the droplet that the detection rules of its framework find.
-func (t *Tree) matching(framework string) ([]string, error) {
+func (t *Tree) matching(ctx context.Context, framework string) ([]string, error) {
 	rules := t.Properties.Detection
 	if len(rules) == 0 {
 		rules = rulesOf(framework)
@@ -238,7 +238,10 @@ func (t *Tree) matching(framework string) ([]string, error) {
 		return nil, err
 	}
 	defer app.Close()
-	files, err := rules.Files(app.FS())
+	files, err := rules.Files(endingFS{ctx, app.FS()})
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, wrong("The detection rules of the framework cannot be applied: %w", err)
 	}

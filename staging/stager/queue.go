@@ -77,7 +77,10 @@ func (q *Queue) Run(ctx context.Context) error {
 	if missing := caps.Unenforced(); len(missing) > 0 {
 		q.log.Warn("stager.backend.capabilities", "backend", caps.Name, "not_enforced", strings.Join(missing, ", "))
 	}
-	q.log.Info("Server running")
+	if err := q.outbox.Sync(ctx); err != nil && !errors.Is(err, messaging.ErrDisconnected) {
+		q.log.Warn("stager.sync.failed", "error", err) // the server will hear of the subscriptions when it is back
+	}
+	q.log.Info("Server running") // and requests reach it, where there is a server
 	q.loop(ctx, inbox)
 	q.shutdown(context.WithoutCancel(ctx), inbox, &workers)
 	return nil

@@ -188,8 +188,10 @@ func TestOldQueue(t *testing.T) {
 			p.request(append(notify("2"), "/app", "/none")...),
 			p.request(append(notify("3"), `"name": "sinatra"`, `"name": "spring"`, `"executable": "ruby"`, `"executable": "/bin/true"`)...),
 			p.request(append(notify("4"), `"name": "sinatra"`, `"name": "cobol"`)...),
+			`{"notify_subj": "cc.result.5"}`,
+			`{"download_uri": 1, "notify_subj": "cc.result.6"}`,
 			p.request(append(notify("> x"), "/app", "/none")...), // no subject
-			p.request("/app", "/none"), // nobody to tell
+			p.request("/app", "/none"),                           // nobody to tell
 		}
 		for _, r := range requests {
 			require.NoError(t, p.conn.Publish("vcap.stager.staging", []byte(r)))
@@ -204,6 +206,8 @@ func TestOldQueue(t *testing.T) {
 				"cc.result.1": `^$`, "cc.result.2": `^{"class":"VCAP::Stager::AppDownloadError"}$`,
 				"cc.result.3": `^{"class":"VCAP::Stager::StagingPluginError","details":"Web application staging failed: web.xml not found"}$`,
 				"cc.result.4": `^{"class":"VCAP::Stager::TaskError","details":"unknown framework: .*"}$`,
+				"cc.result.5": `^{"class":"VCAP::Stager::TaskError","details":".* download_uri is required; .*"}$`,
+				"cc.result.6": `^{"class":"VCAP::Stager::TaskError","details":".* download_uri must not be a number"}$`,
 			}
 		}
 		for range len(want) {

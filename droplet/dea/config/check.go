@@ -27,6 +27,9 @@ func (d *decoder) settle(c *Config) {
 				strings.Join(lacking, ", "))
 		}
 	}
+	if urls := c.Deakit.FileURLs; urls != nil {
+		d.settleLifetime(urls.Lifetime)
+	}
 	if c.Domain == "" && !d.hasFailed("domain") {
 		d.warn("domain", 0, "is not given: files of instances cannot be reached by URL")
 	}
@@ -73,6 +76,9 @@ func (d *decoder) checkFields(cfg any) {
 			continue
 		}
 		text := explain(field)
+		if must := d.must(path); must != "" {
+			text = "must be " + must
+		}
 		if !d.has(path) {
 			text = d.required(path)
 		}

@@ -88,9 +88,9 @@ type Logging struct {
 
 // DirectoryServer serves files of instances. All but the last two are required.
 type DirectoryServer struct {
-	Protocol    string `yaml:"protocol" validate:"oneof=http https"` // in signed URLs
-	V2Port      uint16 `yaml:"v2_port" validate:"gte=1"`             // of the server, as the router gets to know it
-	FileAPIPort uint16 `yaml:"file_api_port" validate:"gte=1"`       // of the DEA's look-up, on localhost
+	Protocol    string `yaml:"protocol" validate:"oneof=http https"`                                // in signed URLs
+	V2Port      uint16 `yaml:"v2_port" validate:"gte=1" must:"a port number from 1 to 65535"`       // of the server, as the router gets to know it
+	FileAPIPort uint16 `yaml:"file_api_port" validate:"gte=1" must:"a port number from 1 to 65535"` // of the DEA's look-up, on localhost
 
 	// StreamingTimeout ends a tail that is silent for so long; default 60 s, which 0 means as well.
 	StreamingTimeout time.Duration `yaml:"streaming_timeout" validate:"gte=0,lte=8760h"`
@@ -120,7 +120,7 @@ type HM9000 struct {
 
 // SSL is the HTTPS server for start and staging messages (2016). The first three are required; the files must exist.
 type SSL struct {
-	Port     uint16 `yaml:"port" validate:"gte=1"`
+	Port     uint16 `yaml:"port" validate:"gte=1" must:"a port number from 1 to 65535"`
 	KeyFile  string `yaml:"key_file" validate:"required"`
 	CertFile string `yaml:"cert_file" validate:"required"`
 

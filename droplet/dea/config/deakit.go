@@ -33,7 +33,7 @@ type Deakit struct {
 
 	// DirectoryCache is how long a directory server in a process of its own knows where the file of a URL is without asking the DEA
 	// again, at most a second: what an instance does meanwhile it does not see. Default 0: it asks each time.
-	DirectoryCache time.Duration `yaml:"directory_cache" accept:"fraction" validate:"gte=0,lte=1s"`
+	DirectoryCache time.Duration `yaml:"directory_cache" accept:"fraction" validate:"gte=0,lte=1s" must:"a number of seconds from 0 to 1"`
 
 	// QuietEvacuation leaves out the droplet.exited messages of an evacuation, as the last dea_ng did; default false.
 	QuietEvacuation bool `yaml:"quiet_evacuation"`
@@ -64,7 +64,7 @@ type FileURLs struct {
 	// one a Lifetime later. DEAs may have the same. None are needed beside a PrivateKeyFile.
 	Keys []Secret `yaml:"keys" validate:"omitempty,unique,dive,key"`
 
-	// PrivateKeyFile has an Ed25519 key in PEM, which signs in place of the first of Keys, so that who has the public key alone can
+	// PrivateKeyFile, relative to the working directory, has an Ed25519 key in PEM, which signs in place of the first of Keys, so that who has the public key alone can
 	// check URLs. Empty: there is none.
 	PrivateKeyFile string `yaml:"private_key_file"`
 

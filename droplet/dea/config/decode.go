@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"reflect"
@@ -25,6 +26,7 @@ type decoder struct {
 	given    map[string]int  // path of each key and list entry with a value, to its line
 	failed   map[string]bool // paths with a problem, not to be reported twice
 	seen     int             // values looked at
+	root     reflect.Type    // the struct that is filled
 }
 
 func (d *decoder) fail(path string, line int, format string, args ...any) {
@@ -142,6 +144,7 @@ func (d *decoder) list(path string, node *yaml.Node, out reflect.Value, accept s
 
 func (d *decoder) scalar(path string, line int, node *yaml.Node, out reflect.Value, accept string) {
 	wrong := func(want string) {
+		want = cmp.Or(d.must(path), want)
 		remedy := ""
 		if node.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 && out.Kind() != reflect.String {
 			remedy = ": take the quotes away"
@@ -149,7 +152,9 @@ func (d *decoder) scalar(path string, line int, node *yaml.Node, out reflect.Val
 		d.fail(path, line, "must be %s%s", want, remedy)
 	}
 	if out.Type() == reflect.TypeFor[time.Duration]() {
-		if seconds, ok := number(node); !ok || accept != "fraction" && node.ShortTag() != "!!int" {
+		if seconds, ok := number(node); accept == "fraction" && !ok {
+			wrong("a number of seconds")
+		} else if !ok || accept != "fraction" && node.ShortTag() != "!!int" {
 			wrong("a whole number of seconds")
 		} else if math.Abs(seconds) > maxSeconds {
 			wrong("a number of seconds of less than a century")
@@ -181,6 +186,12 @@ func (d *decoder) scalar(path string, line int, node *yaml.Node, out reflect.Val
 	}
 }
 
+// must is what a field says in its tag of the values that it takes: for those of which one sentence tells type and range.
+func (d *decoder) must(path string) string {
+	field, _ := fieldAt(d.root, path)
+	return field.Tag.Get("must")
+}
+
 // maxSeconds is a century; a duration holds three.
 const maxSeconds = 100 * 366 * 24 * 3600
 
@@ -193,7 +204,7 @@ func (d *decoder) integer(wrong func(string), node *yaml.Node, out reflect.Value
 	case node.Decode(&n) != nil:
 		wrong("a whole number of at most 63 bits")
 	case out.Kind() == reflect.Uint16 && (n < 0 || n > math.MaxUint16):
-		wrong("a port number, at most 65535")
+		wrong("a port number from 0 to 65535")
 	case out.CanUint() && n < 0:
 		wrong("at least 0")
 	case out.CanUint():

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/deakit/deakit/internal/edkey"
 )
@@ -60,8 +62,12 @@ func (u *FileURLs) readFiles(keys *URLKeys, failed func(key string, err error) e
 	return nil
 }
 
-// readKey reads a file and has it parsed. The error has the name of the file, and nothing of its content.
+// readKey reads a file and has it parsed. The error has the whole name of the file, which may be given relative to the working
+// directory, and nothing of its content.
 func readKey(file string, parse func([]byte) error) error {
+	if whole, err := filepath.Abs(file); err == nil {
+		file = whole
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return err
@@ -91,7 +97,7 @@ func (d *decoder) checkFileURLs(u *FileURLs) {
 	case signs && u.HostLabel == "":
 		d.fail(path+".host_label", d.line(path), "is required when keys or private_key_file is given: URLs go by their host name, which is drawn anew otherwise")
 	case !signs && (u.HostLabel != "" || len(u.PublicKeyFiles) > 0):
-		d.fail(path+".keys", d.line(path), "or private_key_file is required when host_label or public_key_files is given: the key is drawn anew otherwise")
+		d.fail(path+".keys", d.line(path), "is required, or private_key_file in its place, when host_label or public_key_files is given: the key is drawn anew otherwise")
 	}
 	if d.hasFailed(path+".private_key_file") || d.hasFailed(path+".public_key_files") {
 		return
@@ -100,4 +106,12 @@ func (d *decoder) checkFileURLs(u *FileURLs) {
 		d.fail(path+"."+key, d.line(path+"."+key), "%v", err)
 		return nil // all of them are told
 	})
+}
+
+// settleLifetime warns of a 0, which could be taken for "for ever".
+func (d *decoder) settleLifetime(lifetime time.Duration) {
+	const path = "deakit.file_urls.lifetime"
+	if line, ok := d.given[path]; ok && lifetime == 0 && !d.hasFailed(path) {
+		d.warn(path, line, "is 0, which stands for 3600 seconds")
+	}
 }

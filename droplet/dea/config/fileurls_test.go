@@ -46,7 +46,7 @@ func TestFileURLs(t *testing.T) {
 	assert.Equal(t, config.URLKeys{}, keys)
 
 	for text, want := range map[string]string{
-		"host_label: dea-3": "keys: or private_key_file is required when host_label or public_key_files is given: the key is drawn anew otherwise",
+		"host_label: dea-3": "keys: is required, or private_key_file in its place, when host_label or public_key_files is given: the key is drawn anew otherwise",
 		"keys: [" + secret + "]": "host_label: is required when keys or private_key_file is given: URLs go by their host name, " +
 			"which is drawn anew otherwise",
 		"host_label: a.b, keys: [" + secret + "]":             "host_label: must be one label of a host name: lower-case letters, digits and '-'",
@@ -79,13 +79,14 @@ func TestFileURLsWithKeyFiles(t *testing.T) {
 	require.NoError(t, os.WriteFile(path("large"), []byte(strings.Repeat("x", 1<<20)), 0o600))
 	for text, want := range map[string]string{
 		"host_label: a, private_key_file: " + path("none"):    "private_key_file: open " + path("none") + ": no such file or directory",
+		"host_label: a, private_key_file: none":               "private_key_file: open " + workingDirectory(t) + "/none: no such file or directory",
 		"host_label: a, private_key_file: " + path("new.pub"): `private_key_file: ` + path("new.pub") + `: private key: no "PRIVATE KEY" in PEM; make one with openssl genpkey -algorithm ed25519`,
 		"host_label: a, private_key_file: " + path("large"):   "private_key_file: " + path("large") + ": is too large for a key",
 		"host_label: a, private_key_file: " + path("new.key") + ", public_key_files: [" + path("old.pub") + ", " + path("old.key") + "]": "public_key_files[1]: " +
 			path("old.key") + `: public keys: there is a "PRIVATE KEY" among them; take what openssl pkey -pubout writes`,
 		"private_key_file: " + path("new.key"): "host_label: is required when keys or private_key_file is given: URLs go by their host name, " +
 			"which is drawn anew otherwise",
-		"public_key_files: [" + path("old.pub") + "]": "keys: or private_key_file is required when host_label or public_key_files is given: the key is drawn anew otherwise",
+		"public_key_files: [" + path("old.pub") + "]": "keys: is required, or private_key_file in its place, when host_label or public_key_files is given: the key is drawn anew otherwise",
 	} {
 		_, problems, _ := load(t, "deakit: {file_urls: {"+text+"}}\n")
 		assert.Equal(t, []string{"line 1: deakit.file_urls." + want}, problems)
@@ -105,8 +106,14 @@ func TestFileServerCache(t *testing.T) {
 	assert.Equal(t, time.Minute, f.Deakit.FileURLs.Lifetime)
 	for _, text := range []string{"1.5", "-1"} {
 		_, _, err = config.ParseFileServer([]byte(ports + "deakit: {directory_cache: " + text + "}"))
-		assert.ErrorContains(t, err, "deakit.directory_cache: must be at ")
+		assert.ErrorContains(t, err, "deakit.directory_cache: must be a number of seconds from 0 to 1")
 		_, problems, _ := load(t, "deakit: {directory_cache: "+text+"}\n")
 		assert.Len(t, problems, 1)
 	}
+}
+
+func workingDirectory(t *testing.T) string {
+	dir, err := os.Getwd()
+	require.NoError(t, err)
+	return dir
 }

@@ -52,6 +52,29 @@ func (d *decoder) translate(path string, p pair, hash []pair) pair {
 	return p
 }
 
+// fieldAt finds the field for the path of a key, without indices of lists, in a struct.
+func fieldAt(hash reflect.Type, path string) (field reflect.StructField, ok bool) {
+	for part := range strings.SplitSeq(path, ".") {
+		if hash.Kind() == reflect.Pointer {
+			hash = hash.Elem()
+		}
+		if hash.Kind() != reflect.Struct {
+			return field, false
+		}
+		ok = false
+		for i := range hash.NumField() {
+			if keyOf(hash.Field(i)) == part {
+				field, ok = hash.Field(i), true
+			}
+		}
+		if !ok {
+			return field, false
+		}
+		hash = field.Type
+	}
+	return field, ok
+}
+
 // suggest says what an unknown key may have been meant to be: one of like spelling in the same hash, or one of the same
 // name elsewhere.
 func suggest(path, key string, hash reflect.Type) string {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -69,11 +70,15 @@ func decode(file string, data []byte, cfg any) (*decoder, error) {
 	if len(data) > MaxBytes {
 		return nil, &LoadError{file, fmt.Errorf("it has more than %d bytes", MaxBytes)}
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
+	var doc, second yaml.Node
+	documents := yaml.NewDecoder(bytes.NewReader(data))
+	if err := documents.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
 		return nil, &LoadError{file, withoutQuotes(err)}
 	}
-	d := &decoder{file: file, given: map[string]int{}, failed: map[string]bool{}}
+	d := &decoder{file: file, given: map[string]int{}, failed: map[string]bool{}, root: reflect.TypeOf(cfg).Elem()}
+	if err := documents.Decode(&second); err == nil && !isNull(second.Content[0]) {
+		d.warn("", second.Line, "a second YAML document begins here, which is ignored")
+	}
 	if len(doc.Content) > 0 && !isNull(doc.Content[0]) {
 		d.value("", doc.Content[0].Line, doc.Content[0], reflect.ValueOf(cfg).Elem(), "")
 	}

@@ -109,11 +109,11 @@ func TestRefused(t *testing.T) {
 		"staging: {environment: {A: [1]}}":             {"line 1: staging.environment[A]: must be a single value, not a list"},
 		"staging: {environment: {A-B: c}}":             {"line 1: staging.environment[A-B]: must be named with letters, digits and '_', as variables are"},
 		"directory_server: {protocol: http, v2_port: 70000, file_api_port: 0}": {
-			"line 1: directory_server.v2_port: must be a port number, at most 65535",
-			"line 1: directory_server.file_api_port: must be at least 1",
+			"line 1: directory_server.v2_port: must be a port number from 1 to 65535",
+			"line 1: directory_server.file_api_port: must be a port number from 1 to 65535",
 		},
 		"directory_server: {protocol: ftp, v2_port: -1}": {
-			"line 1: directory_server.v2_port: must be a port number, at most 65535",
+			"line 1: directory_server.v2_port: must be a port number from 1 to 65535",
 			"line 1: directory_server.protocol: must be one of http, https",
 			"line 1: directory_server.file_api_port: is required",
 		},
@@ -142,7 +142,7 @@ func TestRefused(t *testing.T) {
 		"crash_block_usage_ratio_threshold: 0":     {"line 1: crash_block_usage_ratio_threshold: must be more than 0"},
 		"default_health_check_timeout: 40000000":   {"line 1: default_health_check_timeout: must be at most 31536000 seconds"},
 		"default_health_check_timeout: 4000000000": {"line 1: default_health_check_timeout: must be a number of seconds of less than a century"},
-		"status: {port: 65536}":                    {"line 1: status.port: must be a port number, at most 65535"},
+		"status: {port: 65536}":                    {"line 1: status.port: must be a port number from 0 to 65535"},
 		"resources: {memory_mb: 0, disk_mb: 8796093022208}": {
 			"line 1: resources.memory_mb: must be at least 1", "line 1: resources.disk_mb: must be at most 8796093022207",
 		},

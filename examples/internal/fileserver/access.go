@@ -1,21 +1,24 @@
 package fileserver
 
 import (
-	"io"
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/deakit/deakit/directory"
+	"github.com/deakit/deakit/internal/logtext"
 )
 
 // An access is a handler that writes a line about each request, after its end, and counts. Of the query it logs the path of the
 // file and whether it is a tail: the rest is what lets people read the file. Of the header it logs whom a router forwards for.
 type access struct {
-	next   http.Handler
-	log    *slog.Logger
-	counts counts
+	next    http.Handler
+	log     *slog.Logger
+	counts  counts
+	closing atomic.Bool // answers are cut off because the server ends
 }
 
 // ServeHTTP passes the panic on by which an answer is ended that is not complete.
@@ -23,62 +26,67 @@ func (a *access) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	file, tail := directory.Asked(r.URL.RawQuery)
 	a.counts.begin(tail)
-	answer := &recorder{ResponseWriter: w, status: http.StatusOK}
-	complete := false
+	answer := newRecorder(w, r.Method)
+	ctx, outcome := directory.WithOutcome(r.Context())
+	returned := false
 	defer func() {
-		a.counts.end(tail, answer, complete)
+		complete := returned && answer.whole()
+		reason := ""
+		if !complete {
+			reason = a.cutOffBy(r.Context(), answer, outcome.Err)
+		}
+		a.counts.end(tail, answer, reason)
 		attrs := []any{
-			"method", shown(r.Method), "path", shown(r.URL.Path), "file", shown(file), "tail", tail,
+			"method", logtext.OfURL(r.Method), "path", logtext.OfURL(r.URL.Path), "file", logtext.OfURL(file), "tail", tail,
 			"status", answer.status, "bytes", answer.bytes, "complete", complete, "duration", time.Since(began), "from", r.RemoteAddr,
 		}
-		if client := r.Header.Get("X-Forwarded-For"); client != "" {
-			attrs = append(attrs, "forwarded_for", shown(client))
+		if kind := answer.Header().Get("Content-Type"); kind != "" {
+			attrs = append(attrs, "type", logtext.OfURL(kind))
 		}
-		a.log.Info("directory.request", attrs...)
+		if client := r.Header.Get("X-Forwarded-For"); client != "" {
+			attrs = append(attrs, "forwarded_for", logtext.OfURL(client))
+		}
+		if complete && outcome.Err != nil || reason == failed && outcome.Err != nil {
+			reason = outcome.Err.Error()
+		}
+		if reason != "" {
+			attrs = append(attrs, "reason", reason)
+		}
+		a.log.Log(r.Context(), level(answer.status, outcome.Err), "directory.request", attrs...)
 	}()
-	a.next.ServeHTTP(answer, r)
-	complete = true
+	a.next.ServeHTTP(answer, r.WithContext(ctx))
+	returned = true
 }
 
-// maxShown bounds what a client can put into the log, in bytes.
-const maxShown = 512
-
-// shown is what the log gets of a text by a client. A client that has lost its way with escaping may have put the signature
-// into the path, so what begins with its name is left out.
-func shown(text string) string {
-	if len(text) > maxShown {
-		text = text[:maxShown] + "…"
+// level of a line: a person is wanted where the client did nothing wrong.
+func level(status int, err error) slog.Level {
+	switch {
+	case status >= 500 && status != http.StatusServiceUnavailable:
+		return slog.LevelError
+	case status == http.StatusForbidden, status == http.StatusServiceUnavailable, err != nil && directory.IsGone(err):
+		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
 	}
-	if i := strings.Index(text, "hmac"); i >= 0 {
-		text = text[:i] + "…"
+}
+
+// Why answers end without their end.
+const (
+	client = "client" // it left, or did not accept in time what was sent
+	idle   = "idle"   // a tail had nothing to send for streaming_timeout
+	closed = "closed" // the server ends
+	failed = "failed" // a file could not be read to the end, or became shorter
+)
+
+func (a *access) cutOffBy(ctx context.Context, answer *recorder, err error) string {
+	switch {
+	case errors.Is(err, directory.ErrIdle):
+		return idle
+	case a.closing.Load():
+		return closed
+	case answer.err != nil, ctx.Err() != nil:
+		return client
+	default:
+		return failed
 	}
-	return strings.ToValidUTF8(text, "\uFFFD")
-}
-
-// A recorder remembers what was answered. It hides none of what the server's own ResponseWriter can do.
-type recorder struct {
-	http.ResponseWriter
-	status int
-	bytes  int64 // of the body
-}
-
-// Unwrap is for http.ResponseController.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-func (r *recorder) WriteHeader(status int) {
-	r.status = status
-	r.ResponseWriter.WriteHeader(status)
-}
-
-func (r *recorder) Write(b []byte) (int, error) {
-	n, err := r.ResponseWriter.Write(b)
-	r.bytes += int64(n)
-	return n, err
-}
-
-// ReadFrom keeps sendfile.
-func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
-	n, err := io.Copy(r.ResponseWriter, src)
-	r.bytes += n
-	return n, err
 }

@@ -26,7 +26,7 @@ type Server struct {
 
 // New takes possession of files.
 func New(files *directory.Server, log *slog.Logger) *Server {
-	return &Server{files: files, log: log, access: &access{next: files, log: log, counts: counts{answers: map[int]float64{}}}}
+	return &Server{files: files, log: log, access: &access{next: files, log: log, counts: newCounts()}}
 }
 
 // Run serves l until ctx ends: tails end at once then, other requests within five seconds. It closes l.
@@ -36,7 +36,10 @@ func New(files *directory.Server, log *slog.Logger) *Server {
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	server := httpserve.New(s.access, s.log)
 	server.WriteTimeout, server.ConnContext = answerTime, directory.ConnContext
-	server.RegisterOnShutdown(s.files.Close) // tails do not end by themselves
+	server.RegisterOnShutdown(func() {
+		s.access.closing.Store(true)
+		s.files.Close() // tails do not end by themselves
+	})
 	err := httpserve.Run(ctx, server, l)
 	s.files.Close()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,5 +74,46 @@ func TestQueriesOfAllForms(t *testing.T) {
 		assert.NotContains(t, line, "hmac")
 	}
 	assert.Len(t, s.Metrics(), 5)
+	assert.Equal(t, map[string]float64{"client": 0, "idle": 0, "closed": 0, "failed": 0}, s.access.counts.unfinished)
 	assert.Empty(t, (*Server)(nil).Metrics())
+}
+
+// A fileSink takes what can be sent by sendfile: pieces of an open file.
+type fileSink struct {
+	*httptest.ResponseRecorder
+	sent int64
+}
+
+func (s *fileSink) ReadFrom(src io.Reader) (int64, error) {
+	n, err := io.Copy(s.ResponseRecorder, src)
+	if piece, ok := src.(*io.LimitedReader); ok {
+		if _, ok := piece.R.(*os.File); ok {
+			s.sent += n
+		}
+	}
+	return n, err
+}
+
+// What stands between net/http and a large file hides neither from the other.
+func TestSendfileIsKept(t *testing.T) {
+	const size = 5 << 19
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "large"), make([]byte, size), 0o600))
+	signer, err := directory.NewSigner(directory.SignerConfig{})
+	require.NoError(t, err)
+	files, err := directory.NewServer(directory.Config{Resolver: directory.NewLocal(signer, lookup{dir})})
+	require.NoError(t, err)
+	defer files.Close()
+	s := New(files, slog.New(slog.DiscardHandler))
+	path := "large"
+	for header, want := range map[string]int64{"": size, "bytes=7-": size - 7} {
+		request := httptest.NewRequest("GET", signer.InstanceURL("", "app", &path), nil)
+		if header != "" {
+			request.Header.Set("Range", header)
+		}
+		sink := &fileSink{ResponseRecorder: httptest.NewRecorder()}
+		s.access.ServeHTTP(sink, request)
+		assert.Equal(t, want, sink.sent)
+		assert.EqualValues(t, want, sink.Body.Len())
+	}
 }

@@ -125,9 +125,17 @@ func (c *Client) FileURL(ctx context.Context, app string, index int, path string
 
 // Fetch gets a URL of an app, or of its files, through the router. The caller closes the body.
 func (c *Client) Fetch(ctx context.Context, url string) (*http.Response, error) {
+	return c.FetchAs(ctx, url, "")
+}
+
+// FetchAs is Fetch with a media type that is preferred; an empty one is none.
+func (c *Client) FetchAs(ctx context.Context, url, mediaType string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
+	}
+	if mediaType != "" {
+		r.Header.Set("Accept", mediaType)
 	}
 	return c.routed.Do(r)
 }

@@ -1,0 +1,140 @@
+package methods_test
+
+import (
+	"encoding/json"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deakit/deakit/agent/client"
+	"github.com/deakit/deakit/agent/methods"
+	"github.com/deakit/deakit/agent/transport"
+	"github.com/deakit/deakit/messaging/messagingtest"
+)
+
+func certificates(t *testing.T) string {
+	t.Helper()
+	c, err := transport.SelfSigned("127.0.0.1")
+	require.NoError(t, err)
+	return c.CA
+}
+
+// trusted are the files with certificates.
+func (n *node) trusted() []string {
+	n.t.Helper()
+	names, err := filepath.Glob(n.path("root/usr/local/share/ca-certificates/*"))
+	require.NoError(n.t, err)
+	for i, name := range names {
+		names[i] = filepath.Base(name)
+	}
+	return names
+}
+
+// Certificates and names of disks count at once.
+func TestUpdateSettingsWithoutRestart(t *testing.T) {
+	n := run(t, plan{})
+	ca := certificates(t)
+	require.NoError(t, n.UpdateSettings(t.Context(), client.UpdateSettings{
+		TrustedCerts: ca + "\n# another one\n" + ca, DiskAssociations: []client.DiskAssociation{{Name: "db", CID: "disk-0"}},
+	}))
+	assert.Equal(t, []string{"bosh-trusted-cert-1.crt", "bosh-trusted-cert-2.crt"}, n.trusted())
+	block, _ := pem.Decode([]byte(n.read("root/usr/local/share/ca-certificates/bosh-trusted-cert-2.crt")))
+	require.NotNil(t, block)
+	device, err := os.Readlink(n.path("instance/disks/db"))
+	require.NoError(t, err)
+	assert.Equal(t, "/dev/sdb", device)
+
+	n.fails("PEM", "update_settings", map[string]any{"trusted_certs": "-----BEGIN RSA PRIVATE KEY-----\nx\n-----END RSA PRIVATE KEY-----\n"})
+	assert.Len(t, n.trusted(), 2, "nothing has changed")
+	n.fails("could not be found", "update_settings", map[string]any{"disk_associations": []any{map[string]any{"name": "x", "cid": "gone"}}})
+	n.fails("argument 1 does not fit", "update_settings", map[string]any{"mbus": "nats://user:secret@host"})
+	assert.Equal(t, `"ok"`, n.value("update_settings", map[string]any{"trusted_certs": "", "disk_associations": []any{}, "mbus": map[string]any{}, "blobstores": nil}))
+	assert.Empty(t, n.trusted())
+	assert.NoFileExists(t, n.path("instance/disks/db"))
+	select {
+	case <-n.stopped:
+		assert.Fail(t, "it restarts", n.ended)
+	default:
+	}
+}
+
+// Another bus ends the process. Who asks on has "ok" from the next one, in which it counts.
+func TestUpdateSettingsWithRestart(t *testing.T) {
+	srv := messagingtest.NewServer(t)
+	n := run(t, plan{nats: srv})
+	tr, err := client.NewNATS(client.NATSConfig{Conn: srv.Connect(), AgentID: "A", Timeout: 300 * time.Millisecond})
+	require.NoError(t, err)
+	t.Cleanup(tr.Close)
+	c := client.New(client.Config{Transport: tr, PollDelay: time.Millisecond, Tolerate: 100000})
+	update := client.UpdateSettings{TrustedCerts: certificates(t), Mbus: &client.Mbus{URLs: []string{"nats://10.0.0.7:4222"}}}
+	task, err := c.Start(t.Context(), "update_settings", update)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { // it is at work
+		kept, err := n.parts.Loader.Update()
+		return err == nil && len(kept.Mbus.URLs) == 1
+	}, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool {
+		_, err := n.Run(t.Context(), "apply", map[string]any{})
+		return err != nil
+	}, 20*time.Second, time.Millisecond, "what changes the machine is refused")
+	<-n.stopped
+	require.ErrorIs(t, n.ended, methods.ErrRestart)
+	assert.Empty(t, n.trusted())
+
+	again := run(t, plan{nats: srv, base: n.base})
+	value, err := task.Wait(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, `"ok"`, string(value))
+	assert.Len(t, again.trusted(), 1, "the rest of it is done")
+	kept, err := again.parts.Loader.Update()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"nats://10.0.0.7:4222"}, again.parts.Settings.Effective(kept).MbusURLs)
+
+	require.NoError(t, again.UpdateSettings(t.Context(), update), "the same once more restarts nothing")
+	var tasks map[string]any
+	require.NoError(t, json.Unmarshal([]byte(again.read("bosh/tasks.json")), &tasks))
+	assert.Empty(t, tasks)
+	require.NoError(t, again.Apply(t.Context(), map[string]any{}))
+}
+
+// A director of 2014 looks for true.
+func TestNetworkChangeOfOld(t *testing.T) {
+	n := run(t, plan{Config: methods.Config{Legacy: true}})
+	assert.Equal(t, `true`, n.value("prepare_network_change"))
+	<-n.stopped
+	require.ErrorIs(t, n.ended, methods.ErrRestart)
+}
+
+// The methods of before 2018 end the process too.
+func TestNetworksOfOld(t *testing.T) {
+	n := run(t, plan{})
+	n.write("root/etc/udev/rules.d/70-persistent-net.rules", "x", 0o644)
+	assert.Equal(t, `"ok"`, n.value("prepare_network_change"))
+	assert.NoFileExists(t, n.path("bosh/settings.json"))
+	assert.NoFileExists(t, n.path("root/etc/udev/rules.d/70-persistent-net.rules"))
+	n.fails("restarting agent", "apply", map[string]any{})
+	<-n.stopped
+	require.ErrorIs(t, n.ended, methods.ErrRestart)
+
+	n = run(t, plan{base: n.base})
+	assert.FileExists(t, n.path("bosh/settings.json"))
+	task, err := n.Start(t.Context(), "configure_networks")
+	require.NoError(t, err)
+	<-n.stopped
+	require.ErrorIs(t, n.ended, methods.ErrRestart)
+	n = run(t, plan{base: n.base})
+	value, err := n.Client.Resume("configure_networks", task.ID).Wait(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, `"ok"`, string(value))
+
+	n.fails("apply_spec.yml", "release_apply_spec")
+	n.write("micro/apply_spec.yml", "deployment: micro\njob: {name: a}\n", 0o644)
+	assert.JSONEq(t, `{"deployment":"micro","job":{"name":"a"}}`, n.value("release_apply_spec"))
+	n.write("micro/apply_spec.json", `{"deployment":"json"}`, 0o644)
+	assert.JSONEq(t, `{"deployment":"json"}`, n.value("release_apply_spec"))
+}

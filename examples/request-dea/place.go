@@ -1,0 +1,74 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/deakit/deakit/messaging"
+)
+
+// silence is how long DEAs have for answers, of which nobody knows how many there are to be: that of the Cloud Controller.
+const silence = 2 * time.Second
+
+// place returns the id of a DEA with room. It asks as Cloud Controllers did until 2013, and where nobody answers that, as later
+// ones did: for offers.
+func (c *cli) place(ctx context.Context, conn *nats.Conn) (string, error) {
+	asking, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	question := messaging.DiscoverMessage{Droplet: messaging.Text(c.Name), Limits: c.limits()}
+	for hello, err := range messaging.DEADiscover.AskAll(asking, conn, question) {
+		if err == nil {
+			return hello.ID, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	return c.byOffer(ctx, conn)
+}
+
+// byOffer returns the DEA with room whose offer comes first.
+func (c *cli) byOffer(ctx context.Context, conn *nats.Conn) (string, error) {
+	offers, err := conn.SubscribeSync(string(messaging.DEAAdvertise))
+	if err != nil {
+		return "", fmt.Errorf("listen to offers of DEAs: %w", err)
+	}
+	defer func() { _ = offers.Unsubscribe() }() // it fails on a closed connection only
+	if err := messaging.DEALocate.Publish(conn, messaging.Signal{}); err != nil {
+		return "", err
+	}
+	waiting, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	for heard := 0; ; {
+		msg, err := offers.NextMsgWithContext(waiting)
+		switch {
+		case ctx.Err() != nil:
+			return "", context.Cause(ctx)
+		case err != nil && waiting.Err() == nil:
+			return "", fmt.Errorf("wait for offers of DEAs: %w", err)
+		case err != nil && heard > 0:
+			return "", fmt.Errorf("no DEA has the stack %q and room for %d MB of memory and %d MB of disk; ask for less with "+
+				"--memory and --disk, or stop another app with --stop", cmp.Or(c.Stack, "any"), c.Memory, c.Disk)
+		case err != nil:
+			return "", fmt.Errorf("no DEA answers at %s; start examples/dea, or name another NATS server with --nats", conn.ConnectedUrlRedacted())
+		}
+		offer, err := messaging.DEAAdvertise.Decode(msg.Data)
+		if err != nil {
+			continue // it is none
+		}
+		heard++
+		if c.fits(offer) {
+			return offer.ID, nil
+		}
+	}
+}
+
+func (c *cli) fits(offer messaging.Advertisement) bool {
+	disk := offer.AvailableDisk == nil || int64(*offer.AvailableDisk) >= c.Disk
+	return disk && int64(offer.AvailableMemory) >= c.Memory && (c.Stack == "" || slices.Contains(offer.Stacks, c.Stack))
+}
