@@ -54,22 +54,23 @@ func unmounted(t testing.TB, dir string) {
 	})
 }
 
-// withDisks is a machine with two loop devices, vol-1 and vol-2.
+// withDisks is a machine with two loop devices: vol-1, which its settings know and which is mounted when it comes up, and vol-2,
+// which was attached later.
 func withDisks(t *testing.T) *machine {
 	first, second := attach(t, 64*mib), attach(t, 96*mib)
-	var m *machine
-	m = overNATS(t, messagingtest.NewServer(t), func(settings object) {
-		settings["disks"] = object{"persistent": object{"vol-1": first, "vol-2": object{"path": second}}}
+	m := overNATS(t, messagingtest.NewServer(t), func(settings object) {
+		settings["disks"] = object{"persistent": object{"vol-1": first}}
 	}, "-M", "dummy")
+	unmounted(t, m.dir)
+	require.NoError(t, m.agent.AddPersistentDisk(t.Context(), "vol-2", map[string]any{"path": second}))
 	return m
 }
 
 func TestRealDisks(t *testing.T) {
 	t.Parallel()
 	m := withDisks(t)
-	unmounted(t, m.dir)
 	ctx := t.Context()
-	require.NoError(t, m.agent.MountDisk(ctx, "vol-1"))
+	require.NoError(t, m.agent.MountDisk(ctx, "vol-1"), "it is mounted")
 	m.write("store/data", "all there is")
 	require.NoError(t, m.agent.MountDisk(ctx, "vol-2"))
 	mounted, err := m.agent.ListDisk(ctx)

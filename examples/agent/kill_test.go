@@ -79,9 +79,7 @@ func TestKilledCompile(t *testing.T) {
 func TestKilledMigration(t *testing.T) {
 	t.Parallel()
 	m := withDisks(t)
-	unmounted(t, m.dir)
 	ctx := t.Context()
-	require.NoError(t, m.agent.MountDisk(ctx, "vol-1"))
 	for _, name := range []string{"a", "b", "c"} {
 		require.NoError(t, os.WriteFile(filepath.Join(m.base, "store", name), make([]byte, 4*mib), 0o600))
 	}
