@@ -46,13 +46,20 @@ func NewDaemon(cfg DaemonConfig) (*Daemon, error) {
 	return &Daemon{cfg: cfg, log: cfg.Logger, restarts: make(chan chan struct{})}, nil
 }
 
-// Run keeps monit running until ctx ends, then ends it and returns nil. It fails when monit cannot be started at all. Call it once.
+// Run keeps monit running until ctx ends, then ends it and returns nil. One that an agent left which was killed is ended first; its
+// services go on. It fails when monit cannot be started at all. Call it once.
 func (d *Daemon) Run(ctx context.Context) error {
 	ended := make(chan struct{})
 	defer close(ended)
 	d.mu.Lock()
 	d.ended = ended
 	d.mu.Unlock()
+	if err := d.endOrphans(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("run monit: %w", err)
+	}
 	var told chan struct{} // who waits for the next monit
 	for {
 		cmd := exec.Command(d.cfg.Program, "-I", "-c", d.cfg.Config)

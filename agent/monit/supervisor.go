@@ -146,6 +146,11 @@ func (s *Supervisor) Start(ctx context.Context) error {
 
 // Stop implements supervisor.JobSupervisor.
 func (s *Supervisor) Stop(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, s.cfg.StopTimeout)
+	defer cancel()
+	if err := s.rewatch(limited); err != nil {
+		return err
+	}
 	if _, err := s.all(ctx, Stop); err != nil {
 		return err
 	}
@@ -163,6 +168,9 @@ func (s *Supervisor) StopAndWait(ctx context.Context) error {
 	late, err := s.until(limited, func(service Service) bool { return service.PendingAction == 0 })
 	if err != nil {
 		return s.late(err, timeout, late, "to no longer be pending")
+	}
+	if err := s.rewatch(limited); err != nil {
+		return s.late(err, timeout, nil, "to be watched again")
 	}
 	if late, err = s.all(limited, Stop); err != nil {
 		return s.late(err, timeout, late, "to stop")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -188,7 +189,11 @@ func TestRealMonit(t *testing.T) {
 	m.becomes(messaging.JobRunning)
 	require.NoError(t, m.Unmonitor(t.Context()))
 	m.becomes(messaging.JobFailing)
+	pids = []int{m.pid("a"), m.pid("b")}
+	require.NoError(t, syscall.Kill(pids[0], syscall.SIGKILL)) // as a drain script may do
 	require.NoError(t, m.StopAndWait(t.Context()))
+	require.Eventually(t, func() bool { return gone(pids[1]) }, time.Minute, 10*time.Millisecond, "though monit did not watch it")
+	assert.Equal(t, pids[0], m.pid("a"), "it was not started again")
 	require.NoError(t, m.RemoveJobs())
 	require.NoError(t, m.Reload(t.Context()))
 	assert.Empty(t, m.Status(t.Context()).Processes)
@@ -241,4 +246,33 @@ func TestDaemon(t *testing.T) {
 	require.ErrorContains(t, d.Restart(t.Context()), "does not run")
 	require.ErrorContains(t, d.Run(t.Context()), "no such file")
 	require.ErrorContains(t, d.Restart(t.Context()), "any more")
+}
+
+// A monit that was left behind by an agent that died makes room for another one.
+func TestDaemonEndsOrphans(t *testing.T) {
+	t.Parallel()
+	program := needs.Tool(t, "monit", "monit")
+	base := t.TempDir()
+	_, _, err := monit.EnsureUser(base)
+	require.NoError(t, err)
+	config, err := monit.WriteConfig(monit.Config{Base: base, Port: freePort(t), Cycle: time.Second})
+	require.NoError(t, err)
+	orphan := exec.Command(program, "-I", "-c", config)
+	orphan.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	require.NoError(t, orphan.Start())
+	t.Cleanup(func() { _ = orphan.Process.Kill() }) // a test that failed left it
+	pidFile := filepath.Join(base, "monit/monit.pid")
+	running := func() string {
+		data, _ := os.ReadFile(pidFile)
+		return strings.TrimSpace(string(data))
+	}
+	require.Eventually(t, func() bool { return running() == strconv.Itoa(orphan.Process.Pid) }, time.Minute, 10*time.Millisecond)
+	ended := make(chan error, 1)
+	go func() { ended <- orphan.Wait() }()
+
+	d, err := monit.NewDaemon(monit.DaemonConfig{Program: program, Config: config})
+	require.NoError(t, err)
+	background(t, d.Run)
+	require.NoError(t, <-ended, "it ends by itself when it is told to")
+	require.Eventually(t, func() bool { pid := running(); return pid != "" && pid != strconv.Itoa(orphan.Process.Pid) }, time.Minute, 10*time.Millisecond)
 }

@@ -48,6 +48,12 @@ func readPIDFile(name string) (processStat, error) {
 	return readProcess(pid)
 }
 
+// Running tells whether the process runs that the pid file names.
+func (d Definition) Running() bool {
+	_, err := readPIDFile(d.PIDFile)
+	return err == nil
+}
+
 // readProcess fails with errGone for a process that has ended, also while nobody has asked how.
 func readProcess(pid int) (processStat, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

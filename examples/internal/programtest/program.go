@@ -39,7 +39,7 @@ func Main(m *testing.M, run func(args []string) int, after func()) {
 
 // A Program is a run of a binary. It ends with the test at the latest.
 type Program struct {
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when it has
 	code   int           // valid then
@@ -48,7 +48,7 @@ type Program struct {
 }
 
 // Start runs the program under test.
-func Start(t *testing.T, args ...string) *Program {
+func Start(t testing.TB, args ...string) *Program {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
@@ -56,7 +56,7 @@ func Start(t *testing.T, args ...string) *Program {
 }
 
 // Launch runs any binary.
-func Launch(t *testing.T, binary string, args ...string) *Program {
+func Launch(t testing.TB, binary string, args ...string) *Program {
 	t.Helper()
 	p := &Program{t: t, cmd: exec.Command(binary, args...), ended: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), asProgram+"=1")
@@ -138,7 +138,7 @@ func (p *Program) End() int {
 }
 
 // FreePort holds a port, for the length of the test, from all who draw ports this way, and from outgoing connections.
-func FreePort(t *testing.T) int {
+func FreePort(t testing.TB) int {
 	t.Helper()
 	port, err := hostport.NewPool(hostport.Default()).Draw()
 	require.NoError(t, err)

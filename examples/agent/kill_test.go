@@ -1,0 +1,110 @@
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/deakit/deakit/agent/client"
+)
+
+// killed is one agent that is killed at random points of a method, again and again, and then answers for the task.
+func killed(t *testing.T, m *machine, seed uint64, most time.Duration, method string, arguments func() []any, whole func()) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	for round := range 4 {
+		task, err := m.agent.Start(t.Context(), method, arguments()...)
+		require.NoError(t, err)
+		after := time.NewTimer(time.Duration(random.Int64N(int64(most))))
+		<-after.C
+		m.Kill()
+		m.again()
+		// The agent knows no task of another life, and says so: nobody waits for ever.
+		_, _, err = task.Get(t.Context())
+		require.ErrorIs(t, err, client.ErrUnknownTask, "round %d", round)
+		whole()
+	}
+}
+
+func TestKilledApply(t *testing.T) {
+	t.Parallel()
+	m := development(t)
+	tool, err := m.agent.CompilePackage(t.Context(), m.source(), nil)
+	require.NoError(t, err)
+	spec := m.spec(tool)
+	version := 0
+	killed(t, m, 1, 60*time.Millisecond, "apply", func() []any {
+		version++
+		p := spec.Packages["tool"]
+		p.Version = strings.Repeat("1.", version) + "0" // so that it is installed anew
+		spec.Packages["tool"] = p
+		return []any{spec}
+	}, func() {
+		// What has its name is whole.
+		installed, err := filepath.Glob(filepath.Join(m.base, "data/packages/tool/*"))
+		require.NoError(t, err)
+		for _, dir := range installed {
+			assert.FileExists(t, filepath.Join(dir, "bin/server"))
+		}
+		require.NoError(t, m.agent.Apply(t.Context(), spec))
+		assert.FileExists(t, filepath.Join(m.base, "jobs/web/packages/tool/bin/server"))
+		left, err := filepath.Glob(filepath.Join(m.base, "data/packages/tool/*"))
+		require.NoError(t, err)
+		assert.Len(t, left, 1)
+	})
+}
+
+func TestKilledCompile(t *testing.T) {
+	t.Parallel()
+	m := development(t)
+	source := m.source()
+	tool, err := m.agent.CompilePackage(t.Context(), source, nil)
+	require.NoError(t, err)
+	require.NoError(t, m.agent.Apply(t.Context(), m.spec(tool)))
+	killed(t, m, 2, 200*time.Millisecond, "compile_package", func() []any {
+		return []any{source.BlobID, source.SHA1, source.Name, source.Version, object{}}
+	}, func() {
+		_, err := m.agent.CompilePackage(t.Context(), source, nil)
+		require.NoError(t, err)
+		assert.FileExists(t, filepath.Join(m.base, "jobs/web/packages/tool/bin/server"), "the job has its package back")
+		assert.NoDirExists(t, filepath.Join(m.base, "data/compile/tool"))
+	})
+}
+
+func TestKilledMigration(t *testing.T) {
+	t.Parallel()
+	m := withDisks(t)
+	ctx := t.Context()
+	for _, name := range []string{"a", "b", "c"} {
+		require.NoError(t, os.WriteFile(filepath.Join(m.base, "store", name), make([]byte, 4*mib), 0o600))
+	}
+	m.write("store/data", "all there is")
+	other := map[string]string{"vol-1": "vol-2", "vol-2": "vol-1"}
+	// mount has either disk where a migration needs it, whatever a killed one left.
+	mount := func() (at string) {
+		mounted, err := m.agent.ListDisk(ctx)
+		require.NoError(t, err)
+		for _, cid := range mounted {
+			require.NoError(t, m.agent.UnmountDisk(ctx, cid))
+		}
+		at = strings.TrimSpace(m.file("bosh/managed_disk_settings.json"))
+		require.NoError(t, m.agent.MountDisk(ctx, at))
+		assert.Equal(t, "all there is", m.file("store/data"))
+		require.NoError(t, m.agent.MountDisk(ctx, other[at]))
+		return at
+	}
+	killed(t, m, 3, 150*time.Millisecond, "migrate_disk", func() []any {
+		at := mount()
+		return []any{at, other[at]}
+	}, func() {
+		assert.Equal(t, "all there is", m.file("store/data"), "all is at the store, on one disk or the other")
+	})
+	at := mount()
+	require.NoError(t, m.agent.MigrateDisk(ctx, at, other[at]))
+	assert.Equal(t, "all there is", m.file("store/data"))
+}

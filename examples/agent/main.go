@@ -1,0 +1,126 @@
+// Command agent is a BOSH agent: it takes the command lines of bosh_agent and of bosh-agent, and agent.json.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/deakit/deakit/agent/node"
+	"github.com/deakit/deakit/examples/internal/signals"
+)
+
+// The exit codes of the program, listed in its help.
+const (
+	exitOK       = 0
+	exitFailed   = 1
+	exitUsage    = 2
+	exitShutdown = 3
+)
+
+const description = `A BOSH agent: does on its machine what a director or a command line tells it, over NATS or HTTPS.
+
+Try it in a directory, without root:
+  agent --dev /tmp/agent
+  agentctl --dev /tmp/agent ping
+
+Where the settings of the machine come from:
+  -C agent.json       the sources that the file lists, as with bosh-agent
+  -c -I aws           those of bosh_agent; -c alone takes vsphere
+  neither             nowhere: -a, -n, -p and -s say it all
+Options fill in what the settings do not say. Without -C and -c nothing outside of the base directory is written unless -r is
+given, and no monit is run unless -M is. In no case are users, names or networks of the machine changed unless --setup says so.
+-h is the heartbeat interval, as with bosh_agent; the help is --help.
+
+Signals:
+  TERM, INT, QUIT  take no more requests, answer those that are here, and end; a second one ends at once. Jobs under monit go on
+
+Exit codes:
+  0  ended by a signal, or to be started again with new settings
+  1  the settings cannot be used, or something failed; standard error says what
+  2  the command line makes no sense
+  3  a director has shut the agent down: it is not to be started again`
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
+
+func run(args []string, stdout io.Writer) (code int) {
+	var c cli
+	code = -1
+	parser, err := kong.New(&c, kong.Name("agent"), kong.Description(description), kong.UsageOnError(), kong.NoDefaultHelp(),
+		kong.Writers(stdout, os.Stderr), kong.Exit(func(n int) { code = n }))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "agent:", err)
+		return exitFailed
+	}
+	_, err = parser.Parse(goFlags(args))
+	switch {
+	case code >= 0:
+		return code // --help was shown
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "agent: %v; try --help\n", err)
+		return exitUsage
+	case c.Version:
+		fmt.Fprintln(stdout, version())
+		return exitOK
+	}
+	err = c.run(stdout)
+	switch {
+	case err == nil, errors.Is(err, node.ErrRestart):
+		return exitOK
+	case errors.Is(err, node.ErrShutdown):
+		return exitShutdown
+	}
+	fmt.Fprintln(os.Stderr, "agent:", err)
+	return exitFailed
+}
+
+// version is what the program was built from.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+// run is all that comes after the command line.
+func (c *cli) run(stdout io.Writer) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.level()}))
+	cfg, err := c.config(log)
+	if err != nil {
+		return err
+	}
+	cfg.Logger = log
+	cfg.Ready = func(at node.Place) { c.ready(stdout, at) }
+	n, err := node.New(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	stop := signals.Keep(syscall.SIGHUP).Obey(signals.Orders{
+		End:    end,
+		AtOnce: func() { os.Exit(exitFailed) },
+		Others: map[os.Signal]func(){syscall.SIGHUP: func() {}}, // of a terminal that is closed: the agent goes on
+	})
+	defer stop()
+	return n.Run(ctx)
+}
+
+// ready says where the agent is.
+func (c *cli) ready(stdout io.Writer, at node.Place) {
+	if at.Address == "" {
+		fmt.Fprintf(stdout, "Agent %s takes requests over NATS.\n", at.AgentID)
+	} else {
+		fmt.Fprintf(stdout, "Agent %s takes requests at https://%s.\n", at.AgentID, at.Address)
+	}
+	if c.Dev != "" {
+		fmt.Fprintf(stdout, "Talk to it:\n  agentctl --dev %s ping\n  agentctl --dev %s state --full\n", c.Dev, c.Dev)
+	}
+}
