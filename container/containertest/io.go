@@ -102,7 +102,8 @@ func testUnreadInput(s *suite) {
 func testInheritedOutput(s *suite) {
 	c, num := s.create(container.Spec{}), token()
 	var out safeBuffer
-	p, err := c.Run(s.ctx, script("sleep "+num+" & echo done; exit 2"), container.IO{Stdout: &out})
+	waits := "(while kill -0 $$ 2>/dev/null; do sleep 0.01; done; exec sleep " + num + ")" // appears when the shell has ended
+	p, err := c.Run(s.ctx, script(waits+" & echo done; exit 2"), container.IO{Stdout: &out})
 	s.must(err)
 	s.appears(num, 1)
 	s.must(c.Stop(s.ctx, true))
