@@ -2,9 +2,9 @@
 // it, over NATS or HTTPS, in the protocol of bosh_agent (2009 to 2014) and bosh-agent (since).
 //
 // An [Agent] is built by [New] from a [Config], starts nothing by itself, and works for as long as [Agent.Run] runs. It
-// knows the methods that need no machine (ping, noop, info, get_task, cancel_task); those of a machine (apply, mount_disk, ssh, ...)
-// are in package agent/methods, and come with others of one's own in Config.Methods, and
-// any Go function can be one:
+// knows the methods that need no machine (ping, noop, info, get_task, cancel_task). All others are in Config.Methods: those
+// of package agent/methods for a machine of BOSH (apply, mount_disk, ssh and so on), and one's own, for any Go function can
+// be one:
 //
 //	a, err := agent.New(agent.Config{
 //		ID:         "3c7c4a2e-9c8e-4a67-9d0a-2f3bb2f9d001",

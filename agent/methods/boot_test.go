@@ -3,6 +3,7 @@ package methods_test
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -28,6 +29,23 @@ func TestBoot(t *testing.T) {
 	mounted, err := n.ListDisk(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"disk-0"}, mounted)
+}
+
+// What is in the way is told, and nothing is removed for it.
+func TestBootThatFails(t *testing.T) {
+	for name, text := range map[string]string{"data/tmp": "clean up temporary files", "data/sensitive_blobs": "clean up blobs", "bosh/spec.json": "make directories of jobs"} {
+		n := run(t, plan{})
+		n.stop()
+		require.NoError(t, os.RemoveAll(n.path(name)))
+		n.write(name, "{", 0o600)
+		err := n.machine.Boot(t.Context())
+		assert.ErrorContains(t, err, "boot: "+text, name)
+		assert.Equal(t, "{", n.read(name))
+	}
+	n := run(t, plan{})
+	n.stop()
+	n.write("settings", strings.Replace(settingsText, "/dev/sdb", "/dev/gone", 1), 0o600)
+	assert.ErrorContains(t, n.machine.Boot(t.Context()), "/dev/gone")
 }
 
 func TestConfigThatCannotWork(t *testing.T) {

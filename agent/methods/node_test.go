@@ -44,6 +44,7 @@ type plan struct {
 	base  string // of an agent before; "": a new one
 	parts func(*methods.Parts)
 	nats  *messagingtest.Server // nil: over HTTPS
+	stays bool                  // does not end when a method wants it to
 }
 
 // A node is an agent with all its parts in a directory, and a client to it.
@@ -116,7 +117,9 @@ func run(t *testing.T, p plan) *node {
 	ctx, cancel := context.WithCancel(context.Background())
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error { return dev.Run(running) })
-	group.Go(func() error { return n.machine.Run(running) })
+	if !p.stays {
+		group.Go(func() error { return n.machine.Run(running) })
+	}
 	group.Go(func() error { return a.Run(running) })
 	go func() { defer close(n.stopped); n.ended = group.Wait() }()
 	var once sync.Once

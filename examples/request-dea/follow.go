@@ -68,16 +68,18 @@ func (w *watch) filter() messaging.Filter {
 	return messaging.Filter{Droplet: w.message.Droplet, Version: &w.message.Version}
 }
 
-// untilRunning tells each state of the instance, and returns what is known of it when it runs.
+// untilRunning tells each state of the instance, which is to start, and returns what is known of it when it runs.
 func (w *watch) untilRunning(ctx context.Context, stderr io.Writer) (messaging.FoundInstance, error) {
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
-	for last := messaging.State(""); ; {
+	last := messaging.Starting
+	fmt.Fprintln(stderr, "state   ", last)
+	for {
 		found, err := find(ctx, w.conn, messaging.FindMessage{Filter: w.filter(), IncludeStats: true})
 		if err != nil {
 			return found, err
 		}
-		if found.State != last && found.State != "" {
+		if found.State != last && found.State != "" && found.State != messaging.Born { // which is over soon
 			fmt.Fprintln(stderr, "state   ", found.State)
 			last = found.State
 		}

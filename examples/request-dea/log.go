@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/deakit/deakit/messaging"
 )
@@ -42,8 +43,11 @@ func (w *watch) logTail(ctx context.Context) string {
 	return strings.TrimRight(text.String(), "\n")
 }
 
-// errNoFile: there is no such file.
-var errNoFile = errors.New("no such file")
+var (
+	errNoFile = errors.New("no such file")
+	// errNotKept: the DEA has no files of the instance, or has not put them away yet, which it does when it has told of the end.
+	errNotKept = errors.New("the DEA has kept no files of it; its own log tells more")
+)
 
 // file fetches the end of a file of the instance by signed URL, from where the DEA has registered its directory server.
 func (w *watch) file(ctx context.Context, name string) ([]byte, error) {
@@ -64,7 +68,26 @@ func (w *watch) file(ctx context.Context, name string) ([]byte, error) {
 		return nil, errors.New("the DEA gives a URL for it that is none")
 	}
 	request.Host = signed.Host
-	return fetchEnd(request)
+	return fetchKept(request)
+}
+
+// fetchKept is fetchEnd, which waits for files to be put away.
+func fetchKept(request *http.Request) ([]byte, error) {
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for waited := false; ; waited = true {
+		data, err := fetchEnd(request)
+		switch {
+		case waited && request.Context().Err() != nil:
+			return nil, errNotKept // whatever ended the last attempt
+		case !errors.Is(err, errNotKept):
+			return data, err
+		}
+		select {
+		case <-again.C:
+		case <-request.Context().Done():
+		}
+	}
 }
 
 // route is where a router would send requests for a host. As one that comes up, it has DEAs tell their routes.
@@ -105,6 +128,8 @@ func fetchEnd(request *http.Request) ([]byte, error) {
 	case http.StatusOK, http.StatusPartialContent:
 	case http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable: // an empty file has no end
 		return nil, errNoFile
+	case http.StatusServiceUnavailable:
+		return nil, errNotKept
 	default:
 		return nil, fmt.Errorf("the directory server says %s", response.Status)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -155,6 +156,56 @@ func TestRuntimeThatIsNotThere(t *testing.T) {
 	code, _, errs := s.request(app.Path, "--runtime", "cobol68")
 	assert.Equal(t, exitCrashed, code)
 	assert.Contains(t, errs, "its log is empty; that of the DEA tells more")
+}
+
+// A droplet that the DEA cannot download leaves no logs, and perhaps no files at all.
+func TestDropletThatCannotBeFetched(t *testing.T) {
+	s := newSite(t, answersDiscover)
+	code, _, errs := s.request(testapp.NewDroplet(t, nil).Path, "--url", "http://127.0.0.1:1")
+	assert.Equal(t, exitCrashed, code)
+	assert.Regexp(t, "its own log tells more|that of the DEA tells more", errs)
+}
+
+// Files that are put away while they are asked for are waited for, and others are not.
+func TestFilesThatComeLate(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		switch {
+		case r.URL.Path == "/never" || asked < 3:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case r.URL.Path == "/absent":
+			w.WriteHeader(http.StatusNotFound)
+		case r.URL.Path == "/large":
+			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(strings.Repeat("a", maxLog)+"end"))
+		default:
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	defer server.Close()
+	fetch := func(ctx context.Context, path string) (string, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+path+"?hmac=secret", nil)
+		require.NoError(t, err)
+		data, err := fetchKept(request)
+		return string(data), err
+	}
+	text, err := fetch(t.Context(), "/large")
+	require.NoError(t, err)
+	assert.Len(t, text, maxLog)
+	assert.True(t, strings.HasSuffix(text, "aend"))
+	assert.Equal(t, 3, asked)
+	_, err = fetch(t.Context(), "/absent")
+	require.ErrorIs(t, err, errNoFile)
+	_, err = fetch(t.Context(), "/forbidden")
+	require.ErrorContains(t, err, "the directory server says 403")
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Millisecond)
+	defer cancel()
+	_, err = fetch(ctx, "/never")
+	require.ErrorIs(t, err, errNotKept)
+	server.Close()
+	_, err = fetch(t.Context(), "/gone")
+	require.ErrorContains(t, err, "the directory server does not answer: ")
+	assert.NotContains(t, err.Error(), "secret")
 }
 
 // What does not come up in time is not left behind.

@@ -42,9 +42,9 @@ func (s *Server) Start() {
 		s.t.Fatalf("NATS server: %v", err)
 	}
 	go srv.Start()
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		srv.Shutdown()
-		s.t.Fatal("NATS server is not ready after 10 s")
+		s.t.Fatal("NATS server is not ready after a minute")
 	}
 	s.opts.Port = srv.Addr().(*net.TCPAddr).Port
 	s.srv = srv

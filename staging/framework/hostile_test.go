@@ -178,13 +178,11 @@ func TestBind(t *testing.T) {
 // Rules that look at many files again and again end with their context.
 func TestSearchEndsWithItsContext(t *testing.T) {
 	source := t.TempDir()
-	for i := range 2000 {
-		stagetest.Files{fmt.Sprintf("d%d/d/x.rb", i%40*100+i): ""}.Write(t, source)
-	}
+	stagetest.Files{"d/d/x1.rb": "x", "d/x2.rb": "x"}.Write(t, source)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	over := errors.New("the time is over")
 	var detection framework.Rules
-	for i := range 100 {
+	for i := range 3 {
 		detection = append(detection, framework.Rule{Glob: fmt.Sprintf("**/**/**/*%d*", i), Pattern: "x"})
 	}
 	task := framework.Task{Source: source, Dest: t.TempDir(), Properties: framework.Properties{Detection: detection}}

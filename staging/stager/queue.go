@@ -77,9 +77,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	if missing := caps.Unenforced(); len(missing) > 0 {
 		q.log.Warn("stager.backend.capabilities", "backend", caps.Name, "not_enforced", strings.Join(missing, ", "))
 	}
-	if err := q.outbox.Sync(ctx); err != nil && !errors.Is(err, messaging.ErrDisconnected) {
-		q.log.Warn("stager.sync.failed", "error", err) // the server will hear of the subscriptions when it is back
-	}
+	q.settle(ctx)
 	q.log.Info("Server running") // and requests reach it, where there is a server
 	q.loop(ctx, inbox)
 	q.shutdown(context.WithoutCancel(ctx), inbox, &workers)
@@ -121,6 +119,19 @@ func (q *Queue) subscribe(inbox *messaging.Inbox) error {
 		q.log.Info("Subscribed to " + string(old))
 	}
 	return nil
+}
+
+// settle waits until the server knows of the subscriptions: whoever reads that this stager runs may ask at once. Without a
+// connection there is nothing to wait for; they are sent when there is one.
+func (q *Queue) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, flushPause)
+	defer cancel()
+	if !q.parts.Conn.IsConnected() {
+		return
+	}
+	if err := q.parts.Conn.FlushWithContext(ctx); err != nil {
+		q.log.Warn("stager.subscriptions.unsettled", "error", err)
+	}
 }
 
 // flushPause is how often answers are tried again that no server took, besides when the connection is back.

@@ -3,6 +3,7 @@ package stager_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -68,12 +69,41 @@ func (p *plant) start() {
 	}()
 	p.t.Cleanup(p.stop)
 	soon(p.t, "running", func() bool { return strings.Contains(p.log.String(), "Server running") })
-	require.NoError(p.t, p.parts.Conn.Flush())
 }
 
 func (p *plant) stop() {
 	p.end()
 	<-p.ended
+}
+
+// onRunning calls a function when the stager says that it runs.
+type onRunning struct {
+	slog.Handler
+	do func()
+}
+
+func (h onRunning) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "Server running" {
+		h.do()
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// TestRunningMeansListening: who asks when the stager says that it runs is heard.
+func TestRunningMeansListening(t *testing.T) {
+	for range 20 {
+		answers := make(chan *nats.Msg, 1)
+		newPlant(t, func(p *plant) {
+			inbox := nats.NewInbox()
+			_, err := p.conn.ChanSubscribe(inbox, answers)
+			require.NoError(t, err)
+			ask := func() {
+				assert.NoError(t, errors.Join(p.conn.PublishRequest("staging", inbox, []byte(`{}`)), p.conn.Flush()))
+			}
+			p.parts.Logger = slog.New(onRunning{p.parts.Logger.Handler(), ask})
+		})
+		assert.Contains(t, string((<-answers).Data), "download_uri is required", "not the server's word that nobody listens")
+	}
 }
 
 // article is the request of the article, which has both detection rules in one object.
