@@ -28,7 +28,9 @@
 //   - [github.com/deakit/deakit/droplet/dea]: the droplet execution agent
 //   - [github.com/deakit/deakit/droplet/dea/config]: its configuration file, that of dea_ng
 //   - [github.com/deakit/deakit/staging/stager]: the stager
-//   - [github.com/deakit/deakit/agent]: the BOSH agent
+//   - [github.com/deakit/deakit/agent]: the BOSH agent: requests, methods, tasks; its parts are packages below it
+//   - [github.com/deakit/deakit/agent/node]: a whole agent, put together
+//   - [github.com/deakit/deakit/agent/client]: a client of agents of any age
 //
 // Imports run downwards only: examples, services, engines, ground.
 package deakit

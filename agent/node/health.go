@@ -29,9 +29,9 @@ func (m *machine) openHealth(context.Context) error {
 	switch {
 	case m.cfg.Heartbeat < 0:
 	case m.heart != nil:
-		m.service("heartbeat", m.heart.Run)
+		m.service("heartbeat", m.settled(m.heart.Run))
 	default:
-		m.service("health", m.noteHealth)
+		m.service("health", m.settled(m.noteHealth))
 	}
 	if m.cfg.Syslog != "" && !m.cfg.NoAlerts {
 		logins, err := alert.NewSSH(alert.SSHConfig{

@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/deakit/deakit/agent/alert"
 	"github.com/deakit/deakit/agent/monit"
@@ -90,6 +92,27 @@ func (m *machine) openMail() error {
 	}
 	m.service("mail server", server.Run)
 	return monit.WriteAlertConfig(monit.AlertConfig{Base: m.cfg.Base, Port: number, User: user, Password: password})
+}
+
+// settled runs a service once the development supervisor, which begins at the same time, can be asked, or soon all the same: the
+// first heartbeat is due within a second. A client of monit waits by itself.
+func (m *machine) settled(run func(context.Context) error) func(context.Context) error {
+	const patience, pause = 800 * time.Millisecond, 10 * time.Millisecond
+	return func(ctx context.Context) error {
+		late, look := time.NewTimer(patience), time.NewTicker(pause)
+		defer late.Stop()
+		defer look.Stop()
+		for m.cfg.Supervisor == Dev && errors.Is(m.supervisor.Status(ctx).Err, supervisor.ErrNotRunning) {
+			select {
+			case <-look.C:
+				continue
+			case <-late.C:
+			case <-ctx.Done():
+			}
+			break
+		}
+		return run(ctx)
+	}
 }
 
 // nobody supervises: jobs are installed, nothing is started, and all is said to be well.
