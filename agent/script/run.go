@@ -2,10 +2,12 @@ package script
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -98,18 +100,40 @@ func (r *Runner) logFile(job, name string) (f *os.File, err error) {
 		if err := store.MkdirAll(dir, 0o770); err != nil {
 			return err
 		}
-		const flags = os.O_APPEND | os.O_CREATE | os.O_WRONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK
-		if f, err = store.Root().OpenFile(path.Join(dir, name), flags, 0o640); err != nil {
+		parent, err := store.Root().Open(dir)
+		if err != nil {
 			return err
 		}
-		info, err := f.Stat()
-		if err == nil && !info.Mode().IsRegular() {
-			err = fmt.Errorf("%s is no file: remove it", f.Name())
-		}
-		if err != nil {
-			f.Close()
-		}
+		defer parent.Close()
+		f, err = appendTo(parent, name)
 		return err
 	})
 	return f, err
+}
+
+// appendTo opens a file of a directory, or makes it. It follows no link: os.Root would, to all that is below the base
+// directory, whatever the flags are.
+func appendTo(parent *os.File, name string) (*os.File, error) {
+	const flags = unix.O_APPEND | unix.O_CREAT | unix.O_WRONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	full := filepath.Join(parent.Name(), name)
+	fd, err := unix.Openat(int(parent.Fd()), name, flags, 0o640)
+	for errors.Is(err, unix.EINTR) {
+		fd, err = unix.Openat(int(parent.Fd()), name, flags, 0o640)
+	}
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("%s is a link: remove it", full)
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: full, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), full)
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file: remove it", full)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }

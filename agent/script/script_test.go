@@ -140,9 +140,13 @@ func TestLogsLeadNowhere(t *testing.T) {
 	require.NoError(t, os.MkdirAll(dir, 0o755))
 	victim := filepath.Join(t.TempDir(), "victim")
 	require.NoError(t, os.WriteFile(victim, []byte("precious"), 0o644))
+	within := filepath.Join(m.base, "bosh", "etc")
+	require.NoError(t, os.WriteFile(within, []byte("precious"), 0o600))
 	log := filepath.Join(dir, "pre-start.stdout.log")
 	for _, trap := range []func() error{
 		func() error { return os.Symlink(victim, log) },
+		func() error { return os.Symlink("../../../../bosh/etc", log) },
+		func() error { return os.Symlink("../../../../bosh/made", log) },
 		func() error { return syscall.Mkfifo(log, 0o644) },
 		func() error { return os.Mkdir(log, 0o755) },
 	} {
@@ -151,9 +155,12 @@ func TestLogsLeadNowhere(t *testing.T) {
 		require.Error(t, err)
 		require.NoError(t, os.Remove(log))
 	}
-	data, err := os.ReadFile(victim)
-	require.NoError(t, err)
-	assert.Equal(t, "precious", string(data))
+	for _, name := range []string{victim, within} {
+		data, err := os.ReadFile(name)
+		require.NoError(t, err)
+		assert.Equal(t, "precious", string(data))
+	}
+	assert.NoFileExists(t, filepath.Join(m.base, "bosh", "made"))
 }
 
 func TestErrand(t *testing.T) {
