@@ -192,7 +192,8 @@ func hostsText(hostname string, records [][2]string) ([]byte, error) {
 	b.WriteString(strings.ReplaceAll(defaults, "NAME", hostname))
 	for i, record := range records {
 		address, name := record[0], record[1]
-		if _, err := netip.ParseAddr(address); err != nil || !isName(name) {
+		// The zone of an address, "fe80::1%eth0", may be any text.
+		if _, err := netip.ParseAddr(address); err != nil || !isName(address) || !isName(name) {
 			return nil, fmt.Errorf("%w: record %d is not an address and a name", ErrRecords, i)
 		}
 		b.WriteString(address + " " + name + "\n")

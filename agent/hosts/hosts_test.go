@@ -111,12 +111,14 @@ func TestSyncRefuses(t *testing.T) {
 		``:               hosts.ErrRecords,
 		`[]`:             hosts.ErrRecords,
 		`{"version":-1}`: hosts.ErrRecords,
-		`{"version":8,"records":[["10.0.0.1","a\n6.6.6.6 bank.example.com"]]}`: hosts.ErrRecords,
-		`{"version":8,"records":[["10.0.0.1 evil","a"]]}`:                      hosts.ErrRecords,
-		`{"version":8,"records":[["10.0.0.1",""]]}`:                            hosts.ErrRecords,
-		`{"version":8,"records":[["","a"]]}`:                                   hosts.ErrRecords,
-		`{"version":8,"records":[["10.0.0.1"]]}`:                               hosts.ErrRecords,
-		`{"version":8,"records":["10.0.0.1"]}`:                                 hosts.ErrRecords,
+		`{"version":8,"records":[["10.0.0.1","a\n6.6.6.6 bank.example.com"]]}`:  hosts.ErrRecords,
+		`{"version":8,"records":[["10.0.0.1 evil","a"]]}`:                       hosts.ErrRecords,
+		`{"version":8,"records":[["fe80::1%x\n6.6.6.6 bank.example.com","a"]]}`: hosts.ErrRecords,
+		`{"version":8,"records":[["fe80::1%x #","a"]]}`:                         hosts.ErrRecords,
+		`{"version":8,"records":[["10.0.0.1",""]]}`:                             hosts.ErrRecords,
+		`{"version":8,"records":[["","a"]]}`:                                    hosts.ErrRecords,
+		`{"version":8,"records":[["10.0.0.1"]]}`:                                hosts.ErrRecords,
+		`{"version":8,"records":["10.0.0.1"]}`:                                  hosts.ErrRecords,
 	} {
 		require.ErrorIs(t, m.sync(8, blob), want, blob)
 		m.has(text, seven)
