@@ -150,7 +150,7 @@ func linkJobs(store *bundle.Store, jobs, packages []bundle.Bundle) error {
 }
 
 // MakeDirs makes the directories that the jobs of the kept spec write to, where they are missing: some of them are gone
-// when the machine starts.
+// when the machine starts. A spec that was only kept may name jobs that Apply would not install; they get none.
 func (i *Installer) MakeDirs() error {
 	s, err := i.cfg.Specs.Load()
 	if err != nil {
@@ -166,7 +166,8 @@ func (i *Installer) MakeDirs() error {
 	}
 	for _, t := range s.Templates() {
 		if err := spec.CheckName("job", t.Name); err != nil {
-			return err
+			i.log.Warn("job.no_directories", "error", err)
+			continue
 		}
 		if err := store.MakeJobDirs(t.Name); err != nil {
 			return err

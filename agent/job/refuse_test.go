@@ -72,3 +72,16 @@ func TestOldFormNeedsRendering(t *testing.T) {
 	assert.Equal(t, "nginx", needs.Job)
 	assert.ErrorContains(t, err, "rendered_templates_archive")
 }
+
+// TestStartWithNamesThatAreRefused: a spec that is only kept may name anything, and must not keep the machine from starting.
+func TestStartWithNamesThatAreRefused(t *testing.T) {
+	m := newMachine(t)
+	s := spec.Spec{Job: spec.Job{Templates: []spec.Template{{Name: "../../outside"}, {Name: "good"}, {Name: "web server"}}}}
+	_, err := m.Apply(t.Context(), s)
+	require.NoError(t, err)
+	require.NoError(t, m.MakeDirs())
+	assert.DirExists(t, m.path("data/sys/log/good"))
+	assert.NoDirExists(t, m.path("data/sys/log/web server"))
+	assert.NoDirExists(t, m.path("data/outside"))
+	assert.NoDirExists(t, m.path("outside"))
+}
