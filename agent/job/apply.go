@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -150,9 +151,14 @@ func linkJobs(store *bundle.Store, jobs, packages []bundle.Bundle) error {
 }
 
 // MakeDirs makes the directories that the jobs of the kept spec write to, where they are missing: some of them are gone
-// when the machine starts. A spec that was only kept may name jobs that Apply would not install; they get none.
+// when the machine starts. A spec that was only kept may name jobs that Apply would not install; they get none, and nobody gets
+// any of a spec that is malformed: a machine that starts can be told another one.
 func (i *Installer) MakeDirs() error {
 	s, err := i.cfg.Specs.Load()
+	if errors.Is(err, spec.ErrInvalid) {
+		i.log.Error("job.no_directories", "error", err)
+		err = nil
+	}
 	if err != nil {
 		return err
 	}

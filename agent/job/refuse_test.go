@@ -2,6 +2,7 @@ package job_test
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -84,4 +85,22 @@ func TestStartWithNamesThatAreRefused(t *testing.T) {
 	assert.NoDirExists(t, m.path("data/sys/log/web server"))
 	assert.NoDirExists(t, m.path("data/outside"))
 	assert.NoDirExists(t, m.path("outside"))
+}
+
+// TestStartWithASpecThatCannotBeRead: the machine is there for a director to apply the spec again.
+func TestStartWithASpecThatCannotBeRead(t *testing.T) {
+	m := newMachine(t)
+	require.NoError(t, os.Mkdir(m.path("bosh"), 0o755))
+	for _, text := range []string{`{"job":[`, `{"job":7}`} {
+		require.NoError(t, os.WriteFile(m.path("bosh/spec.json"), []byte(text), 0o600))
+		require.NoError(t, m.MakeDirs(), text)
+		assert.DirExists(t, m.path("sys/log"))
+		_, err := m.specs.Load()
+		require.ErrorIs(t, err, spec.ErrInvalid, "whoever asks learns of it")
+	}
+	_, err := m.Apply(t.Context(), wants(t, m.blobs, []string{"a/1"}, nil))
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(m.path("bosh/spec.json")))
+	require.NoError(t, os.Mkdir(m.path("bosh/spec.json"), 0o755))
+	require.Error(t, m.MakeDirs(), "a disk that is broken is another matter")
 }

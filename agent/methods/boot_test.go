@@ -33,7 +33,7 @@ func TestBoot(t *testing.T) {
 
 // What is in the way is told, and nothing is removed for it.
 func TestBootThatFails(t *testing.T) {
-	for name, text := range map[string]string{"data/tmp": "clean up temporary files", "data/sensitive_blobs": "clean up blobs", "bosh/spec.json": "make directories of jobs"} {
+	for name, text := range map[string]string{"data/tmp": "clean up temporary files", "data/sensitive_blobs": "clean up blobs", "data/sys": "make directories of jobs"} {
 		n := run(t, plan{})
 		n.stop()
 		require.NoError(t, os.RemoveAll(n.path(name)))
@@ -46,6 +46,18 @@ func TestBootThatFails(t *testing.T) {
 	n.stop()
 	n.write("settings", strings.Replace(settingsText, "/dev/sdb", "/dev/gone", 1), 0o600)
 	assert.ErrorContains(t, n.machine.Boot(t.Context()), "/dev/gone")
+}
+
+// A spec that cannot be read is told to whoever asks for it, by an agent that can be given another one.
+func TestBootWithASpecThatCannotBeRead(t *testing.T) {
+	n := run(t, plan{})
+	n.stop()
+	n.write("bosh/spec.json", "{", 0o600)
+	n = run(t, plan{base: n.base})
+	assert.Equal(t, "{", n.read("bosh/spec.json"))
+	n.fails("apply the spec again", "get_state")
+	require.NoError(t, n.Apply(t.Context(), map[string]any{"deployment": "d"}))
+	assert.Contains(t, n.value("get_state"), `"deployment":"d"`)
 }
 
 func TestConfigThatCannotWork(t *testing.T) {

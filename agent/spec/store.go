@@ -31,7 +31,7 @@ type Store struct {
 // NewStore returns the store of a base directory, which must exist when it is used.
 func NewStore(base string) *Store { return &Store{base: base} }
 
-// Load returns the spec that is applied: the zero spec where there was none yet.
+// Load returns the spec that is applied: the zero spec where there was none yet. One that is malformed is an [ErrInvalid].
 func (s *Store) Load() (Spec, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,6 +44,9 @@ func (s *Store) Load() (Spec, error) {
 		return spec, nil
 	}
 	if err := json.Unmarshal(data, &spec); err != nil {
+		if !errors.Is(err, ErrInvalid) {
+			err = fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
 		return Spec{}, fmt.Errorf("load spec: %s: %w: apply the spec again, or remove the file", path.Join(s.base, specFile), err)
 	}
 	return spec, nil
