@@ -212,11 +212,12 @@ type faulty struct {
 	disk.System
 	busy     int // times that Unmount fails
 	unmounts int
+	stuck    string // that Unmount fails for, always
 	copying  error
 }
 
 func (f *faulty) Unmount(ctx context.Context, dir string) error {
-	if f.unmounts++; f.unmounts <= f.busy {
+	if f.unmounts++; f.unmounts <= f.busy || dir == f.stuck {
 		return errors.New("target is busy")
 	}
 	return f.System.Unmount(ctx, dir)
@@ -290,6 +291,37 @@ func TestMigrationThatFails(t *testing.T) {
 		assert.Equal(t, "precious", read(t, filepath.Join(manager.Store(), "data")))
 		assert.Equal(t, "can be written to", read(t, filepath.Join(manager.Store(), "more")))
 		assert.NoFileExists(t, filepath.Join(manager.Store(), "half"), "of the first attempt")
+	})
+}
+
+// TestMigrationThatFailsAfterTheCopy leaves the old disk in use, and the copy counts for nothing.
+func TestMigrationThatFailsAfterTheCopy(t *testing.T) {
+	everywhere(t, func(t *testing.T, machine *machine) {
+		ctx := t.Context()
+		old, _ := machine.disk("old"), machine.disk("new")
+		system := &faulty{System: machine.system}
+		manager := machine.manager(func(c *disk.Config) { c.System, c.UnmountTries = system, 2 })
+		require.NoError(t, manager.Mount(ctx, "old"))
+		write(t, filepath.Join(manager.Store(), "data"), "precious")
+		require.NoError(t, manager.Mount(ctx, "new"))
+		for _, dir := range []string{manager.Store(), manager.MigrationTarget()} {
+			passing := filepath.Join(manager.Store(), "passing")
+			write(t, passing, "is gone when it is tried again")
+			system.stuck = dir
+			require.ErrorContains(t, manager.Migrate(ctx), "target is busy")
+			assert.Equal(t, disk.PartitionPath(old, "1"), machine.mounted(manager.Store()))
+			mounts, err := machine.system.Mounts(ctx)
+			require.NoError(t, err)
+			for _, mount := range mounts {
+				assert.False(t, mount.Dir == manager.Store() && mount.ReadOnly)
+			}
+			require.NoError(t, os.Remove(passing))
+		}
+		system.stuck = ""
+		require.NoError(t, manager.Migrate(ctx))
+		assert.Equal(t, "precious", read(t, filepath.Join(manager.Store(), "data")))
+		assert.NoFileExists(t, filepath.Join(manager.Store(), "passing"))
+		assert.NoFileExists(t, filepath.Join(manager.Store(), ".migration-under-way"))
 	})
 }
 

@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/deakit/deakit/internal/atomicfile"
 )
 
-// copyMark is a file in the new disk while it is being filled.
+// copyMark is a file in the new disk from when it is being filled until it is at the store: what it holds until then is
+// no more than a copy of what the old disk may change again.
 const copyMark = ".migration-under-way"
 
 // Migrate copies what is on the disk at the store to the one at the migration directory, and mounts that one at the
@@ -47,18 +49,45 @@ func (m *Manager) migrate(ctx context.Context) error {
 	if err := m.copyReadOnly(ctx); err != nil {
 		return err
 	}
+	if err := m.unmountBoth(ctx, to, options); err != nil {
+		return err
+	}
 	// Until the new disk is on record, a restart would mount the old one; from then on, both are whole.
-	if err := m.unmount(ctx, m.Store()); err != nil {
-		return err
-	}
-	if err := m.unmount(ctx, m.MigrationTarget()); err != nil {
-		return err
-	}
 	if err := m.remember(m.Store(), cid); err != nil {
 		return err
 	}
 	m.log.Info("disk.migrated", "cid", cid, "device", to.Device)
-	return m.cfg.System.Mount(ctx, to.Device, m.Store(), to.FileSystem, options)
+	if err := m.cfg.System.Mount(ctx, to.Device, m.Store(), to.FileSystem, options); err != nil {
+		return err
+	}
+	return m.settle()
+}
+
+// unmountBoth unmounts both disks. If that fails they are where they were, and the store can be written to.
+func (m *Manager) unmountBoth(ctx context.Context, to Mount, options []string) error {
+	err := m.unmount(ctx, m.MigrationTarget())
+	if err != nil {
+		return errors.Join(err, m.remountWritable(ctx))
+	}
+	if err := m.unmount(ctx, m.Store()); err != nil {
+		back := m.cfg.System.Mount(context.WithoutCancel(ctx), to.Device, m.MigrationTarget(), to.FileSystem, options)
+		return errors.Join(err, back, m.remountWritable(ctx))
+	}
+	return nil
+}
+
+// remountWritable undoes what copyReadOnly has done, also when nobody waits any more.
+func (m *Manager) remountWritable(ctx context.Context) error {
+	return m.cfg.System.Mount(context.WithoutCancel(ctx), "", m.Store(), "", []string{"remount", "rw"})
+}
+
+// settle makes what is at the store a disk like any other.
+func (m *Manager) settle() error {
+	err := os.Remove(filepath.Join(m.Store(), copyMark))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EROFS) {
+		return nil
+	}
+	return err
 }
 
 // whose returns the id of the disk that is mounted, and its options.
@@ -87,10 +116,7 @@ func (m *Manager) copyReadOnly(ctx context.Context) error {
 		err = m.fill(ctx)
 	}
 	if err != nil {
-		undo := context.WithoutCancel(ctx)
-		if fault := m.cfg.System.Mount(undo, "", m.Store(), "", []string{"remount", "rw"}); fault != nil {
-			err = errors.Join(err, fault)
-		}
+		err = errors.Join(err, m.remountWritable(ctx))
 	}
 	return err
 }
@@ -116,13 +142,7 @@ func (m *Manager) fill(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := m.cfg.System.Copy(ctx, m.Store(), m.MigrationTarget()); err != nil {
-		return err
-	}
-	if err := os.Remove(mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return m.cfg.System.Copy(ctx, m.Store(), m.MigrationTarget())
 }
 
 // empty removes all from the new disk but its mark, which goes on telling that nothing else was there.

@@ -45,7 +45,7 @@ func (m *Manager) mount(ctx context.Context, cid string) error {
 		if err := m.writable(ctx, there, d.MountOptions); err != nil {
 			return fmt.Errorf("mount disk '%s': %w", cid, err)
 		}
-		return m.remember(dir, cid)
+		return m.mounted(dir, cid)
 	case taken:
 		return fmt.Errorf("mount disk '%s': both %s and %s have another disk: unmount one first", cid, m.Store(), dir)
 	}
@@ -55,7 +55,18 @@ func (m *Manager) mount(ctx context.Context, cid string) error {
 	if err := m.prepareAndMount(ctx, d, device, dir); err != nil {
 		return fmt.Errorf("mount disk '%s': %w", cid, err)
 	}
-	return m.remember(dir, cid)
+	return m.mounted(dir, cid)
+}
+
+// mounted notes that a disk is mounted. What is at the store is in use from now on, whatever a migration has left there.
+func (m *Manager) mounted(dir, cid string) error {
+	if err := m.remember(dir, cid); err != nil || dir != m.Store() {
+		return err
+	}
+	if err := m.settle(); err != nil {
+		return fmt.Errorf("mount disk '%s': %w", cid, err)
+	}
+	return nil
 }
 
 // writable undoes what a migration that was killed has left.
