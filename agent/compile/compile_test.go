@@ -271,3 +271,23 @@ func TestInstalledJobsKeepTheirPackages(t *testing.T) {
 	require.Error(t, err)
 	assert.Equal(t, before, state())
 }
+
+// TestScriptThatReplacesLinks: many begin with rm -rf of what they install to, which is a link, and no later compilation or
+// installation may stumble over what they make in its place.
+func TestScriptThatReplacesLinks(t *testing.T) {
+	m := newMachine(t)
+	state := installed(t, m.base, m.blobs)
+	before := state()
+	const script = `set -e
+links=$(dirname "$BOSH_INSTALL_TARGET")
+rm -rf "$BOSH_INSTALL_TARGET" "$links/p"
+mkdir -p "$BOSH_INSTALL_TARGET/bin" "$links/p/bin"
+echo x | tee "$BOSH_INSTALL_TARGET/bin/x" "$links/p/bin/x" "$links/file"`
+	for _, name := range []string{"app", "app", "r", "r"} {
+		_, err := m.Compile(t.Context(), "source", m.source(script), name, "1", nil)
+		require.NoError(t, err)
+		assert.Equal(t, before, state(), "the jobs have their packages")
+	}
+	installed(t, m.base, m.blobs)
+	assert.Equal(t, before, state())
+}

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ const snapshotFile = "data/.before-compile.json"
 type snapshot struct {
 	Packages []Bundle
 	Links    map[string]string // targets by name, whatever they are
+	Others   []string          // names that are no links, which are somebody's
 	Mark     string
 }
 
@@ -38,6 +40,8 @@ func (s *Store) Snapshot(mark string) error {
 	for _, name := range names {
 		if target, err := s.root.Readlink(path.Join(string(Packages), name)); err == nil {
 			now.Links[name] = target
+		} else {
+			now.Others = append(now.Others, name)
 		}
 	}
 	data, err := json.Marshal(now)
@@ -75,6 +79,9 @@ func (s *Store) restore(data []byte) error {
 	if err := process.KillMarked(then.Mark); err != nil {
 		return err
 	}
+	if err := s.removeOthers(then.Others); err != nil {
+		return err
+	}
 	linked := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(then.Links)) {
 		linked[name] = true
@@ -86,6 +93,28 @@ func (s *Store) restore(data []byte) error {
 		return err
 	}
 	return s.root.Remove(snapshotFile)
+}
+
+// removeOthers removes what a script has put in place of links to packages, and beside them.
+func (s *Store) removeOthers(keep []string) error {
+	names, err := s.names(string(Packages))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		link := path.Join(string(Packages), name)
+		if _, err := s.root.Readlink(link); err == nil || slices.Contains(keep, name) {
+			continue
+		}
+		aside := path.Join(string(Packages), asidePrefix+rand.Text())
+		if err := s.root.Rename(link, aside); err != nil {
+			return err
+		}
+		if err := s.Discard(aside); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Keep removes the links of a kind but those of the given names, and then the bundles but the given ones.
