@@ -93,6 +93,8 @@ type call struct {
 func do(ctx context.Context, client *http.Client, c call) error {
 	ctx, cancel := context.WithTimeout(ctx, maxTime)
 	defer cancel()
+	ctx, moving, stop := watched(ctx)
+	defer stop()
 	req, err := http.NewRequestWithContext(ctx, c.method, c.url, nil)
 	if err != nil {
 		return fmt.Errorf("%s object: invalid URL", c.op) // the cause quotes it
@@ -101,7 +103,7 @@ func do(ctx context.Context, client *http.Client, c call) error {
 		req.Header[name] = values
 	}
 	if c.body != nil {
-		up := &upload{r: c.body}
+		up := &upload{r: moving.reader(c.body)}
 		defer up.detach()
 		req.Body, req.ContentLength = up, c.size
 		if c.size == 0 {
@@ -123,7 +125,7 @@ func do(ctx context.Context, client *http.Client, c call) error {
 		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can serve again
 		return nil
 	}
-	if _, err := io.Copy(c.dst, resp.Body); err != nil {
+	if _, err := io.Copy(c.dst, moving.reader(resp.Body)); err != nil {
 		return fmt.Errorf("%s object: %w", c.op, bare(ctx, err))
 	}
 	return nil

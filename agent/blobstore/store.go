@@ -38,7 +38,7 @@ var (
 	ErrReadOnly  = errors.New("blobstore is read-only: give it an access key to write with")
 )
 
-// maxTime bounds one transfer, and what only trickles.
+// maxTime bounds one transfer, also one that trickles. Where nothing moves at all it ends sooner, with ErrStalled.
 const maxTime = time.Hour
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}$`)
