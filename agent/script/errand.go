@@ -2,8 +2,10 @@ package script
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/deakit/deakit/agent/internal/process"
@@ -59,5 +61,23 @@ func (r *Runner) errand(ctx context.Context, job string) (ErrandResult, error) {
 	if err != nil && (status == process.NotStarted || ctx.Err() == nil) {
 		return ErrandResult{}, fmt.Errorf("Running errand of job '%s': %w", job, err)
 	}
-	return ErrandResult{status, stdout.String(), stderr.String()}, nil
+	return ErrandResult{status, fit(stdout.String(), r.cfg.MaxOutput), fit(stderr.String(), r.cfg.MaxOutput)}, nil
+}
+
+// fit shortens what has so many bytes at most, until its JSON text has too, give or take the mark of what is left out. That of
+// a byte may have six.
+func fit(text string, most int) string {
+	const mark = 64
+	for size := most; size >= 2; size /= 2 {
+		kept := process.NewBounded(size)
+		_, _ = io.WriteString(kept, text) // never fails
+		data, err := json.Marshal(kept.String())
+		if err != nil { // of a string there is always a JSON text
+			panic(err)
+		}
+		if len(data) <= most+mark {
+			return kept.String()
+		}
+	}
+	return ""
 }

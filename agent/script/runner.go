@@ -35,7 +35,7 @@ type Config struct {
 
 	Env       []string      // KEY=value, for all scripts, beside PATH, TMPDIR and HOME, which it may change
 	Grace     time.Duration // between TERM and KILL for a script whose context has ended; default 10 s
-	MaxOutput int           // bytes kept of each output of an errand, beginning and end; default 256 KiB
+	MaxOutput int           // bytes kept of each output of an errand, beginning and end, as JSON has them; default 256 KiB
 
 	// Legacy makes Drain that of the Ruby agent: one script, whose number is the result, for directors of 2014, which wait
 	// themselves.

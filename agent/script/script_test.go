@@ -203,6 +203,23 @@ func TestErrandThatFloods(t *testing.T) {
 	assert.Less(t, len(result.Stdout)+len(result.Stderr), 2100)
 }
 
+// TestErrandWhoseOutputGrowsInJSON: a result that does not fit into a message would lose the exit code too.
+func TestErrandWhoseOutputGrowsInJSON(t *testing.T) {
+	m := newMachine(t, "a")
+	m.script("a", "run", `echo begin; head -c 2000000 /dev/zero; echo end; yes '<&>' | head -c 250000 >&2; exit 7`)
+	result, err := m.RunErrand(t.Context(), new("a"))
+	require.NoError(t, err)
+	data, err := json.Marshal(result)
+	require.NoError(t, err)
+	assert.Less(t, len(data), 600<<10)
+	assert.Equal(t, 7, result.ExitCode)
+	assert.Regexp(t, `^begin\n\x00{1000}`, result.Stdout)
+	assert.Regexp(t, `\x00{1000}end\n$`, result.Stdout)
+	assert.Equal(t, 1, strings.Count(result.Stdout, "[truncated]"))
+	assert.Regexp(t, `^<&>\n`, result.Stderr)
+	assert.Contains(t, result.Stderr, "[truncated]", "though it was short enough before")
+}
+
 // hanging gives a job a script that ignores TERM, as does a child of it; await waits until they run and returns both pids.
 func (m *machine) hanging(job, name string) (await func() []int) {
 	pids := filepath.Join(m.base, job+".pids")
