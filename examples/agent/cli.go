@@ -117,7 +117,7 @@ func (c *cli) managed() bool { return c.Configure || c.Config != "" || c.Infrast
 // config is what the command line asks for.
 func (c *cli) config(log *slog.Logger) (cfg node.Config, err error) {
 	if c.Dev != "" {
-		cfg, err = node.Development(c.Dev, strings.TrimPrefix(c.AgentID, "not_configured"), c.NATS)
+		cfg, err = node.Development(c.Dev, c.givenID(), c.NATS)
 	} else {
 		cfg, err = c.machine(log)
 	}
@@ -135,6 +135,14 @@ func (c *cli) config(log *slog.Logger) (cfg node.Config, err error) {
 		cfg.PowerOff = powerOff
 	}
 	return cfg, nil
+}
+
+// givenID is the id that somebody gave, if any.
+func (c *cli) givenID() string {
+	if c.AgentID == "not_configured" {
+		return ""
+	}
+	return c.AgentID
 }
 
 // machine is an agent of a machine, not of a directory.
