@@ -198,8 +198,8 @@ func (b *bundle) file(t *tree, name string, kind fs.FileMode) error {
 			return nil
 		}
 	}
-	// A FIFO must not stop us, and what was a file a moment ago must not be a link now.
-	f, err := t.root.OpenFile(source, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	// A FIFO must not stop us. What has become a link meanwhile leads nowhere out of the log directory: that is the root.
+	f, err := t.root.OpenFile(source, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		b.skip(name)
 		return nil
