@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -375,6 +376,22 @@ func TestLinks(t *testing.T) {
 	var unknown *disk.UnknownError
 	require.ErrorAs(t, manager.Associate(ctx, []association{{Name: "db", CID: "nowhere"}}), &unknown)
 	require.ErrorContains(t, manager.Associate(ctx, []association{{Name: "../db", CID: "disk-3"}}), "no id of a disk")
+}
+
+// TestMemoryTellsDevicesApart whose names are alike.
+func TestMemoryTellsDevicesApart(t *testing.T) {
+	m, err := disk.NewMemory(filepath.Join(t.TempDir(), "disks"))
+	require.NoError(t, err)
+	dir := filepath.Join(t.TempDir(), "store")
+	for i, device := range []string{"/dev/a/b", "/dev/a_b", "/dev/a%2Fb"} {
+		require.NoError(t, m.Attach(device, mib))
+		require.NoError(t, m.Format(t.Context(), device, "ext4"))
+		require.NoError(t, m.Mount(t.Context(), device, dir, "ext4", nil))
+		write(t, filepath.Join(dir, fmt.Sprint(i)), "precious")
+		require.NoError(t, m.Unmount(t.Context(), dir))
+	}
+	require.NoError(t, m.Mount(t.Context(), "/dev/a/b", dir, "ext4", nil))
+	assert.Equal(t, "precious", read(t, filepath.Join(dir, "0")))
 }
 
 // TestMemoryGoesOn after a restart.

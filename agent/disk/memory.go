@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -176,7 +176,7 @@ func (m *Memory) Format(_ context.Context, device, fileSystem string) error {
 
 // content is the directory that a file system is while it is not mounted.
 func (m *Memory) content(device string) string {
-	return filepath.Join(m.dir, strings.ReplaceAll(strings.TrimPrefix(device, "/"), "/", "_"))
+	return filepath.Join(m.dir, url.PathEscape(device))
 }
 
 // GrowFileSystem has nothing to do.
