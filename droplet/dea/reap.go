@@ -76,7 +76,7 @@ func (d *DEA) diskIsFull() bool {
 	if err := unix.Statfs(d.cfg.Instance.CrashDir, &fs); err != nil {
 		return false
 	}
-	return fullerThan(d.cfg.CrashDiskUsage, fs.Blocks, fs.Bavail) || fullerThan(d.cfg.CrashInodeUsage, fs.Files, fs.Ffree)
+	return fullerThan(d.cfg.CrashDiskUsage, fs.Blocks, fs.Bfree) || fullerThan(d.cfg.CrashInodeUsage, fs.Files, fs.Ffree)
 }
 
 func fullerThan(limit float64, all, free uint64) bool {
