@@ -119,10 +119,7 @@ func (n *NATS) publish(ctx context.Context, subject string, reply Reply, session
 	plain := n.codec.plain(ctx, reply, n.limit())
 	for {
 		err := n.send(subject, plain, reply, session)
-		if !errors.Is(err, messaging.ErrDisconnected) {
-			return err
-		}
-		if n.awaitServer(ctx) != nil {
+		if !errors.Is(err, messaging.ErrDisconnected) || ctx.Err() != nil || n.awaitServer(ctx) != nil {
 			return err
 		}
 	}
