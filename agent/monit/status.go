@@ -124,8 +124,8 @@ func (s Status) Group(name string) []Service {
 
 // ParseStatus reads a status document. The encodings are those that monit uses: ISO-8859-1 and UTF-8.
 func ParseStatus(r io.Reader) (Status, error) {
-	decoder := xml.NewDecoder(r)
-	decoder.CharsetReader = charset
+	tokens := &shallow{Decoder: xml.NewDecoder(r)}
+	tokens.CharsetReader = charset
 	var doc struct {
 		XMLName     xml.Name `xml:"monit"`
 		ID          string   `xml:"id,attr"`
@@ -147,7 +147,7 @@ func ParseStatus(r io.Reader) (Status, error) {
 			} `xml:"servicegroup"`
 		} `xml:"servicegroups"`
 	}
-	if err := decoder.Decode(&doc); err != nil {
+	if err := xml.NewTokenDecoder(tokens).Decode(&doc); err != nil {
 		return Status{}, fmt.Errorf("status of monit: %w", err)
 	}
 	status := Status{
@@ -158,6 +158,30 @@ func ParseStatus(r io.Reader) (Status, error) {
 		status.Groups[group.Name] = group.Service
 	}
 	return status, nil
+}
+
+// maxDepth bounds elements in elements, each of which the decoder remembers. A status of monit has some ten.
+const maxDepth = 100
+
+// shallow are the tokens of a document that is not too deep.
+type shallow struct {
+	*xml.Decoder
+	depth int
+}
+
+// Token implements xml.TokenReader.
+func (s *shallow) Token() (xml.Token, error) {
+	token, err := s.Decoder.Token()
+	switch token.(type) {
+	case xml.StartElement:
+		s.depth++
+	case xml.EndElement:
+		s.depth--
+	}
+	if s.depth > maxDepth {
+		return nil, fmt.Errorf("elements are more than %d deep", maxDepth)
+	}
+	return token, err
 }
 
 // charset reads ISO-8859-1, each byte of which is the character of the same number.

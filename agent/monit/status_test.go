@@ -91,3 +91,9 @@ func TestFiguresThatAreNone(t *testing.T) {
 		assert.Zero(t, process.CPU.Total, figure)
 	}
 }
+
+// Whatever answers in place of monit, its document must not fill the memory.
+func TestDocumentThatIsTooDeep(t *testing.T) {
+	_, err := monit.ParseStatus(strings.NewReader("<monit>" + strings.Repeat("<a>", 1<<20)))
+	assert.ErrorContains(t, err, "deep")
+}
