@@ -211,5 +211,9 @@ func (c codec) decode(data []byte) (messaging.AgentReply, error) {
 			return messaging.AgentReply{}, err
 		}
 	}
-	return messaging.AgentCall("<id>").DecodeAnswer(data)
+	reply, err := messaging.AgentCall("<id>").DecodeAnswer(data)
+	if err == nil && reply.Exception == nil && reply.Value == nil {
+		return reply, errors.New("read reply: it has neither value nor exception, as no agent answers")
+	}
+	return reply, err
 }
