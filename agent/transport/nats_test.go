@@ -184,6 +184,26 @@ func TestNATSRequestsAreIndependent(t *testing.T) {
 	}
 }
 
+// What comes in a burst is answered, each of it.
+func TestNATSBurst(t *testing.T) {
+	srv := messagingtest.NewServer(t)
+	b := newBus(t, srv, pong)
+	conn := srv.Connect()
+	replies, err := conn.SubscribeSync("burst")
+	require.NoError(t, err)
+	require.NoError(t, replies.SetPendingLimits(-1, -1))
+	b.send(`{"method":"ping","reply_to":"r.0"}`)
+	b.next() // it listens
+	const burst = 15000
+	for range burst {
+		require.NoError(t, conn.Publish("agent.A", []byte(`{"method":"ping","reply_to":"burst"}`)))
+	}
+	for i := range burst {
+		_, err := replies.NextMsg(20 * time.Second)
+		require.NoError(t, err, "reply %d", i)
+	}
+}
+
 func TestNATSLimit(t *testing.T) {
 	srv := messagingtest.NewServer(t, func(o *server.Options) { o.MaxPayload = 8 << 20 })
 	overhead := len(`{"value":""}`)
