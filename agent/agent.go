@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,7 +28,7 @@ type Config struct {
 	// Methods beside the agent's own.
 	Methods []action.Method
 
-	// Tasks bounds the tasks. Its Store keeps persistent ones; Resume is the agent's own.
+	// Tasks bounds the tasks. Its Store keeps persistent ones; Resume and Repeat are the agent's own.
 	Tasks task.Config
 
 	// At most Busy requests that are answered directly are at work at a time (default 64), and Waiting more wait for them
@@ -74,7 +75,7 @@ func New(cfg Config) (*Agent, error) {
 	if a.methods, err = action.New(slices.Concat(a.ownMethods(), cfg.Methods)...); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	cfg.Tasks.Resume = a.resume
+	cfg.Tasks.Resume, cfg.Tasks.Repeat = a.resume, a.repeat
 	if cfg.Tasks.Logger == nil {
 		cfg.Tasks.Logger = a.log
 	}
@@ -124,4 +125,21 @@ func (a *Agent) resume(method string) (task.Func, bool) {
 		return nil, false
 	}
 	return a.resumption(m), true
+}
+
+// repeat finds what a persistent task does that had not begun when the process ended.
+func (a *Agent) repeat(method string, raw json.RawMessage) (task.Func, bool) {
+	m, ok := a.methods.Lookup(method)
+	if !ok || !m.Async {
+		return nil, false
+	}
+	request, err := transport.DecodeRequest(raw)
+	if err != nil {
+		return nil, false
+	}
+	call, err := m.Bind(request.Arguments)
+	if err != nil {
+		return nil, false
+	}
+	return a.work(m, call, about(m, request)), true
 }

@@ -270,6 +270,31 @@ func TestPersistentTask(t *testing.T) {
 	assert.Equal(t, exception("Action Failed get_task: Task with id "+id+" could not be found"), c.task("get_task", id))
 }
 
+// A persistent task that waited for others when the process ended is done by the next one, with its arguments.
+func TestPersistentTaskThatHadNotBegun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tasks.json")
+	settings := make(chan string, 1)
+	begun := make(chan struct{})
+	methods := []action.Method{{
+		Name: "update_settings", Async: true,
+		Do:     func(_ context.Context, bus string) (string, error) { settings <- bus; return "ok", nil },
+		Resume: func(context.Context) (any, error) { return "ok", nil },
+	}, {
+		Name: "compile_package", Async: true,
+		Do: func(ctx context.Context) (string, error) { close(begun); <-ctx.Done(); return "", context.Cause(ctx) },
+	}}
+	a := start(t, agent.Config{Tasks: task.Config{Workers: 1, Store: task.NewStore(file)}, Methods: methods})
+	a.begin("compile_package")
+	<-begun
+	id := a.begin("update_settings", "nats://other")
+	a.stop()
+	assert.Empty(t, settings)
+	b := start(t, agent.Config{Tasks: task.Config{Store: task.NewStore(file)}, Methods: methods})
+	assert.Equal(t, `{"value":"ok"}`, b.result(id))
+	require.NotEmpty(t, settings, "who hears ok relies on it")
+	assert.Equal(t, "nats://other", <-settings)
+}
+
 func TestProtocolDecides(t *testing.T) {
 	a := start(t, agent.Config{Methods: []action.Method{
 		{Name: "list_disk", Async: true, AsyncSince: 3, Do: func(ctx context.Context) (int, error) { return action.RequestOf(ctx).Protocol, nil }},

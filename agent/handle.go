@@ -63,9 +63,9 @@ func (a *Agent) run(ctx context.Context, m *action.Action, request transport.Req
 	if err != nil {
 		return nil, a.logged(m, err)
 	}
-	about := action.Request{Method: m.Name, Protocol: int(request.Protocol), ReplyTo: request.ReplyTo}
-	if m.IsAsync(about.Protocol) {
-		return a.start(m, call, about, request.Raw)
+	asked := about(m, request)
+	if m.IsAsync(asked.Protocol) {
+		return a.start(m, call, asked, request.Raw)
 	}
 	if !m.Quick {
 		leave, err := a.enter(ctx)
@@ -74,17 +74,18 @@ func (a *Agent) run(ctx context.Context, m *action.Action, request transport.Req
 		}
 		defer leave()
 	}
-	value, err := call(action.With(ctx, about))
+	value, err := call(action.With(ctx, asked))
 	return value, a.logged(m, err)
 }
 
+// about is what a method may know of its request.
+func about(m *action.Action, request transport.Request) action.Request {
+	return action.Request{Method: m.Name, Protocol: int(request.Protocol), ReplyTo: request.ReplyTo}
+}
+
 // start makes a task of a call.
-func (a *Agent) start(m *action.Action, call action.Call, about action.Request, raw json.RawMessage) (json.RawMessage, error) {
-	spec := task.Spec{Method: m.Name, Cancellable: m.Cancellable, Do: func(ctx context.Context, id string) (json.RawMessage, error) {
-		about.TaskID = id
-		value, err := call(action.With(ctx, about))
-		return value, a.logged(m, err)
-	}}
+func (a *Agent) start(m *action.Action, call action.Call, asked action.Request, raw json.RawMessage) (json.RawMessage, error) {
+	spec := task.Spec{Method: m.Name, Cancellable: m.Cancellable, Do: a.work(m, call, asked)}
 	if m.Resume != nil {
 		spec.Persistent = raw
 	}
@@ -93,6 +94,15 @@ func (a *Agent) start(m *action.Action, call action.Call, about action.Request, 
 		return nil, err
 	}
 	return action.Encode(messaging.AgentTask{State: messaging.AgentTaskRunning, ID: id})
+}
+
+// work is what a task does.
+func (a *Agent) work(m *action.Action, call action.Call, asked action.Request) task.Func {
+	return func(ctx context.Context, id string) (json.RawMessage, error) {
+		asked.TaskID = id
+		value, err := call(action.With(ctx, asked))
+		return value, a.logged(m, err)
+	}
 }
 
 // resumption is what becomes of a task of this method that was interrupted.

@@ -36,6 +36,10 @@ type Config struct {
 	// PingInterval is how often the link is tested (default 30 s); it is given up after 2 unanswered pings.
 	PingInterval time.Duration
 
+	// WriteTimeout is how long a server may read nothing of what it is sent (default 10 s) before the link is given up. Whoever
+	// publishes waits meanwhile, and so does the end of the connection.
+	WriteTimeout time.Duration
+
 	Logger *slog.Logger // nil discards
 }
 
@@ -48,6 +52,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.PingInterval == 0 {
 		c.PingInterval = 30 * time.Second
+	}
+	if c.WriteTimeout == 0 {
+		c.WriteTimeout = 10 * time.Second
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -78,6 +85,7 @@ func Connect(cfg Config) (*nats.Conn, error) {
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(cfg.PingInterval),
 		nats.MaxPingsOutstanding(2),
+		nats.FlusherTimeout(cfg.WriteTimeout),
 		nats.IgnoreAuthErrorAbort(), // credentials may be mended on the server
 		nats.ConnectHandler(func(c *nats.Conn) { link.up("nats.connected", c.ConnectedUrlRedacted()) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { link.down(err) }),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -106,11 +107,12 @@ func PublishRaw(conn *nats.Conn, subject string, data []byte) error {
 
 func send(conn *nats.Conn, subject, reply string, data []byte) error {
 	err := conn.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Data: data})
+	var link *net.OpError // the message was cut off, or not sent at all
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed),
-		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionDraining):
+		errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionDraining), errors.As(err, &link):
 		return fmt.Errorf("publish %s: %w", subject, ErrDisconnected)
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("publish %s: %d bytes are more than the server's max_payload of %d: %w",

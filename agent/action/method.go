@@ -30,8 +30,9 @@ type Method struct {
 	// Cancellable lets cancel_task end the context of a task, whereupon Do has to end and return what it has.
 	Cancellable bool
 
-	// Resume, when set, makes tasks survive the agent: one that was interrupted has the outcome of Resume when the agent is
-	// back, and Do is not called again. So Do must have done its work when the agent ends in the middle of it.
+	// Resume, when set, makes tasks survive the agent: when it is back, one that was interrupted has the outcome of Resume, and
+	// Do is not called again. So Do must have done its work when the agent ends in the middle of it. One that had not begun is
+	// done then.
 	Resume func(context.Context) (any, error)
 
 	// Secret keeps arguments out of error texts. (They are in no log in any case.)

@@ -436,6 +436,24 @@ func TestHTTPStatus(t *testing.T) {
 	assert.NotContains(t, err.Error(), "hush")
 }
 
+// What answers with JSON of its own is no agent, and nothing was done.
+func TestHTTPReplyOfSomethingElse(t *testing.T) {
+	var body string
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+	defer server.Close()
+	tr, err := client.NewHTTPS(client.HTTPSConfig{URL: server.URL})
+	require.NoError(t, err)
+	defer tr.Close()
+	a := client.New(client.Config{Transport: tr})
+	for _, body = range []string{`{}`, `{"error":"no such host"}`, `{"exception":null}`} {
+		_, err := a.Call(t.Context(), "mount_disk", "disk-1")
+		assert.ErrorContains(t, err, "neither", body)
+	}
+	body = `{"value":null}`
+	_, err = a.Call(t.Context(), "mount_disk", "disk-1")
+	assert.NoError(t, err)
+}
+
 func TestHTTPReplyThatIsTooLong(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"value":"`+strings.Repeat("x", 1000)+`"}`)

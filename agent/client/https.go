@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/deakit/deakit/agent/transport/seal"
@@ -44,7 +43,7 @@ type HTTPS struct {
 	user  *url.Userinfo
 	http  *http.Client
 	codec codec
-	turn  sync.Mutex // with encryption messages are numbered, so one request at a time is under way
+	turn  chan struct{} // with encryption messages are numbered, so one request at a time is under way: it has an element meanwhile
 }
 
 // NewHTTPS checks the configuration. It connects to nothing.
@@ -72,7 +71,7 @@ func NewHTTPS(cfg HTTPSConfig) (*HTTPS, error) {
 	}
 	dialer := &net.Dialer{Timeout: 30 * time.Second}
 	return &HTTPS{
-		cfg: cfg, codec: codec, user: u.User,
+		cfg: cfg, codec: codec, user: u.User, turn: make(chan struct{}, 1),
 		url: &url.URL{Scheme: u.Scheme, Host: u.Host},
 		http: &http.Client{
 			Timeout: cfg.Timeout,
@@ -91,8 +90,12 @@ func (h *HTTPS) Close() { h.http.CloseIdleConnections() }
 // Do implements Transport. It fails with ErrAuthentication, a *StatusError, or because the agent could not be reached.
 func (h *HTTPS) Do(ctx context.Context, request messaging.AgentRequest) (messaging.AgentReply, error) {
 	if h.codec.session != nil {
-		h.turn.Lock()
-		defer h.turn.Unlock()
+		select {
+		case h.turn <- struct{}{}:
+			defer func() { <-h.turn }()
+		case <-ctx.Done():
+			return messaging.AgentReply{}, fmt.Errorf("waiting for the request before: %w", context.Cause(ctx))
+		}
 	}
 	body, err := h.codec.encode(request)
 	if err != nil {
@@ -211,5 +214,9 @@ func (c codec) decode(data []byte) (messaging.AgentReply, error) {
 			return messaging.AgentReply{}, err
 		}
 	}
-	return messaging.AgentCall("<id>").DecodeAnswer(data)
+	reply, err := messaging.AgentCall("<id>").DecodeAnswer(data)
+	if err == nil && reply.Exception == nil && reply.Value == nil {
+		return reply, errors.New("read reply: it has neither value nor exception, as no agent answers")
+	}
+	return reply, err
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/deakit/deakit/messaging"
@@ -41,29 +43,49 @@ type Service struct {
 	System        System    `xml:"system"`         // of the system
 }
 
+// A Figure is a number of which monit may have none yet: it then writes "nan" or "inf", which is read as 0.
+type Figure float64
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *Figure) UnmarshalText(text []byte) error {
+	digits := strings.TrimSpace(string(text))
+	value, err := strconv.ParseFloat(strings.TrimPrefix(digits, "-"), 64) // which knows nan without a sign only
+	switch {
+	case digits == "", math.IsNaN(value), math.IsInf(value, 0): // the last two with an error or without
+		*f = 0
+		return nil
+	case err != nil:
+		return err
+	case digits[0] == '-':
+		value = -value
+	}
+	*f = Figure(value)
+	return nil
+}
+
 // MemoryUse is what a process occupies, alone and with its children.
 type MemoryUse struct {
-	Percent      float64 `xml:"percent"`
-	PercentTotal float64 `xml:"percenttotal"`
-	KB           int64   `xml:"kilobyte"`
-	KBTotal      int64   `xml:"kilobytetotal"`
+	Percent      Figure `xml:"percent"`
+	PercentTotal Figure `xml:"percenttotal"`
+	KB           int64  `xml:"kilobyte"`
+	KBTotal      int64  `xml:"kilobytetotal"`
 }
 
 // CPUUse is what a process takes of the processors, alone and with its children.
 type CPUUse struct {
-	Percent      float64 `xml:"percent"`
-	PercentTotal float64 `xml:"percenttotal"`
+	Percent      Figure `xml:"percent"`
+	PercentTotal Figure `xml:"percenttotal"`
 }
 
 // System has the figures of the machine.
 type System struct {
-	Load1  float64 `xml:"load>avg01"`
-	Load5  float64 `xml:"load>avg05"`
-	Load15 float64 `xml:"load>avg15"`
+	Load1  Figure `xml:"load>avg01"`
+	Load5  Figure `xml:"load>avg05"`
+	Load15 Figure `xml:"load>avg15"`
 
-	User   float64 `xml:"cpu>user"` // percent, as the next two
-	System float64 `xml:"cpu>system"`
-	Wait   float64 `xml:"cpu>wait"`
+	User   Figure `xml:"cpu>user"` // percent, as the next two
+	System Figure `xml:"cpu>system"`
+	Wait   Figure `xml:"cpu>wait"`
 
 	Memory MemoryUse `xml:"memory"`
 	Swap   MemoryUse `xml:"swap"`
@@ -84,8 +106,8 @@ func (s Service) Process() messaging.AgentProcess {
 		p.State = messaging.JobRunning
 	}
 	p.Uptime.Seconds = messaging.Int(s.Uptime)
-	p.Memory = messaging.AgentProcessMemory{KB: messaging.Int(s.Memory.KBTotal), Percent: s.Memory.PercentTotal}
-	p.CPU.Total = s.CPU.PercentTotal
+	p.Memory = messaging.AgentProcessMemory{KB: messaging.Int(s.Memory.KBTotal), Percent: float64(s.Memory.PercentTotal)}
+	p.CPU.Total = float64(s.CPU.PercentTotal)
 	return p
 }
 
@@ -102,8 +124,8 @@ func (s Status) Group(name string) []Service {
 
 // ParseStatus reads a status document. The encodings are those that monit uses: ISO-8859-1 and UTF-8.
 func ParseStatus(r io.Reader) (Status, error) {
-	decoder := xml.NewDecoder(r)
-	decoder.CharsetReader = charset
+	tokens := &shallow{Decoder: xml.NewDecoder(r)}
+	tokens.CharsetReader = charset
 	var doc struct {
 		XMLName     xml.Name `xml:"monit"`
 		ID          string   `xml:"id,attr"`
@@ -125,7 +147,7 @@ func ParseStatus(r io.Reader) (Status, error) {
 			} `xml:"servicegroup"`
 		} `xml:"servicegroups"`
 	}
-	if err := decoder.Decode(&doc); err != nil {
+	if err := xml.NewTokenDecoder(tokens).Decode(&doc); err != nil {
 		return Status{}, fmt.Errorf("status of monit: %w", err)
 	}
 	status := Status{
@@ -136,6 +158,30 @@ func ParseStatus(r io.Reader) (Status, error) {
 		status.Groups[group.Name] = group.Service
 	}
 	return status, nil
+}
+
+// maxDepth bounds elements in elements, each of which the decoder remembers. A status of monit has some ten.
+const maxDepth = 100
+
+// shallow are the tokens of a document that is not too deep.
+type shallow struct {
+	*xml.Decoder
+	depth int
+}
+
+// Token implements xml.TokenReader.
+func (s *shallow) Token() (xml.Token, error) {
+	token, err := s.Decoder.Token()
+	switch token.(type) {
+	case xml.StartElement:
+		s.depth++
+	case xml.EndElement:
+		s.depth--
+	}
+	if s.depth > maxDepth {
+		return nil, fmt.Errorf("elements are more than %d deep", maxDepth)
+	}
+	return token, err
 }
 
 // charset reads ISO-8859-1, each byte of which is the character of the same number.

@@ -1,6 +1,7 @@
 package monit_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -41,7 +42,7 @@ func TestParseStatus(t *testing.T) {
 	assert.Equal(t, messaging.JobFailing, vcap[1].Process().State)
 	assert.Empty(t, status.Group("none"))
 	system := status.Services[2].System
-	assert.Equal(t, []float64{0.01, 0.02, 0.03, 1.5, 2.5, 3.5}, []float64{system.Load1, system.Load5, system.Load15, system.User, system.System, system.Wait})
+	assert.Equal(t, []monit.Figure{0.01, 0.02, 0.03, 1.5, 2.5, 3.5}, []monit.Figure{system.Load1, system.Load5, system.Load15, system.User, system.System, system.Wait})
 	assert.EqualValues(t, 145996, system.Memory.KB)
 
 	one, err := monit.ParseStatus(strings.NewReader(`<monit><server><id>i</id><incarnation>7</incarnation><version>5.1</version></server>` +
@@ -67,8 +68,32 @@ func FuzzParseStatus(f *testing.F) {
 		}
 		for group := range status.Groups {
 			for _, s := range status.Group(group) {
+				_, err := json.Marshal(s.Process())
+				require.NoError(t, err)
 				require.Equal(t, s.Name, s.Process().Name)
 			}
 		}
 	})
+}
+
+// printf of a figure that nobody has yet is "nan" or "-nan". It must neither hide the services nor end up in JSON, which has none.
+func TestFiguresThatAreNone(t *testing.T) {
+	for _, figure := range []string{"nan", "-nan", "inf", "-inf", "1e999"} {
+		text := `<monit><services><service name="a"><type>3</type><status>0</status><monitor>1</monitor><memory><percenttotal>` + figure +
+			`</percenttotal></memory><cpu><percenttotal>` + figure + `</percenttotal></cpu></service></services>` +
+			`<servicegroups><servicegroup name="vcap"><service>a</service></servicegroup></servicegroups></monit>`
+		status, err := monit.ParseStatus(strings.NewReader(text))
+		require.NoError(t, err, figure)
+		process := status.Group("vcap")[0].Process()
+		assert.Equal(t, messaging.JobRunning, process.State)
+		_, err = json.Marshal(process)
+		assert.NoError(t, err, figure)
+		assert.Zero(t, process.CPU.Total, figure)
+	}
+}
+
+// Whatever answers in place of monit, its document must not fill the memory.
+func TestDocumentThatIsTooDeep(t *testing.T) {
+	_, err := monit.ParseStatus(strings.NewReader("<monit>" + strings.Repeat("<a>", 1<<20)))
+	assert.ErrorContains(t, err, "deep")
 }

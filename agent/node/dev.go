@@ -34,7 +34,7 @@ const devMbus = "https://127.0.0.1:6868"
 // Development gives the Config of an agent that is all in one directory and needs no root: processes run without monit, blobs
 // and disks are directories, and nothing outside is touched. mbus is where it takes requests, by default
 // https://127.0.0.1:6868; where an https:// URL has no user it gets vcap and a random password, which stays the same from
-// start to start. ReadAccess tells clients.
+// start to start. ReadAccess tells clients, once the agent has begun.
 func Development(dir, agentID, mbus string) (Config, error) {
 	base, err := filepath.Abs(dir)
 	if err != nil {
@@ -76,6 +76,7 @@ func development(base, agentID, mbus string) (Config, error) {
 	return Config{
 		Base: base, Root: filepath.Join(base, "root"), Source: fixed(document), Supervisor: Dev,
 		Disks: disks, Resolver: attaching{disks}, Unmounted: true,
+		Machine: []Step{{"tell clients how to reach the agent", func(context.Context, *settings.Settings) error { return access.write(base) }}},
 	}, nil
 }
 
@@ -97,11 +98,16 @@ func newAccess(base, agentID, mbus string) (Access, error) {
 		}
 		access.Mbus, access.CA = at.String(), filepath.Join(base, ownCert)
 	}
-	data, err := json.MarshalIndent(access, "", "  ")
+	return access, nil
+}
+
+// write is for the agent that has the directory: another one that was started there by mistake must not lead clients away.
+func (a Access) write(base string) error {
+	data, err := json.MarshalIndent(a, "", "  ")
 	if err != nil {
-		return Access{}, err
+		return err
 	}
-	return access, atomicfile.WriteFile(filepath.Join(base, devAccess), append(data, '\n'), 0o600)
+	return atomicfile.WriteFile(filepath.Join(base, devAccess), append(data, '\n'), 0o600)
 }
 
 // ReadAccess tells how the agent of a directory is reached.

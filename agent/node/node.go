@@ -37,7 +37,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 			if ctx.Err() != nil {
 				return m.verdict(ctx)
 			}
-			return fmt.Errorf("agent: %s: %w", s.name, err)
+			return fmt.Errorf("node: %s: %w", s.name, err)
 		}
 		m.log.Debug("agent.step", "step", s.name, "at", time.Since(began))
 	}
@@ -52,7 +52,7 @@ func (m *machine) serve(ctx context.Context) error {
 	for _, s := range m.services {
 		services.Go(func() error {
 			if err := s.run(life); err != nil {
-				return fmt.Errorf("agent: %s: %w", s.name, err)
+				return fmt.Errorf("node: %s: %w", s.name, err)
 			}
 			return nil
 		})

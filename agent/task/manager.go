@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,10 +20,11 @@ type Config struct {
 	KeepFor   time.Duration // default 24 h
 	KeepBytes int           // default 64 MiB
 
-	// Store keeps persistent tasks; nil: none survives. Resume finds what to do for one that was interrupted; a method for
-	// which it has nothing is forgotten.
+	// Store keeps persistent tasks; nil: none survives. Resume finds what to do for one that was interrupted, and Repeat for one
+	// that had not begun, by its request. A task for which they have nothing is forgotten.
 	Store  *Store
 	Resume func(method string) (Func, bool)
+	Repeat func(method string, request json.RawMessage) (Func, bool)
 
 	Logger *slog.Logger // nil discards
 }
@@ -76,11 +78,7 @@ func (m *Manager) Load() error {
 		return err
 	}
 	for _, e := range left {
-		var do Func
-		ok := false
-		if m.cfg.Resume != nil {
-			do, ok = m.cfg.Resume(e.Method)
-		}
+		do, ok := m.again(e)
 		if !ok {
 			m.log.Warn("agent.task.forgotten", "task", e.TaskID, "method", e.Method)
 			if err := m.cfg.Store.remove(e.TaskID); err != nil {
@@ -88,14 +86,25 @@ func (m *Manager) Load() error {
 			}
 			continue
 		}
-		m.log.Info("agent.task.resumed", "task", e.TaskID, "method", e.Method)
-		r := &record{id: e.TaskID, stored: true, spec: Spec{Method: e.Method, Do: do}}
+		m.log.Info("agent.task.resumed", "task", e.TaskID, "method", e.Method, "begun", !e.Waiting)
+		r := &record{id: e.TaskID, stored: true, fresh: e.Waiting, spec: Spec{Method: e.Method, Do: do}}
 		m.mu.Lock()
 		m.tasks[r.id] = r
 		m.waiting = append(m.waiting, r)
 		m.mu.Unlock()
 	}
 	return nil
+}
+
+// again finds what to do for a task that an earlier process left.
+func (m *Manager) again(e entry) (do Func, ok bool) {
+	switch {
+	case e.Waiting && m.cfg.Repeat != nil:
+		return m.cfg.Repeat(e.Method, e.Payload)
+	case !e.Waiting && m.cfg.Resume != nil:
+		return m.cfg.Resume(e.Method)
+	}
+	return nil, false
 }
 
 // Run runs tasks until ctx ends. Then the contexts of all that run end, and Run returns when they have: nil. Tasks that were
@@ -116,12 +125,13 @@ func (m *Manager) Run(ctx context.Context) error {
 // Start takes a task and returns its id. It fails with ErrBusy, ErrEnding, or because a persistent task could not be
 // written down; then nothing is run.
 func (m *Manager) Start(spec Spec) (string, error) {
-	r := &record{id: uuid.New(), spec: spec, stored: m.cfg.Store != nil && spec.Persistent != nil}
+	stored := m.cfg.Store != nil && spec.Persistent != nil
+	r := &record{id: uuid.New(), spec: spec, stored: stored, fresh: stored}
 	if err := m.mayStart(); err != nil {
 		return "", err
 	}
 	if r.stored {
-		if err := m.cfg.Store.add(entry{TaskID: r.id, Method: spec.Method, Payload: spec.Persistent}); err != nil {
+		if err := m.cfg.Store.add(entry{TaskID: r.id, Method: spec.Method, Payload: spec.Persistent, Waiting: true}); err != nil {
 			return "", err
 		}
 	}

@@ -23,11 +23,13 @@ type Store struct {
 	entries map[string]entry
 }
 
-// An entry is a task as the Go agent writes it; the payload is base64 of the request.
+// An entry is a task as the Go agent writes it; the payload is base64 of the request. That it waits is our own: the Go agent has
+// nothing of the kind, and its tasks count as begun.
 type entry struct {
 	TaskID  string
 	Method  string
 	Payload []byte
+	Waiting bool `json:",omitempty"` // it has not begun
 }
 
 // maxStore bounds what is read of a file, bytes.
@@ -84,6 +86,16 @@ func (s *Store) add(e entry) error {
 		delete(s.entries, e.TaskID)
 	}
 	return err
+}
+
+// begin notes that a task is about to begin; when it returns nil that is on disk.
+func (s *Store) begin(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[id]
+	e.Waiting = false
+	s.entries[id] = e
+	return s.write()
 }
 
 // remove crosses a task out.

@@ -47,6 +47,7 @@ type record struct {
 	id     string
 	spec   Spec
 	stored bool                    // it is in the Store until it has ended
+	fresh  bool                    // it is there as one that waits
 	cancel context.CancelCauseFunc // nil until it runs
 	done   bool
 	ended  time.Time

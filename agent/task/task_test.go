@@ -268,7 +268,12 @@ func TestPersistentTask(t *testing.T) {
 	m, _ := started(t, task.Config{Store: task.NewStore(file)})
 	free := make(chan struct{})
 	request := json.RawMessage(`{"method":"update_settings","arguments":[{}]}`)
-	id := start(t, m, task.Spec{Method: "update_settings", Persistent: request, Do: until(free)})
+	begun := make(chan struct{})
+	id := start(t, m, task.Spec{Method: "update_settings", Persistent: request, Do: func(ctx context.Context, id string) (json.RawMessage, error) {
+		close(begun)
+		return until(free)(ctx, id)
+	}})
+	<-begun
 	other := start(t, m, task.Spec{Method: "other", Do: until(free)})
 	content, err := os.ReadFile(file)
 	require.NoError(t, err)
@@ -285,7 +290,8 @@ func TestPersistentTask(t *testing.T) {
 	assert.JSONEq(t, `{}`, string(content))
 }
 
-// A task that the end of the process interrupts is resumed by the next one, and not done again.
+// A task that the end of the process interrupts is resumed by the next one, and not done again. One that had not begun is done then:
+// nobody may be told that it was.
 func TestResume(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "tasks.json")
 	never, begun := make(chan struct{}), make(chan struct{}, 3)
@@ -297,16 +303,21 @@ func TestResume(t *testing.T) {
 	first, stop := started(t, task.Config{Workers: 1, Store: task.NewStore(file)})
 	running := start(t, first, task.Spec{Method: "update_settings", Persistent: persistent, Do: do})
 	<-begun
-	queued := start(t, first, task.Spec{Method: "update_settings", Persistent: persistent, Do: do})
+	queued := start(t, first, task.Spec{Method: "update_settings", Persistent: json.RawMessage(`{"queued":true}`), Do: do})
 	forgotten := start(t, first, task.Spec{Method: "gone", Persistent: persistent, Do: do})
 	plain := start(t, first, task.Spec{Method: "update_settings", Do: do})
 	stop()
 
 	resumed := func(method string) (task.Func, bool) { return value(`"ok"`), method == "update_settings" }
-	second, stop := started(t, task.Config{Store: task.NewStore(file), Resume: resumed})
-	for _, id := range []string{running, queued} {
-		assert.JSONEq(t, `"ok"`, string(outcome(t, second, id).Value))
+	requests := make(chan string, 2)
+	repeated := func(method string, request json.RawMessage) (task.Func, bool) {
+		requests <- method + string(request)
+		return value(`"done"`), method == "update_settings"
 	}
+	second, stop := started(t, task.Config{Store: task.NewStore(file), Resume: resumed, Repeat: repeated})
+	assert.JSONEq(t, `"ok"`, string(outcome(t, second, running).Value))
+	assert.JSONEq(t, `"done"`, string(outcome(t, second, queued).Value))
+	assert.ElementsMatch(t, []string{`update_settings{"queued":true}`, "gone{}"}, []string{<-requests, <-requests})
 	for _, id := range []string{forgotten, plain} {
 		_, _, err := second.Get(id)
 		assert.Error(t, err)

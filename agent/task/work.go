@@ -53,6 +53,14 @@ func (m *Manager) attempt(ctx context.Context, r *record) (outcome Outcome) {
 			outcome = Outcome{Err: fmt.Errorf("internal error: %v", fault)}
 		}
 	}()
+	if r.fresh {
+		if ctx.Err() != nil { // it stays in the Store as one that waits, unless it was cancelled
+			return Outcome{Err: context.Cause(ctx)}
+		}
+		if err := m.cfg.Store.begin(r.id); err != nil {
+			return Outcome{Err: err}
+		}
+	}
 	value, err := r.spec.Do(ctx, r.id)
 	if err != nil {
 		return Outcome{Err: err}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,7 @@ func (c Certificates) pair() (tls.Certificate, error) {
 
 // ConnectConfig tells how an agent connects to the director's NATS.
 type ConnectConfig struct {
-	Servers []string      // URLs, tried in random order; user info in them is used
+	Servers []string      // URLs, or lists of URLs with commas between, as mbus may be; tried in random order; user info in them is used
 	TLS     *Certificates // nil: no TLS
 	Name    string        // shown by the server's monitoring: the agent's id
 	Logger  *slog.Logger  // nil discards
@@ -50,7 +51,13 @@ func Connect(cfg ConnectConfig) (*nats.Conn, error) {
 		}
 		return reconnectDelay(attempts)
 	}
-	conf := messaging.Config{Servers: cfg.Servers, Name: cfg.Name, Logger: cfg.Logger, ReconnectDelay: delay}
+	var servers []string
+	for _, list := range cfg.Servers {
+		for server := range strings.SplitSeq(list, ",") {
+			servers = append(servers, strings.TrimSpace(server))
+		}
+	}
+	conf := messaging.Config{Servers: servers, Name: cfg.Name, Logger: cfg.Logger, ReconnectDelay: delay}
 	if cfg.TLS != nil {
 		var err error
 		if conf.TLS, err = natsTLS(*cfg.TLS, cfg.Logger); err != nil {

@@ -63,10 +63,14 @@ func NewNATS(cfg NATSConfig) (*NATS, error) {
 	return &NATS{cfg: cfg, codec: codec, log: cfg.Logger}, nil
 }
 
+// maxBurst is how many requests wait to be read; the library drops those beyond, and says so in the log. Reading is quick: it waits
+// for no handler.
+const maxBurst = 16 << 10
+
 // Run takes requests until ctx ends; those under way then have five seconds to end and be answered. It returns when all have
 // ended: nil, or why there is no subscription.
 func (n *NATS) Run(ctx context.Context, handler Handler) error {
-	requests := make(chan *nats.Msg, 4096)
+	requests := make(chan *nats.Msg, maxBurst)
 	sub, err := n.cfg.Conn.ChanSubscribe("agent."+n.cfg.AgentID, requests)
 	if err != nil {
 		return fmt.Errorf("agent on NATS: subscribe: %w", err)
@@ -119,10 +123,7 @@ func (n *NATS) publish(ctx context.Context, subject string, reply Reply, session
 	plain := n.codec.plain(ctx, reply, n.limit())
 	for {
 		err := n.send(subject, plain, reply, session)
-		if !errors.Is(err, messaging.ErrDisconnected) {
-			return err
-		}
-		if n.awaitServer(ctx) != nil {
+		if !errors.Is(err, messaging.ErrDisconnected) || ctx.Err() != nil || n.awaitServer(ctx) != nil {
 			return err
 		}
 	}

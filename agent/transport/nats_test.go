@@ -184,6 +184,26 @@ func TestNATSRequestsAreIndependent(t *testing.T) {
 	}
 }
 
+// What comes in a burst is answered, each of it.
+func TestNATSBurst(t *testing.T) {
+	srv := messagingtest.NewServer(t)
+	b := newBus(t, srv, pong)
+	conn := srv.Connect()
+	replies, err := conn.SubscribeSync("burst")
+	require.NoError(t, err)
+	require.NoError(t, replies.SetPendingLimits(-1, -1))
+	b.send(`{"method":"ping","reply_to":"r.0"}`)
+	b.next() // it listens
+	const burst = 15000
+	for range burst {
+		require.NoError(t, conn.Publish("agent.A", []byte(`{"method":"ping","reply_to":"burst"}`)))
+	}
+	for i := range burst {
+		_, err := replies.NextMsg(20 * time.Second)
+		require.NoError(t, err, "reply %d", i)
+	}
+}
+
 func TestNATSLimit(t *testing.T) {
 	srv := messagingtest.NewServer(t, func(o *server.Options) { o.MaxPayload = 8 << 20 })
 	overhead := len(`{"value":""}`)
@@ -524,6 +544,10 @@ func TestConnectToTheServerThatIsThere(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
 	require.Eventually(t, conn.IsConnected, 20*time.Second, time.Millisecond)
+	joined, err := transport.Connect(transport.ConnectConfig{Servers: []string{"nats://127.0.0.1:1, " + srv.URL()}, Name: "A"})
+	require.NoError(t, err)
+	t.Cleanup(joined.Close)
+	require.Eventually(t, joined.IsConnected, 20*time.Second, time.Millisecond, "as mbus may have them")
 	_, err = transport.Connect(transport.ConnectConfig{Servers: []string{"://user:secret@x"}})
 	require.Error(t, err)
 	assert.NotContains(t, err.Error(), "secret")

@@ -14,7 +14,7 @@ import (
 
 type cli struct {
 	Dev      string `placeholder:"DIR" help:"The agent that \"agent --dev DIR\" runs."`
-	Mbus     string `short:"m" placeholder:"URL" help:"https://user:password@host:port of the agent, or nats://user:password@host:4222. Default https://vcap:vcap@localhost:6969."`
+	Mbus     string `short:"m" placeholder:"URL" help:"https://user:password@host:port of the agent, or nats://user:password@host:4222. Default what AGENTCTL_MBUS in the environment says, which nobody else can read there, or https://vcap:vcap@localhost:6969."`
 	Agent    string `placeholder:"ID" help:"Id of the agent; for NATS, and with --credentials."`
 	CA       string `name:"ca" placeholder:"FILE" help:"Certificate that the agent, or the NATS server, is known by."`
 	Insecure bool   `help:"Trust any certificate of an agent over HTTPS, without a warning."`

@@ -36,7 +36,7 @@ func (c *cli) where() (mbus, agentID, caFile string, err error) {
 		}
 		mbus, agentID, caFile = cmp.Or(mbus, at.Mbus), cmp.Or(agentID, at.AgentID), cmp.Or(caFile, at.CA)
 	}
-	return cmp.Or(mbus, "https://vcap:vcap@localhost:6969"), agentID, caFile, nil // the default of agent_client
+	return cmp.Or(mbus, os.Getenv("AGENTCTL_MBUS"), "https://vcap:vcap@localhost:6969"), agentID, caFile, nil // the default of agent_client
 }
 
 func (c *cli) connect(ctx context.Context) (*connection, error) {

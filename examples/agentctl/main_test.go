@@ -110,6 +110,18 @@ func TestCommands(t *testing.T) {
 	assert.Equal(t, "ok\n", do("settings", write(t, `{"trusted_certs":"","disk_associations":[]}`)))
 }
 
+// A password on the command line is there for all users of the machine to read.
+func TestAgentOfTheEnvironment(t *testing.T) {
+	dir := startAgent(t, "")
+	access, err := node.ReadAccess(dir)
+	require.NoError(t, err)
+	t.Setenv("AGENTCTL_MBUS", access.Mbus)
+	assert.Equal(t, "pong\n", ctl(t, exitOK, "--ca", access.CA, "ping"))
+	ctl(t, exitUnreachable, "-m", "https://127.0.0.1:1", "--insecure", "ping")
+	t.Setenv("AGENTCTL_MBUS", "https://127.0.0.1:1")
+	assert.Equal(t, "pong\n", ctl(t, exitOK, "--dev", dir, "ping"), "what is said counts first")
+}
+
 func TestExitCodes(t *testing.T) {
 	dir := startAgent(t, "")
 	at, err := node.ReadAccess(dir)
