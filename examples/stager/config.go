@@ -158,6 +158,17 @@ func (c *config) backend() string {
 	return backends.Process
 }
 
+// whyBackend tells which key chose the back end; "" where none did.
+func (c *config) whyBackend() string {
+	switch {
+	case c.Deakit.Backend != "" && c.Deakit.Backend != backends.Auto:
+		return "of deakit.backend"
+	case c.backend() == backends.Process:
+		return "secure is false"
+	}
+	return ""
+}
+
 // containers is where the containers are.
 func (c *config) containers(file string) (backends.Config, error) {
 	depot := c.Deakit.Containers

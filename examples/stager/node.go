@@ -68,7 +68,7 @@ func open(cfg *config, where backends.Config, log *slog.Logger, counts *componen
 	if n.backend, err = backends.Open(context.Background(), choice, where); err != nil {
 		return n, fmt.Errorf("back end %s: %w", choice.Name, err)
 	}
-	n.log.Info("stager.backend", "backend", choice.Name, "because", choice.Why)
+	n.log.Info("stager.backend", "backend", choice.Name, "because", cmp.Or(cfg.whyBackend(), choice.Why))
 	if err := n.openQueue(cfg); err != nil {
 		return n, err
 	}
