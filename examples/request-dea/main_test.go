@@ -249,7 +249,8 @@ func TestFailures(t *testing.T) {
 		{[]string{app, "--listen", "nowhere:x"}, exitFailed, "--listen: "},
 		{[]string{app, "--url", "x"}, exitFailed, "--url must have the form"},
 		{[]string{app}, exitFailed, "no DEA answers at " + url + "; start examples/dea"},
-		{[]string{app, "--nats", "nats://127.0.0.1:1", "--timeout", "100ms"}, exitTimeout, "no NATS server answers"},
+		{[]string{app, "--nats", "nats://127.0.0.1:1", "--timeout", "100ms"}, exitFailed, "no NATS server answers"},
+		{[]string{app, "-e", "=sesame"}, exitUsage, "--env: there is no name"},
 		{[]string{"--stop", "shop"}, exitFailed, `no DEA runs an app "shop"`},
 	} {
 		code, _, errs := request(t, append([]string{"--nats", url}, test.args...)...)

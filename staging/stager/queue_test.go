@@ -374,7 +374,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 		"no fds":            {p.request(`, "fds": 1024`, ``), "resources.fds is missing"},
 		"no number":         {p.request(`"fds": 1024`, `"fds": "many"`), "resources.fds is missing, or no integer"},
 		"no framework":      {p.request(`"name": "sinatra",`, ``), "framework_info.name is missing"},
-		"unknown framework": {p.request(`"name": "sinatra"`, `"name": "cobol"`), `unknown framework: "cobol"; there are [django `},
+		"unknown framework": {p.request(`"name": "sinatra"`, `"name": "cobol"`), `unknown framework: "cobol"; there are [buildpack django `},
 		"path as framework": {p.request(`"name": "sinatra"`, `"name": "../x;y"`), `"../x;y" is no name`},
 		"file":              {p.request(p.cloud.url("/app"), `file:///etc/passwd`), "download_uri must be an http or https URL"},
 		"no URI":            {p.request(p.cloud.url("/droplet/1/u7"), `http://user:secret@h:port/`), "upload_uri must be an http or https URL"},
