@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -71,8 +73,8 @@ func (c Config) withDefaults() Config {
 func Connect(cfg Config) (*nats.Conn, error) {
 	cfg = cfg.withDefaults()
 	for _, server := range cfg.Servers {
-		if u, err := url.Parse(server); err != nil || u.Host == "" {
-			return nil, errors.New("NATS server: a URL must have the form nats://[user:password@]host:port")
+		if err := CheckServer(server); err != nil {
+			return nil, fmt.Errorf("NATS server: %w", err)
 		}
 	}
 	log, link := cfg.Logger, &link{log: cfg.Logger, servers: hosts(cfg.Servers)}
@@ -123,6 +125,21 @@ func Connect(cfg Config) (*nats.Conn, error) {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
 	return conn, nil
+}
+
+// CheckServer fails on what cannot be the URL of a NATS server: Connect does then. The error has nothing of the URL, which may
+// hold a password.
+func CheckServer(server string) error {
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+		return errors.New("a URL must have the form nats://[user:password@]host:port")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return errors.New("the port of a URL must be a number from 1 to 65535")
+		}
+	}
+	return nil
 }
 
 // Drain ends a connection: what was published is sent, what has arrived is handled, then the link is closed. It

@@ -9,6 +9,7 @@ import (
 
 	"github.com/deakit/deakit/droplet"
 	"github.com/deakit/deakit/droplet/oci"
+	"github.com/deakit/deakit/staging/framework"
 )
 
 type inspectCmd struct {
@@ -108,6 +109,8 @@ type dropletReport struct {
 	fileReport
 	Format     string                  `json:"format"` // "gzip" or "zstd"
 	Detected   string                  `json:"detected_buildpack,omitempty"`
+	Framework  string                  `json:"framework,omitempty"` // whose plugin made it
+	Runtime    string                  `json:"runtime,omitempty"`   // the default one of the framework
 	Buildpacks []droplet.BuildpackInfo `json:"buildpacks"`
 	Command    string                  `json:"start_command,omitempty"`
 	Prefix     string                  `json:"entrypoint_prefix,omitempty"`
@@ -138,7 +141,14 @@ func (e *env) showDroplet(name string, s droplet.Summary) error {
 	if s.Members > 0 {
 		t.add("content", fmt.Sprintf("%s in %d files, directories and links", size(s.Bytes), s.Members))
 	}
-	t.buildpacks(info.DetectedBuildpack, info.Buildpacks)
+	if name := frameworkOf(s.Info); name != "" {
+		t.add("framework", name)
+		if runtime := framework.DefaultRuntime(name); runtime != "" {
+			t.add("runtime", runtime+", or what droplet run --runtime names")
+		}
+	} else {
+		t.buildpacks(info.DetectedBuildpack, info.Buildpacks)
+	}
 	t.commands(info.StartCommand, info.EffectiveProcfile)
 	if info.EntrypointPrefix != "" {
 		t.add("entrypoint", info.EntrypointPrefix)
@@ -157,7 +167,7 @@ func newDropletReport(name string, s droplet.Summary, info droplet.StagingInfo) 
 	r := dropletReport{
 		fileReport: newFileReport(name, s.Digest), Format: s.Format.String(), Detected: info.DetectedBuildpack, Buildpacks: info.Buildpacks,
 		Command: info.StartCommand, Prefix: info.EntrypointPrefix, Types: info.EffectiveProcfile, Sidecars: info.Sidecars,
-		Legacy: s.Info == nil, Members: s.Members, Content: s.Bytes,
+		Framework: frameworkOf(s.Info), Runtime: framework.DefaultRuntime(frameworkOf(s.Info)), Legacy: s.Info == nil, Members: s.Members, Content: s.Bytes,
 	}
 	if r.Buildpacks == nil {
 		r.Buildpacks = []droplet.BuildpackInfo{}

@@ -29,6 +29,7 @@ type runCmd struct {
 	Port    uint16   `short:"p" help:"Port at which the app is reached, and which it finds as PORT. Default: one that is free." placeholder:"PORT"`
 	Env     []string `short:"e" help:"Sets a variable for the app, or with the name alone passes it on; may be repeated." sep:"none" placeholder:"NAME=VALUE"`
 	Command string   `short:"c" help:"Start command, instead of that of the process type." placeholder:"COMMAND"`
+	Runtime string   `help:"What runs the app of a droplet from before there were buildpacks: ruby18, node, java … Default: the first runtime of its framework." placeholder:"NAME"`
 
 	HealthCheck string        `help:"How to find out that the app is up: ${enum}. auto waits for the port of the process type web, and for nothing else." enum:"auto,port,none" default:"auto"`
 	Timeout     time.Duration `help:"How long it may take until the app is up." default:"1m"`
@@ -87,6 +88,7 @@ func (c *runCmd) Run(e *env) (err error) {
 	if err != nil {
 		return err
 	}
+	useRuntime(c.Runtime, info, &message, &cfg)
 	follower, err := applog.NewFollower(applog.FollowerConfig{MaxBehind: 1 << 30, Logger: e.log}, &logScreen{env: e})
 	if err != nil {
 		return err
@@ -261,6 +263,7 @@ func (r *running) outcome(s instance.Status, began time.Time) error {
 func notStarted(s instance.Status) *codedError {
 	err := &codedError{code: exitNotStarted, err: errors.New(s.ExitDescription)}
 	var member *droplet.MemberError
+	var runtime *instance.RuntimeError
 	switch {
 	case errors.Is(s.StartError, droplet.ErrDamaged):
 		err.code, err.err = exitDroplet, droplet.ErrDamaged
@@ -268,6 +271,8 @@ func notStarted(s instance.Status) *codedError {
 		err.code, err.err = exitDroplet, member
 	case s.ExitDescription == instance.Unhealthy:
 		err.remedy = "it must listen at $PORT, on all addresses; to give it more time: --timeout; not to wait for it: --health-check none"
+	case errors.As(s.StartError, &runtime):
+		withoutRuntime(err, runtime)
 	case errors.Is(s.StartError, container.ErrNoPort):
 		err.err, err.remedy = s.StartError, "to take another port: --port; without it, one that is free is taken"
 	case s.StartError != nil:

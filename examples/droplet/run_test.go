@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deakit/deakit/internal/needs"
+	"github.com/deakit/deakit/staging/framework"
 )
 
 // dropletOf writes a droplet with process types.
@@ -75,6 +76,32 @@ func TestDropletsOfTheOldKind(t *testing.T) {
 	code, _, errs = d.run("run", "old.tgz", "--process", "worker", "--backend", "process")
 	assert.Equal(t, exitUsage, code)
 	assert.Contains(t, errs, "no process types")
+}
+
+// A droplet of a framework says which one that is, and so what its startup script leaves open.
+func TestRuntimes(t *testing.T) {
+	needs.Tool(t, "python3", "python3")
+	d := newDesk(t)
+	startup := member("./startup", "#!/bin/sh\nexec %VCAP_LOCAL_RUNTIME% -c 'import sys; sys.exit(6)'\n")
+	made := member("./staging_info.yml", "detected_buildpack: wsgi\nstart_command: "+strconv.Quote(framework.StartCommand)+"\n")
+	d.archive("wsgi.tgz", made, startup, member("./app/a", ""))
+	shown := d.succeeds("inspect", "wsgi.tgz")
+	assert.Regexp(t, `framework +wsgi\nruntime +python2, or what droplet run --runtime names\n`, shown)
+	var report map[string]any
+	require.NoError(t, json.Unmarshal([]byte(d.succeeds("inspect", "wsgi.tgz", "--json")), &report))
+	assert.Equal(t, []any{"wsgi", "python2"}, []any{report["framework"], report["runtime"]})
+	d.archive("untold.tgz", startup, member("./app/a", ""))
+	for _, args := range [][]string{{"wsgi.tgz"}, {"untold.tgz", "--runtime", "python2"}} {
+		code, _, errs := d.run(append([]string{"run", "--backend", "process"}, args...)...)
+		assert.Equal(t, 6, code, errs)
+	}
+	code, _, errs := d.run("run", "untold.tgz", "--backend", "process")
+	assert.Equal(t, exitNotStarted, code)
+	assert.Contains(t, errs, "nothing tells of which framework it is\ndroplet: name a runtime: --runtime")
+	code, _, errs = d.run("run", "wsgi.tgz", "--runtime", "cobol68", "--backend", "process")
+	assert.Equal(t, exitNotStarted, code)
+	assert.Contains(t, errs, "cobol68")
+	assert.Contains(t, errs, "to take another runtime: --runtime")
 }
 
 func TestPorts(t *testing.T) {

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/examples/internal/envflag"
 )
 
 // sandbox are the flags about where programs run.
@@ -123,29 +123,12 @@ func (m *moment) UnmarshalText(text []byte) (err error) {
 	return nil
 }
 
-// variableName is that of POSIX, and what Java and others make of it.
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
-
 // environment reads NAME=value, and takes the value of a name alone from the environment of this program. One that is not
 // there is left out.
 func environment(entries []string) ([]string, error) {
-	var env []string
-	for _, entry := range entries {
-		name, _, given := strings.Cut(entry, "=")
-		switch {
-		case name == "":
-			return nil, wrong("--env %q has no name: write NAME=value, or NAME", entry)
-		case !variableName.MatchString(name): // the value may be a secret
-			return nil, wrong("--env: %q is no name of a variable: write NAME=value, or NAME, with letters, digits, _ . and -", name)
-		}
-		if !given {
-			value, found := os.LookupEnv(name)
-			if !found {
-				continue
-			}
-			entry = name + "=" + value
-		}
-		env = append(env, entry)
+	env, err := envflag.Parse(entries)
+	if err != nil {
+		return nil, wrong("%w", err)
 	}
 	return env, nil
 }

@@ -43,19 +43,9 @@ func openDroplet(ctx context.Context, name string) (_ *servedDroplet, err error)
 		return nil, fmt.Errorf("droplet %s: %w", name, err)
 	}
 	if summary.Info != nil {
-		d.runtime = defaultRuntime(summary.Info.DetectedBuildpack)
+		d.runtime = framework.DefaultRuntime(summary.Info.DetectedBuildpack) // buildpacks, which bring theirs, have none
 	}
 	return d, nil
-}
-
-// defaultRuntime is the first runtime of a framework; buildpacks, which bring theirs, have none.
-func defaultRuntime(name string) string {
-	for _, m := range framework.Manifests() {
-		if m.Name == name && len(m.Runtimes) > 0 {
-			return m.Runtimes[0]
-		}
-	}
-	return ""
 }
 
 // The path of the droplet, as Cloud Controllers have it.

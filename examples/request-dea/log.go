@@ -17,8 +17,11 @@ import (
 	"github.com/deakit/deakit/messaging"
 )
 
-// The files in which people look for why an app ended, and how much is shown of one.
-var logFiles = []string{"/logs/stderr.log", "/logs/startup.log", "/logs/stdout.log"}
+// The files in which people look for why an app ended, and how much is shown of one. What the startup script says is in
+// startupLog, and also in the first one where that counts.
+var logFiles = []string{"/logs/stderr.log", "/logs/stdout.log", startupLog}
+
+const startupLog = "/logs/startup.log"
 
 const maxLog = 4 << 10
 
@@ -28,6 +31,9 @@ func (w *watch) logTail(ctx context.Context) string {
 	defer cancel()
 	var text strings.Builder
 	for _, name := range logFiles {
+		if name == startupLog && text.Len() > 0 {
+			break // it has but noise of commands beside the app
+		}
 		data, err := w.file(ctx, name)
 		switch {
 		case errors.Is(err, errNoFile):
@@ -71,20 +77,21 @@ func (w *watch) file(ctx context.Context, name string) ([]byte, error) {
 	return fetchKept(request)
 }
 
-// fetchKept is fetchEnd, which waits for files to be put away.
+// firstPause is that before a second attempt.
+const firstPause = 50 * time.Millisecond
+
+// fetchKept is fetchEnd, which waits for files to be put away: longer from time to time.
 func fetchKept(request *http.Request) ([]byte, error) {
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
-	for waited := false; ; waited = true {
+	for pause := firstPause; ; pause *= 2 {
 		data, err := fetchEnd(request)
 		switch {
-		case waited && request.Context().Err() != nil:
+		case pause > firstPause && request.Context().Err() != nil:
 			return nil, errNotKept // whatever ended the last attempt
 		case !errors.Is(err, errNotKept):
 			return data, err
 		}
 		select {
-		case <-again.C:
+		case <-time.After(pause):
 		case <-request.Context().Done():
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go"
 
+	"github.com/deakit/deakit/examples/internal/envflag"
 	"github.com/deakit/deakit/examples/internal/standin"
 )
 
@@ -48,7 +49,7 @@ type cli struct {
 	NATS    string        `name:"nats" placeholder:"URL" default:"nats://127.0.0.1:4222" env:"NATS_URL" help:"NATS server (${default})."`
 	Runtime string        `help:"Runtime of a droplet from before there were buildpacks; else the default of its framework."`
 	URIs    []string      `name:"uri" sep:"none" placeholder:"HOST" help:"Route for routers; may be repeated. Default: NAME.localhost."`
-	Env     []string      `short:"e" sep:"none" placeholder:"NAME=VALUE" help:"Variable of the app; may be repeated."`
+	Env     []string      `short:"e" sep:"none" placeholder:"NAME=VALUE" help:"Variable of the app, or with the name alone one of this program that is passed on; may be repeated."`
 	Memory  int64         `default:"256" help:"Memory of the app in MB (${default})."`
 	Disk    int64         `default:"256" help:"Disk of the app in MB (${default})."`
 	FDs     int64         `name:"fds" default:"1024" help:"Open files of the app (${default})."`
@@ -68,7 +69,9 @@ func (c *cli) Validate() error {
 	case strings.TrimSpace(c.Name) == "":
 		return errors.New("--name must not be empty")
 	}
-	return nil
+	var err error
+	c.Env, err = envflag.Parse(c.Env)
+	return err
 }
 
 func main() {
@@ -103,7 +106,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	switch {
 	case errors.As(err, &ended):
 		return exitCrashed
-	case errors.Is(err, errTimeout):
+	case errors.Is(err, errTimeout) && !errors.Is(err, standin.ErrNoServer):
 		return exitTimeout
 	}
 	return exitFailed

@@ -158,6 +158,17 @@ func TestRuntimeThatIsNotThere(t *testing.T) {
 	assert.Contains(t, errs, "its log is empty; that of the DEA tells more")
 }
 
+// What commands of the startup script complain of is not why the app has ended.
+func TestNoiseIsNotShown(t *testing.T) {
+	s := newSite(t, answersDiscover)
+	startup := "#!/bin/bash\nmkdir logs # $@\necho $$ >run.pid\necho why >>logs/stderr.log\nexit 7\n"
+	app := testapp.PackDroplet(t, map[string]string{"startup": startup, "stop": "#!/bin/bash\n"})
+	code, _, errs := s.request(app.Path)
+	assert.Equal(t, exitCrashed, code)
+	assert.Contains(t, errs, "--- /logs/stderr.log\nwhy\n")
+	assert.NotContains(t, errs, "mkdir")
+}
+
 // A droplet that the DEA cannot download leaves no logs, and perhaps no files at all.
 func TestDropletThatCannotBeFetched(t *testing.T) {
 	s := newSite(t, answersDiscover)
@@ -249,7 +260,9 @@ func TestFailures(t *testing.T) {
 		{[]string{app, "--listen", "nowhere:x"}, exitFailed, "--listen: "},
 		{[]string{app, "--url", "x"}, exitFailed, "--url must have the form"},
 		{[]string{app}, exitFailed, "no DEA answers at " + url + "; start examples/dea"},
-		{[]string{app, "--nats", "nats://127.0.0.1:1", "--timeout", "100ms"}, exitTimeout, "no NATS server answers"},
+		{[]string{app, "--nats", "nats://127.0.0.1:1", "--timeout", "100ms"}, exitFailed, "no NATS server answers"},
+		{[]string{app, "--timeout", "100ms"}, exitTimeout, "no DEA answers at " + url + "; start examples/dea, or name another NATS server with --nats: timed out"},
+		{[]string{app, "-e", "=sesame"}, exitUsage, "--env: there is no name"},
 		{[]string{"--stop", "shop"}, exitFailed, `no DEA runs an app "shop"`},
 	} {
 		code, _, errs := request(t, append([]string{"--nats", url}, test.args...)...)
@@ -287,7 +300,9 @@ func TestOffers(t *testing.T) {
 		assert.Equal(t, test.want, id)
 	}
 	_, err = (&cli{Name: "a", Memory: 5000}).place(t.Context(), conn)
-	assert.ErrorContains(t, err, `no DEA has the stack "any" and room for 5000 MB`)
+	assert.ErrorContains(t, err, `no DEA has room for 5000 MB`)
+	_, err = (&cli{Name: "a", Memory: 1, Stack: "c"}).place(t.Context(), conn)
+	assert.ErrorContains(t, err, `no DEA has the stack "c"; name another with --stack (there are: a, b)`)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(io.ErrUnexpectedEOF)
 	_, err = (&cli{Name: "a"}).place(ctx, conn)

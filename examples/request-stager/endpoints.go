@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/deakit/deakit/examples/internal/standin"
@@ -29,6 +30,8 @@ type endpoints struct {
 	*standin.Server
 	id, uploadID string
 	timeout      time.Duration
+
+	fetched atomic.Bool // somebody has come for the app
 
 	mu       sync.Mutex
 	received string // name of a temporary file; empty as long as there is none
@@ -72,6 +75,7 @@ func (e *endpoints) known(next http.HandlerFunc) http.HandlerFunc {
 }
 
 func (e *endpoints) download(w http.ResponseWriter, r *http.Request) {
+	e.fetched.Store(true)
 	w.Header().Set("Content-Type", "application/zip")
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(e.app, 0, e.size))
 }
@@ -111,7 +115,7 @@ func (e *endpoints) receive(r *http.Request) (name string, err error) {
 }
 
 func (e *endpoints) save(content io.Reader) (name string, err error) {
-	file, err := os.CreateTemp(filepath.Dir(e.output), "."+filepath.Base(e.output)+"-")
+	file, err := createBeside(e.output)
 	if err != nil {
 		return "", errors.New("there is no place for the droplet")
 	}
@@ -122,6 +126,27 @@ func (e *endpoints) save(content io.Reader) (name string, err error) {
 	}()
 	_, err = io.Copy(file, content)
 	return file.Name(), err
+}
+
+// createBeside creates a temporary file that can get the name output later.
+func createBeside(output string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+"-")
+}
+
+// checkOutput finds out whether a droplet can be saved, before anybody makes one.
+func checkOutput(name string) error {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("--output %s: it is there, and no file", name)
+	}
+	file, err := createBeside(name)
+	if err != nil {
+		var failed *os.PathError
+		if errors.As(err, &failed) {
+			err = failed.Err // which has the name of the temporary file
+		}
+		return fmt.Errorf("--output %s: a file cannot be made there: %w", name, err)
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
 // keep gives the droplet its name, and returns its size.

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/deakit/deakit/examples/internal/envflag"
+	"github.com/deakit/deakit/examples/internal/standin"
 )
 
 // The exit codes of the program, listed in its help.
@@ -46,7 +49,7 @@ type cli struct {
 	Framework  string        `help:"Framework of the app; else what it shows."`
 	Runtime    string        `help:"Runtime of the app; else the default of the framework."`
 	Command    string        `help:"Start command, for the framework standalone."`
-	Env        []string      `short:"e" sep:"none" placeholder:"NAME=VALUE" help:"Variable of the app; may be repeated."`
+	Env        []string      `short:"e" sep:"none" placeholder:"NAME=VALUE" help:"Variable of the app, or with the name alone one of this program that is passed on; may be repeated."`
 	Memory     int           `default:"256" help:"Memory of the app in MB (${default})."`
 	Disk       int           `default:"256" help:"Disk of the app in MB (${default})."`
 	FDs        int           `name:"fds" default:"1024" help:"Open files of the app (${default})."`
@@ -62,7 +65,9 @@ func (c *cli) Validate() error {
 	if c.Timeout <= 0 {
 		return errors.New("--timeout must be more than 0")
 	}
-	return nil
+	var err error
+	c.Env, err = envflag.Parse(c.Env)
+	return err
 }
 
 func main() {
@@ -88,7 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		fmt.Fprintf(stderr, "request-stager: %v; try --help\n", err)
 		return exitUsage
 	}
-	err = c.run(ctx, stdout)
+	err = c.run(ctx, stdout, stderr)
 	if err == nil {
 		return exitOK
 	}
@@ -97,7 +102,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 	switch {
 	case errors.As(err, &failed):
 		return exitStaging
-	case errors.Is(err, errTimeout):
+	case errors.Is(err, errTimeout) && !errors.Is(err, standin.ErrNoServer):
 		return exitTimeout
 	}
 	return exitFailed

@@ -133,7 +133,13 @@ func TestFailures(t *testing.T) {
 		{[]string{empty, "--framework", "sinatra", "--url", "x"}, exitFailed, "--url must have the form"},
 		{[]string{empty, "--framework", "sinatra", "--queue", "nobody"}, exitFailed, `no stager listens on the queue "nobody"`},
 		{[]string{empty, "--framework", "sinatra", "--queue", "nobody", "--old", "--timeout", "100ms"}, exitTimeout, "Timed out after 0.1s."},
-		{[]string{empty, "--framework", "sinatra", "--nats", "nats://127.0.0.1:1", "--timeout", "100ms"}, exitTimeout, "no NATS server answers"},
+		{[]string{empty, "--framework", "sinatra", "--nats", "nats://127.0.0.1:1", "--timeout", "100ms"}, exitFailed, "no NATS server answers"},
+		{[]string{empty, "--framework", "sinatra", "--nats", "nats://127.0.0.1:99999"}, exitFailed, "--nats: "},
+		{[]string{empty, "-e", "A B=sesame"}, exitUsage, `"A B" is no name of a variable`},
+		{[]string{"../apps/sinatra", "-o", "/absent/d.tgz"}, exitFailed, "--output /absent/d.tgz: a file cannot be made there: no such file or directory"},
+		{[]string{"../apps/sinatra", "-o", empty}, exitFailed, "--output " + empty + ": it is there, and no file"},
+		{[]string{empty, "--framework", "Sinatra", "--runtime", "ruby18"}, exitStaging, "names are in lower case"},
+		{[]string{"../apps/sinatra", "--url", "http://127.0.0.1:1"}, exitStaging, "nobody has fetched the app at http://127.0.0.1:1; where the stager"},
 		{[]string{empty, "--framework", "sinatra"}, exitStaging, "Staging task failed:\n Staging plugin failed: Unable to determine Sinatra startup command"},
 		{[]string{empty, "--framework", "sinatra", "--old"}, exitStaging, "Staging plugin failed staging application:\n Unable to determine"},
 		{[]string{"../apps/sinatra", "--url", "http://127.0.0.1:1"}, exitStaging, "Failed downloading app"},
@@ -147,6 +153,13 @@ func TestFailures(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, left, test.args)
 	}
+}
+
+// A runtime that the stager lacks is no reason to fail, and told where it is seen.
+func TestRuntimeThatIsNotThere(t *testing.T) {
+	code, _, errs := request(t, "../apps/sinatra", "--nats", newStager(t), "-o", filepath.Join(t.TempDir(), "d.tgz"), "--runtime", "cobol68", "--json")
+	require.Equal(t, exitOK, code, errs)
+	assert.Contains(t, errs, `request-stager: The app can be staged, and needs a runtime that is not here: runtime "cobol68"`)
 }
 
 // TestOddAnswers are those of stagers that are none.

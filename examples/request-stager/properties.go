@@ -28,16 +28,12 @@ func (c *cli) properties(app *os.File) (json.RawMessage, error) {
 	if runtime == "" && len(manifest.Runtimes) > 0 {
 		runtime = manifest.Runtimes[0]
 	}
-	environment := c.Env
-	if environment == nil {
-		environment = []string{}
-	}
 	runtimes := []map[string]any{}
 	for i, name := range manifest.Runtimes {
 		runtimes = append(runtimes, map[string]any{name: map[string]bool{"default": i == 0}})
 	}
 	return json.Marshal(map[string]any{
-		"services": []any{}, "environment": environment, "meta": map[string]string{"command": c.Command},
+		"services": []any{}, "environment": c.Env, "meta": map[string]string{"command": c.Command},
 		"framework_info": map[string]any{"name": manifest.Name, "runtimes": runtimes, "detection": detection(manifest.Detection)},
 		"runtime_info":   map[string]string{"name": runtime},
 		"resources":      map[string]int{"memory": c.Memory, "disk": c.Disk, "fds": c.FDs},

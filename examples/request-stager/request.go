@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,7 +31,10 @@ func (d late) Error() string { return fmt.Sprintf("Timed out after %gs.", time.D
 func (d late) Unwrap() error { return errTimeout }
 
 // run does all that comes after the command line.
-func (c *cli) run(ctx context.Context, stdout io.Writer) (err error) {
+func (c *cli) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
+	if err := checkOutput(c.Output); err != nil {
+		return err
+	}
 	app, err := openApp(c.App)
 	if err != nil {
 		return err
@@ -63,10 +67,36 @@ func (c *cli) run(ctx context.Context, stdout io.Writer) (err error) {
 		show(stdout, request)
 	}
 	answer, err := c.ask(ctx, conn, request)
-	if err != nil {
+	if err == nil {
+		warn(answer.TaskLog, stderr)
+		err = c.tell(answer, e, stdout)
+	}
+	return e.explain(err)
+}
+
+// explain adds to an error what only this side knows.
+func (e *endpoints) explain(err error) error {
+	unreached := errors.Is(err, errTimeout)
+	var failed stagingError
+	if errors.As(err, &failed) {
+		unreached = strings.Contains(string(failed), "downloading app") // as stagers of all times have it
+	}
+	if !unreached || e.fetched.Load() {
 		return err
 	}
-	return c.tell(answer, e, stdout)
+	return fmt.Errorf("%w\nnobody has fetched the app at %s; where the stager cannot reach that, see --listen and --url", err, e.Base())
+}
+
+// missing is how a stager says that the app can only run elsewhere.
+const missing = "The app can be staged, and needs a runtime that is not here"
+
+// warn tells what is easily passed over in a log.
+func warn(log string, stderr io.Writer) {
+	for line := range strings.Lines(log) {
+		if i := strings.Index(line, missing); i >= 0 {
+			fmt.Fprintln(stderr, "request-stager:", strings.TrimSpace(line[i:]))
+		}
+	}
 }
 
 // connect waits for a server.

@@ -1,21 +1,18 @@
 package main
 
 import (
-	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/deakit/deakit/examples/internal/backends"
 	"github.com/deakit/deakit/logging"
+	"github.com/deakit/deakit/messaging"
 )
 
 // sample is what counts where no file is named.
@@ -31,8 +28,8 @@ type config struct {
 		Syslog string  `yaml:"syslog"`
 	} `yaml:"logging"`
 	NATSURI            *string   `yaml:"nats_uri"`
-	MaxStagingDuration *integer  `yaml:"max_staging_duration"` // seconds
-	MaxActiveTasks     *integer  `yaml:"max_active_tasks"`
+	MaxStagingDuration *int64    `yaml:"max_staging_duration"` // seconds
+	MaxActiveTasks     *int64    `yaml:"max_active_tasks"`
 	Queues             *[]string `yaml:"queues"`
 	PIDFilename        *string   `yaml:"pid_filename"`
 	Secure             *bool     `yaml:"secure"`
@@ -40,22 +37,11 @@ type config struct {
 	Dirs struct {
 		Tmp string `yaml:"tmp"`
 	} `yaml:"dirs"`
-	Index      int       `yaml:"index"`
-	LocalRoute string    `yaml:"local_route"`
-	Extras     yaml.Node `yaml:"deakit"`
+	Index      int    `yaml:"index"`
+	LocalRoute string `yaml:"local_route"`
+	Deakit     extras `yaml:"deakit"`
 
-	deakit extras
-}
-
-// An integer is not a part of any other number.
-type integer int64
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (n *integer) UnmarshalYAML(node *yaml.Node) error {
-	if node.Kind != yaml.ScalarNode || node.Tag != "!!int" {
-		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: an integer is expected", node.Line)}}
-	}
-	return node.Decode((*int64)(n))
+	lines map[string]int // of keys
 }
 
 // extras are the keys below deakit.
@@ -103,35 +89,18 @@ func load(name string) (*config, error) {
 		}
 	}
 	c := &config{}
-	err := yaml.Unmarshal(data, c)
-	var types *yaml.TypeError
-	switch {
-	case errors.As(err, &types):
-		return nil, &checkError{errors.New(strings.Join(types.Errors, "; "))}
+	var err error
+	var wrong *checkError
+	switch c.lines, err = decode(data, c, "deakit"); {
+	case errors.As(err, &wrong):
+		return nil, err
 	case err != nil:
 		return nil, &loadError{name, err}
 	}
-	if err := errors.Join(c.readExtras(), c.check()); err != nil {
+	if err := c.check(); err != nil {
 		return nil, &checkError{err}
 	}
 	return c, nil
-}
-
-// readExtras reads the keys below deakit. There, one that is not known is a mistake.
-func (c *config) readExtras() error {
-	if c.Extras.IsZero() {
-		return nil
-	}
-	data, err := yaml.Marshal(&c.Extras)
-	if err != nil {
-		return fmt.Errorf("deakit: %w", err)
-	}
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&c.deakit); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("deakit: %w", err)
-	}
-	return nil
 }
 
 // check finds what is missing or out of range.
@@ -153,23 +122,27 @@ func (c *config) check() error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
+	wrong := func(key, text string) { errs = append(errs, fmt.Errorf("line %d: %s %s", c.lines[key], key, text)) }
 	if _, err := logging.ParseLevel(*c.Logging.Level); err != nil {
-		errs = append(errs, fmt.Errorf("logging.level: %w", err))
+		wrong("logging.level", "is wrong: "+err.Error())
 	}
-	if *c.MaxStagingDuration < 1 || *c.MaxStagingDuration > integer(time.Duration(1<<63-1)/time.Second) {
-		errs = append(errs, errors.New("max_staging_duration must be at least 1, in seconds"))
+	if err := messaging.CheckServer(*c.NATSURI); err != nil {
+		wrong("nats_uri", "cannot be used: "+err.Error())
+	}
+	if *c.MaxStagingDuration < 1 || *c.MaxStagingDuration > int64(time.Duration(1<<63-1)/time.Second) {
+		wrong("max_staging_duration", "must be at least 1, in seconds")
 	}
 	if *c.MaxActiveTasks < 1 {
-		errs = append(errs, errors.New("max_active_tasks must be at least 1"))
+		wrong("max_active_tasks", "must be at least 1")
 	}
 	if c.LocalRoute != "" && net.ParseIP(c.LocalRoute) == nil {
-		errs = append(errs, errors.New("local_route must be an IP address"))
+		wrong("local_route", "must be an IP address")
 	}
 	if c.Index < 0 {
-		errs = append(errs, errors.New("index must not be negative"))
+		wrong("index", "must not be negative")
 	}
-	if b := c.deakit.Backend; b != "" && b != backends.Auto && b != backends.Process && b != backends.Runc {
-		errs = append(errs, errors.New("deakit.backend must be process, runc or auto"))
+	if b := c.Deakit.Backend; b != "" && b != backends.Auto && b != backends.Process && b != backends.Runc {
+		wrong("deakit.backend", "must be process, runc or auto")
 	}
 	return errors.Join(errs...)
 }
@@ -177,17 +150,28 @@ func (c *config) check() error {
 // backend is what programs of apps run in.
 func (c *config) backend() string {
 	switch {
-	case c.deakit.Backend != "":
-		return c.deakit.Backend
+	case c.Deakit.Backend != "":
+		return c.Deakit.Backend
 	case *c.Secure:
 		return backends.Auto
 	}
 	return backends.Process
 }
 
+// whyBackend tells which key chose the back end; "" where none did.
+func (c *config) whyBackend() string {
+	switch {
+	case c.Deakit.Backend != "" && c.Deakit.Backend != backends.Auto:
+		return "of deakit.backend"
+	case c.backend() == backends.Process:
+		return "secure is false"
+	}
+	return ""
+}
+
 // containers is where the containers are.
 func (c *config) containers(file string) (backends.Config, error) {
-	depot := c.deakit.Containers
+	depot := c.Deakit.Containers
 	if depot == "" {
 		depot = strings.TrimSuffix(*c.PIDFilename, ".pid") + "-containers"
 	}

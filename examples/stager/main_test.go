@@ -155,19 +155,59 @@ func TestConfigurationIsChecked(t *testing.T) {
 		_, err := load(write(t, cfg))
 		assert.ErrorContains(t, err, invalid+key+" is missing", key)
 	}
-	for key, value := range map[string]any{
-		"max_staging_duration": "soon", "max_active_tasks": 1.5, "queues": "staging", "secure": "perhaps", "nats_uri": []string{"a"}, "index": -1,
-		"local_route": "here", "logging": object{"level": "loud"}, "deakit": object{"backend": "warden"}, "dirs": 7,
+	for text, want := range map[string]string{
+		"max_staging_duration: soon":       "max_staging_duration must be an integer",
+		"max_staging_duration: 0":          "max_staging_duration must be at least 1, in seconds",
+		"max_active_tasks: 1.5":            "max_active_tasks must be an integer",
+		"queues: staging":                  "queues must be a list of texts",
+		"queues: [[a]]":                    "queues must be a list of texts",
+		"secure: perhaps":                  "secure must be true or false",
+		"nats_uri: [a]":                    "nats_uri must be a text",
+		"nats_uri: nats://127.0.0.1:99999": "nats_uri cannot be used: the port of a URL must be a number from 1 to 65535",
+		"nats_uri: http://user:sesame@h":   "nats_uri cannot be used: a URL must have the form nats://[user:password@]host:port",
+		"index: -1":                        "index must not be negative",
+		"local_route: here":                "local_route must be an IP address",
+		"logging: {level: loud}":           "logging.level is wrong: unknown log level; choose one of ",
+		"dirs: 7":                          "dirs must be a map of keys",
+		"deakit: {backend: warden}":        "deakit.backend must be process, runc or auto",
+		"deakit: {typing_error: 1}":        "deakit.typing_error is not known",
+		"deakit: {strict: 1}":              "deakit.strict must be true or false",
+		"index: 1\nindex: 2":               "index is there already, in line ",
 	} {
 		cfg := article(dir, "nats://127.0.0.1:1")
-		cfg[key] = value
-		_, err := load(write(t, cfg))
-		assert.ErrorContains(t, err, invalid, key)
+		key, _, _ := strings.Cut(text, ":")
+		delete(cfg, key)
+		file := write(t, cfg)
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		lines := strings.Count(string(data)+text, "\n") + 1
+		require.NoError(t, os.WriteFile(file, []byte(string(data)+text+"\n"), 0o600))
+		_, err = load(file)
+		assert.ErrorContains(t, err, fmt.Sprintf("%sline %d: %s", invalid, lines, want), text)
+		assert.NotContains(t, err.Error(), "sesame")
 	}
+	merged := filepath.Join(dir, "merged.yml")
+	require.NoError(t, os.WriteFile(merged, []byte(`
+base: &base {level: off, file: /log}
+logging: {<<: *base, level: &level debug}
+<<: {max_active_tasks: 3, secure: true}
+secure: false
+pid_filename: *level
+nats_uri: nats://localhost
+max_staging_duration: 9
+queues: [a, 7]
+dirs:
+`), 0o600))
+	made, err := load(merged)
+	require.NoError(t, err)
+	assert.Equal(t, []any{"debug", "/log", int64(3), false, "debug", []string{"a", "7"}}, []any{
+		*made.Logging.Level, made.Logging.File, *made.MaxActiveTasks, *made.Secure, *made.PIDFilename, *made.Queues,
+	})
+	cyclic := filepath.Join(dir, "cyclic.yml")
+	require.NoError(t, os.WriteFile(cyclic, []byte("logging: &a\n  <<: *a\n"), 0o600))
+	_, err = load(cyclic)
+	require.Error(t, err)
 	cfg := article(dir, "nats://127.0.0.1:1")
-	cfg["deakit"] = object{"typing_error": 1}
-	_, err := load(write(t, cfg))
-	require.ErrorContains(t, err, "typing_error")
 	cfg["deakit"] = nil
 	_, err = load(write(t, cfg))
 	require.NoError(t, err)

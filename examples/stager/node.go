@@ -36,7 +36,7 @@ type node struct {
 func (c *config) log(stdout io.Writer) logging.Config {
 	return logging.Config{
 		Level: *c.Logging.Level, File: c.Logging.File, Syslog: c.Logging.Syslog, Stdout: stdout,
-		Format: cmp.Or(c.deakit.LogFormat, logging.FormatText), SyslogAddress: c.deakit.SyslogAddress,
+		Format: cmp.Or(c.Deakit.LogFormat, logging.FormatText), SyslogAddress: c.Deakit.SyslogAddress,
 	}
 }
 
@@ -68,7 +68,7 @@ func open(cfg *config, where backends.Config, log *slog.Logger, counts *componen
 	if n.backend, err = backends.Open(context.Background(), choice, where); err != nil {
 		return n, fmt.Errorf("back end %s: %w", choice.Name, err)
 	}
-	n.log.Info("stager.backend", "backend", choice.Name, "because", choice.Why)
+	n.log.Info("stager.backend", "backend", choice.Name, "because", cmp.Or(cfg.whyBackend(), choice.Why))
 	if err := n.openQueue(cfg); err != nil {
 		return n, err
 	}
@@ -88,7 +88,7 @@ func open(cfg *config, where backends.Config, log *slog.Logger, counts *componen
 }
 
 func (n *node) openQueue(cfg *config) error {
-	extras := cfg.deakit
+	extras := cfg.Deakit
 	options := framework.BuildpackOptions{Strict: extras.Strict}
 	options.Original, options.Resources, options.Gems = extras.Original, extras.Resources, extras.Gems
 	if options.Gems == "" {

@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deakit/deakit/internal/needs"
-	"github.com/deakit/deakit/internal/stagetest"
 )
 
 // ownTerminal are the commands of the page that do not end by themselves, by how they begin.
@@ -52,7 +51,6 @@ func TestArticleAsWritten(t *testing.T) {
 		"bin/paas serve", "bin/paas serve --listen 127.0.0.1:"+api+" --router 127.0.0.1:"+router+" --nats 127.0.0.1:"+freePort(t),
 	)
 	dir := checkout(t, replace)
-	stagetest.Files{"path/to/app/app.rb": "require 'sinatra'", "stage-sinatra.yml": ownProperties}.Write(t, dir)
 	env := []string{"CHECKOUT=" + root, "NATS_URL=nats://127.0.0.1:" + nats, "PAAS_API=http://127.0.0.1:" + api}
 	term := openTerminal(t, dir, env)
 	_, code := term.run(goInCheckout)
@@ -75,14 +73,6 @@ func TestArticleAsWritten(t *testing.T) {
 		}
 	}
 }
-
-// ownProperties are what a reader of the page brings along.
-const ownProperties = `
-services: []
-framework_info: {name: sinatra}
-runtime_info: {name: ruby19}
-resources: {memory: 256, disk: 256, fds: 1024}
-`
 
 func staysInFront(commands string) bool {
 	for _, begin := range ownTerminal {

@@ -3,12 +3,13 @@ package framework
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/deakit/deakit/staging/framework/internal/loose"
 )
 
-// ErrArguments: a task names directories that are not there. Its text is that of the original.
+// ErrArguments: a task names directories that are not there, or are not as they must be. Its text is that of the original.
 var ErrArguments = errors.New("Invalid arguments for staging")
 
 // Config is the configuration file of a plugin run.
@@ -70,6 +71,22 @@ func checkDirectory(name string) error {
 		return fmt.Errorf("%w: %w", ErrArguments, err)
 	case !info.IsDir():
 		return fmt.Errorf("%w: %s is no directory", ErrArguments, name)
+	}
+	return nil
+}
+
+// checkEmpty fails with ErrArguments unless a directory is empty: what is there would be a part of the droplet.
+func checkEmpty(name string) error {
+	dir, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrArguments, err)
+	}
+	defer dir.Close()
+	switch found, err := dir.Readdirnames(1); {
+	case len(found) > 0:
+		return fmt.Errorf("%w: the directory for the droplet is not empty: %s", ErrArguments, name)
+	case !errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: %w", ErrArguments, err)
 	}
 	return nil
 }

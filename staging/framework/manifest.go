@@ -28,6 +28,16 @@ func Manifests() []Manifest {
 	return all
 }
 
+// DefaultRuntime is the first runtime of a framework of this package; empty where it wants none, or is not known.
+func DefaultRuntime(name string) string {
+	for _, m := range Manifests() {
+		if m.Name == name && len(m.Runtimes) > 0 {
+			return m.Runtimes[0]
+		}
+	}
+	return ""
+}
+
 // ParseManifests reads manifests from YAML or JSON: a map of names to maps with the keys runtimes, detection and disabled.
 // A runtime is a name, or a map of the name to a map in which default may be true, as the Cloud Controller sends it.
 // Disabled frameworks are left out.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // A Plugin knows the apps of one framework.
@@ -59,12 +60,15 @@ func Find(name string, plugins ...Plugin) (Plugin, error) {
 	if name == BuildpackName {
 		return nil, fmt.Errorf("framework %s: %w", name, ErrBuildpack)
 	}
+	if lower := strings.ToLower(name); lower != name && plainName.MatchString(lower) {
+		return nil, fmt.Errorf("%w: %.60q; names are in lower case", ErrUnknown, name)
+	}
 	if !plainName.MatchString(name) {
 		return nil, fmt.Errorf("%w: %.60q is no name", ErrUnknown, name)
 	}
-	names := make([]string, len(plugins))
-	for i, p := range plugins {
-		names[i] = p.Name()
+	names := []string{BuildpackName}
+	for _, p := range plugins {
+		names = append(names, p.Name())
 	}
 	slices.Sort(names)
 	return nil, fmt.Errorf("%w: %.60q; there are %v", ErrUnknown, name, names)

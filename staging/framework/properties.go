@@ -3,6 +3,7 @@ package framework
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/deakit/deakit/staging/framework/internal/loose"
 	"github.com/deakit/deakit/staging/framework/runtimes"
@@ -47,7 +48,7 @@ type Credentials struct {
 
 // ParseProperties reads properties from JSON or YAML. Required are the name of a framework (framework_info.name, or
 // framework), a runtime (runtime_info, or its name in runtime), and resources with the integers memory, disk and fds.
-// What else is there may be absent, null, or unknown. It fails with ErrProperties, which names the key.
+// What else is there may be absent, null, or unknown. It fails with ErrProperties, which names the keys.
 func ParseProperties(data []byte) (Properties, error) {
 	v, err := loose.Parse(data)
 	if err != nil {
@@ -68,43 +69,51 @@ func decodeProperties(v loose.Value) (Properties, error) {
 	if p.Framework = info.Get("name").Text(); p.Framework == "" {
 		p.Framework = v.Get("framework").Text()
 	}
-	if p.Framework == "" {
-		return Properties{}, fmt.Errorf("%w: framework_info.name is missing", ErrProperties)
-	}
+	wrong := missing(v, p.Framework)
 	var err error
 	if p.Detection, err = decodeRules(info.Get("detection")); err != nil {
-		return Properties{}, fmt.Errorf("%w: framework_info: %w", ErrProperties, err)
+		wrong = append(wrong, fmt.Sprintf("framework_info: %v", err))
 	}
-	switch runtime := v.Get("runtime_info"); {
-	case runtime.Kind() == loose.Map:
+	if runtime := v.Get("runtime_info"); runtime.Kind() == loose.Map {
 		p.Runtime = runtimes.Decode(runtime)
-	case v.Get("runtime").Text() == "":
-		return Properties{}, fmt.Errorf("%w: runtime_info is missing", ErrProperties)
 	}
 	if p.Runtime.Name == "" {
 		p.Runtime.Name = v.Get("runtime").Text()
 	}
-	if k := v.Get("services").Kind(); k != loose.List && k != loose.Null {
-		return Properties{}, fmt.Errorf("%w: services is no list", ErrProperties)
+	if len(wrong) > 0 {
+		return Properties{}, fmt.Errorf("%w: %s", ErrProperties, strings.Join(wrong, "; "))
 	}
-	p.Resources, err = decodeResources(v.Get("resources"))
-	return p, err
+	p.Resources = decodeResources(v.Get("resources"))
+	return p, nil
 }
 
-func decodeResources(v loose.Value) (Resources, error) {
-	var r Resources
-	for _, field := range []struct {
-		key  string
-		into *int
-	}{{"memory", &r.MemoryMB}, {"disk", &r.DiskMB}, {"fds", &r.FDs}} {
-		value := v.Get(field.key)
-		n, ok := value.Int()
-		if !ok || value.Kind() != loose.Number || n < 0 {
-			return Resources{}, fmt.Errorf("%w: resources.%s is missing, or no integer", ErrProperties, field.key)
-		}
-		*field.into = n
+// missing tells of all that is required, and is not there or of the wrong type.
+func missing(v loose.Value, framework string) []string {
+	var all []string
+	if framework == "" {
+		all = append(all, "framework_info.name is missing (or framework)")
 	}
-	return r, nil
+	if v.Get("runtime_info").Kind() != loose.Map && v.Get("runtime").Text() == "" {
+		all = append(all, "runtime_info is missing (or runtime, its name)")
+	}
+	if k := v.Get("services").Kind(); k != loose.List && k != loose.Null {
+		all = append(all, "services is no list")
+	}
+	for _, key := range []string{"memory", "disk", "fds"} {
+		value := v.Get("resources").Get(key)
+		if n, ok := value.Int(); !ok || value.Kind() != loose.Number || n < 0 {
+			all = append(all, "resources."+key+" is missing, or no integer")
+		}
+	}
+	return all
+}
+
+// decodeResources reads what missing has checked.
+func decodeResources(v loose.Value) (r Resources) {
+	r.MemoryMB, _ = v.Get("memory").Int()
+	r.DiskMB, _ = v.Get("disk").Int()
+	r.FDs, _ = v.Get("fds").Int()
+	return r
 }
 
 func decodeServices(v loose.Value) []Service {

@@ -87,7 +87,9 @@ func TestArticle(t *testing.T) {
 func TestArguments(t *testing.T) {
 	plugin := find(t, "standalone")
 	file := stagetest.Save(t, nil)
+	full := stagetest.Files{"startup": "x"}.Dir(t)
 	for _, task := range []framework.Task{
+		{Source: t.TempDir(), Dest: full},
 		{Source: t.TempDir(), Dest: t.TempDir() + "/absent"}, {Source: t.TempDir() + "/absent", Dest: t.TempDir()},
 		{Source: t.TempDir(), Dest: file}, {},
 	} {
@@ -146,6 +148,14 @@ func TestParseProperties(t *testing.T) {
 	}, p, "of the time before framework_info")
 }
 
+// What is missing is told at once, and what does in its place.
+func TestAllThatIsMissing(t *testing.T) {
+	_, err := framework.ParseProperties([]byte(`{"resources": {"disk": 2}}`))
+	require.ErrorIs(t, err, framework.ErrProperties)
+	assert.ErrorContains(t, err, "framework_info.name is missing (or framework); runtime_info is missing (or runtime, its name); "+
+		"resources.memory is missing, or no integer; resources.fds is missing, or no integer")
+}
+
 func TestRefusedProperties(t *testing.T) {
 	for name, test := range map[string]struct{ from, to, text string }{
 		"no object":         {fullProperties, "[]", "they are missing, or no map"},
@@ -191,7 +201,11 @@ func TestFind(t *testing.T) {
 		require.ErrorIs(t, err, framework.ErrUnknown, name)
 		assert.Less(t, len(err.Error()), 400)
 	}
-	_, err := framework.Find("buildpack")
+	_, err := framework.Find("Sinatra")
+	require.ErrorContains(t, err, "names are in lower case")
+	_, err = framework.Find("cobol")
+	require.ErrorContains(t, err, "buildpack django ")
+	_, err = framework.Find("buildpack")
 	require.ErrorIs(t, err, framework.ErrBuildpack)
 }
 

@@ -64,13 +64,16 @@ type Result struct {
 // Stage makes the droplet of an app. It reads and writes files, and starts no programs: those of the result are for whoever
 // calls it, in a container as a rule. After an error the droplet is incomplete; logs/staging.log is there in any case.
 //
-// It fails with an [*AppError] for what is wrong with the app, with ErrArguments where a directory is not there, or with
-// another error. Both directories may be full of traps: nothing outside of them is read or written.
+// It fails with an [*AppError] for what is wrong with the app, with ErrArguments where a directory is not there or
+// Dest is not empty, or with another error. Both directories may be full of traps: nothing outside of them is read or written.
 func Stage(ctx context.Context, plugin Plugin, task Task, opts Options) (Result, error) {
 	for _, dir := range []string{task.Source, task.Dest} {
 		if err := checkDirectory(dir); err != nil {
 			return Result{}, err
 		}
+	}
+	if err := checkEmpty(task.Dest); err != nil {
+		return Result{}, err
 	}
 	app, err := os.OpenRoot(task.Source)
 	if err != nil {

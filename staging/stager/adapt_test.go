@@ -12,6 +12,7 @@ import (
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/staging"
 	"github.com/deakit/deakit/staging/buildpack"
+	"github.com/deakit/deakit/staging/framework"
 )
 
 // TestAdaptedTask: whoever runs a stager can have an app staged in another way than its request names, or not at all.
@@ -23,6 +24,10 @@ func TestAdaptedTask(t *testing.T) {
 			switch string(request.Properties.Framework) {
 			case `"other"`:
 				task.Custom = other
+			case `"sinatra"`:
+				sinatra, err := framework.Find("sinatra")
+				task.Custom = framework.NewBuildpack(sinatra, framework.Properties{}, framework.BuildpackOptions{Unbound: true})
+				return err
 			case `"none"`:
 				return errors.New("nobody knows the framework")
 			}
@@ -36,6 +41,13 @@ func TestAdaptedTask(t *testing.T) {
 	request.Properties.Framework = json.RawMessage(`"other"`)
 	assert.Equal(t, "go", s.stage(request).DetectedStartCommand)
 	assert.Contains(t, stagetest.ReadTgz(t, s.cloud.posted("/droplet").data), "./app/adapted")
+
+	request.Properties.Framework = json.RawMessage(`"sinatra"`)
+	_, failed := s.ask(request).both()
+	assert.Equal(t, "Script exited with status 1", failed.Error)
+	assert.Equal(t, &messaging.StagingError{
+		Type: messaging.CompileFailed, Message: "Unable to determine Sinatra startup command",
+	}, failed.ErrorInfo, "in the words of the plugin")
 
 	request.Properties.Framework = json.RawMessage(`"none"`)
 	setup, result := s.ask(request).both()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 	"github.com/deakit/deakit/internal/transfer"
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/staging"
+	"github.com/deakit/deakit/staging/buildpack"
+	"github.com/deakit/deakit/staging/framework"
 )
 
 // deliver puts droplet and cache where they are wanted.
@@ -181,6 +184,9 @@ func wire(err error) (string, *messaging.StagingError) {
 	message := failed.Kind.Error()
 	switch failed.Kind {
 	case staging.NoAppDetected, staging.CompileFailed:
+		if words := frameworkWords(failed); words != "" {
+			message = words
+		}
 		for _, limit := range []error{staging.ErrOutOfMemory, staging.ErrOutOfDisk} {
 			if errors.Is(err, limit) {
 				message += ": " + limit.Error()
@@ -196,4 +202,18 @@ func wire(err error) (string, *messaging.StagingError) {
 		return fmt.Sprintf("Error staging: %v: %v", message, failed.Err), nil
 	}
 	return pluginFailed, &messaging.StagingError{Type: string(failed.Kind), Message: message}
+}
+
+// frameworkWords are what the plugin of a framework says of its failure; empty where that is a buildpack's. Compilation is not what
+// the owner of its app knows of.
+func frameworkWords(failed *staging.Error) string {
+	var app *framework.AppError
+	var script *buildpack.ScriptError
+	switch {
+	case errors.As(failed.Err, &app):
+		return app.Text
+	case errors.As(failed.Err, &script) && script.Err != nil && strings.HasPrefix(script.Script, "framework/"):
+		return script.Err.Error() // its runtime, mostly
+	}
+	return ""
 }

@@ -55,7 +55,7 @@ func NewQueue(cfg QueueConfig, parts QueueParts) (*Queue, error) {
 	return q, nil
 }
 
-// Run works until ctx ends. Then it takes no more requests, finishes and answers those that it has, however long that takes
+// Run waits for a connection to NATS, and works until ctx ends. Then it takes no more requests, finishes and answers those that it has, however long that takes
 // (see Abort), and returns when all that it started has ended. It returns nil when that went well. Containers and
 // workspaces that an earlier process left are removed first. Call it once.
 func (q *Queue) Run(ctx context.Context) error {
@@ -63,6 +63,9 @@ func (q *Queue) Run(ctx context.Context) error {
 	removeLeftContainers(ctx, q.parts.Backend, q.cfg.Owner, q.log)
 	if err := removeLeftWorkspaces(q.cfg.BaseDir, q.log); err != nil {
 		return fmt.Errorf("stager: prepare base directory: %w", err)
+	}
+	if !q.awaitServer(ctx) {
+		return nil // nobody has asked for anything
 	}
 	inbox := messaging.NewInbox(q.parts.Conn, q.log)
 	defer inbox.Close()
@@ -78,7 +81,7 @@ func (q *Queue) Run(ctx context.Context) error {
 		q.log.Warn("stager.backend.capabilities", "backend", caps.Name, "not_enforced", strings.Join(missing, ", "))
 	}
 	q.settle(ctx)
-	q.log.Info("Server running") // and requests reach it, where there is a server
+	q.log.Info("Server running") // and requests reach it
 	q.loop(ctx, inbox)
 	q.shutdown(context.WithoutCancel(ctx), inbox, &workers)
 	return nil
@@ -121,14 +124,28 @@ func (q *Queue) subscribe(inbox *messaging.Inbox) error {
 	return nil
 }
 
-// settle waits until the server knows of the subscriptions: whoever reads that this stager runs may ask at once. Without a
-// connection there is nothing to wait for; they are sent when there is one.
+// awaitServer waits for a connection, so that nobody reads that this stager runs while there is none. It tells whether there
+// is one, or ctx has ended before.
+func (q *Queue) awaitServer(ctx context.Context) bool {
+	connected := q.parts.Conn.StatusChanged(nats.CONNECTED)
+	defer q.parts.Conn.RemoveStatusListener(connected)
+	if q.parts.Conn.IsConnected() {
+		return true
+	}
+	q.log.Warn("Waiting for the NATS server")
+	select {
+	case <-connected:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// settle waits until the server knows of the subscriptions: whoever reads that this stager runs may ask at once. Where the
+// connection is lost meanwhile, they are sent when there is one again.
 func (q *Queue) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, flushPause)
 	defer cancel()
-	if !q.parts.Conn.IsConnected() {
-		return
-	}
 	if err := q.parts.Conn.FlushWithContext(ctx); err != nil {
 		q.log.Warn("stager.subscriptions.unsettled", "error", err)
 	}

@@ -106,6 +106,26 @@ func TestRunningMeansListening(t *testing.T) {
 	}
 }
 
+// TestServerThatIsNotThereYet: a stager does not claim to run as long as nobody can ask it.
+func TestServerThatIsNotThereYet(t *testing.T) {
+	log := &safeBuffer{}
+	conn, err := messaging.Connect(messaging.Config{Servers: []string{"nats://127.0.0.1:1"}})
+	require.NoError(t, err)
+	defer conn.Close()
+	queue, err := stager.NewQueue(stager.QueueConfig{BaseDir: t.TempDir()}, stager.QueueParts{
+		Conn: conn, Backend: stagetest.Backend(t), Logger: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- queue.Run(ctx) }()
+	soon(t, "waiting", func() bool { return strings.Contains(log.String(), "Waiting for the NATS server") })
+	cancel()
+	require.NoError(t, <-ended)
+	assert.NotContains(t, log.String(), "Subscribed to")
+	assert.NotContains(t, log.String(), "Server running")
+}
+
 // article is the request of the article, which has both detection rules in one object.
 const article = `{
 	"app_id": "my-sinatra-app", "download_uri": "DOWNLOAD", "upload_uri": "UPLOAD",
@@ -354,7 +374,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 		"no fds":            {p.request(`, "fds": 1024`, ``), "resources.fds is missing"},
 		"no number":         {p.request(`"fds": 1024`, `"fds": "many"`), "resources.fds is missing, or no integer"},
 		"no framework":      {p.request(`"name": "sinatra",`, ``), "framework_info.name is missing"},
-		"unknown framework": {p.request(`"name": "sinatra"`, `"name": "cobol"`), `unknown framework: "cobol"; there are [django `},
+		"unknown framework": {p.request(`"name": "sinatra"`, `"name": "cobol"`), `unknown framework: "cobol"; there are [buildpack django `},
 		"path as framework": {p.request(`"name": "sinatra"`, `"name": "../x;y"`), `"../x;y" is no name`},
 		"file":              {p.request(p.cloud.url("/app"), `file:///etc/passwd`), "download_uri must be an http or https URL"},
 		"no URI":            {p.request(p.cloud.url("/droplet/1/u7"), `http://user:secret@h:port/`), "upload_uri must be an http or https URL"},

@@ -2,6 +2,7 @@ package standin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,12 +11,15 @@ import (
 	"github.com/deakit/deakit/messaging"
 )
 
-// Connect returns a connection to the NATS server at a URL, once there is one. When ctx ends before, the error is the cause of
-// that, with the remedy. The caller closes the connection, which is called name.
+// ErrNoServer: no NATS server answers.
+var ErrNoServer = errors.New("no NATS server answers; start one, or name it with --nats")
+
+// Connect returns a connection to the NATS server at a URL, once there is one. When ctx ends before, the error is ErrNoServer and
+// the cause of that. The caller closes the connection, which is called name.
 func Connect(ctx context.Context, url, name string) (*nats.Conn, error) {
 	conn, err := messaging.Connect(messaging.Config{Servers: []string{url}, Name: name, ReconnectWait: 100 * time.Millisecond})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--nats: %w", err)
 	}
 	connected := conn.StatusChanged(nats.CONNECTED)
 	defer conn.RemoveStatusListener(connected)
@@ -24,7 +28,7 @@ func Connect(ctx context.Context, url, name string) (*nats.Conn, error) {
 		case <-connected:
 		case <-ctx.Done():
 			conn.Close()
-			return nil, fmt.Errorf("no NATS server answers; start one, or name it with --nats: %w", context.Cause(ctx))
+			return nil, fmt.Errorf("%w: %w", ErrNoServer, context.Cause(ctx))
 		}
 	}
 	return conn, nil

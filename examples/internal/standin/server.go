@@ -53,6 +53,9 @@ func (s *Server) URI(parts ...string) string {
 	return u.String()
 }
 
+// Base is the URL of all paths, without user and password.
+func (s *Server) Base() string { return s.base.Redacted() }
+
 func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()

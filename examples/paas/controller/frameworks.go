@@ -53,12 +53,7 @@ func (s Settings) describe(p *messaging.StagingProperties) {
 
 // runtime is the one that was chosen, or the first one of the framework.
 func (s Settings) runtime() string {
-	for _, m := range framework.Manifests() {
-		if m.Name == s.Framework && len(m.Runtimes) > 0 {
-			return cmp.Or(s.Runtime, m.Runtimes[0])
-		}
-	}
-	return s.Runtime
+	return cmp.Or(s.Runtime, framework.DefaultRuntime(s.Framework))
 }
 
 // startCommand is what DEAs are told to run, empty where the droplet knows. That of a standalone app is in its droplet, which

@@ -138,6 +138,7 @@ func TestFrameworkThatDoesNotFit(t *testing.T) {
 	var failure *client.PushError
 	require.ErrorAs(t, s.push("../../apps/static", controller.Settings{Name: "app", Framework: "sinatra"}), &failure)
 	assert.Equal(t, "staging", failure.Kind)
+	assert.ErrorContains(t, failure, "Unable to determine Sinatra startup command")
 
 	// A push that goes back to buildpacks leaves nothing of the framework.
 	needs.Tool(t, "perl", "perl")
