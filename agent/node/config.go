@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/deakit/deakit/agent/action"
 	"github.com/deakit/deakit/agent/disk"
 	"github.com/deakit/deakit/agent/settings"
 	"github.com/deakit/deakit/agent/sshuser"
@@ -57,6 +58,9 @@ type Config struct {
 
 	// Legacy makes arguments and results those of the Ruby agent, for directors of before 2014.
 	Legacy bool
+
+	// Methods are answered besides those of the agent, whose names they must not have.
+	Methods []action.Method
 
 	// PowerOff is what the method shutdown does. Nil: the agent ends, and the machine goes on.
 	PowerOff func(context.Context) error
