@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -50,6 +51,17 @@ func CheckBus(mbus string) error {
 		}
 	}
 	return nil
+}
+
+// BusHosts are host and port of the servers of a message bus, without user info, for people to read.
+func BusHosts(mbus string) string {
+	var hosts []string
+	for server := range strings.SplitSeq(mbus, ",") {
+		if u, err := url.Parse(strings.TrimSpace(server)); err == nil {
+			hosts = append(hosts, u.Host)
+		}
+	}
+	return strings.Join(hosts, ", ")
 }
 
 // Connect gives a connection that comes back for ever, as [messaging.Connect] does; the pauses grow from 2 s to 10 s. With
