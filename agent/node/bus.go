@@ -49,6 +49,7 @@ func (m *machine) openNATS(urls []string) (err error) {
 	if err != nil {
 		return err
 	}
+	m.place.Servers = transport.BusHosts(strings.Join(urls, ","))
 	m.bus, err = transport.NewNATS(transport.NATSConfig{Conn: m.conn, AgentID: id, Keys: m.keys, Logger: m.log})
 	return err
 }

@@ -81,6 +81,8 @@ type Step struct {
 type Place struct {
 	AgentID string
 	Address string // of HTTPS: host and port; empty for NATS
+	Servers string // of NATS: host and port of each, with commas between
+	Waiting bool   // over NATS: no server has answered yet, and the agent goes on trying
 }
 
 // A SupervisorKind says who keeps the processes of jobs running.

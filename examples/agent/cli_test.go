@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/deakit/deakit/examples/internal/programtest"
 )
 
 // TestAgentIDInDirectory: only the id that nobody gave makes place for another.
@@ -32,6 +34,13 @@ func TestRefusedAtOnce(t *testing.T) {
 		assert.Equal(t, exitUsage, run(args, io.Discard), args)
 	}
 	assert.NoDirExists(t, filepath.Join(dir, "bosh"))
+}
+
+// TestNoServer: who starts an agent without a message bus is told what it waits for.
+func TestNoServer(t *testing.T) {
+	p := programtest.Start(t, "--dev", t.TempDir(), "-n", "nats://me:secret@127.0.0.1:1")
+	p.Says("takes requests over NATS once a server answers at 127.0.0.1:1.")
+	assert.NotContains(t, p.Text(), "secret")
 }
 
 // TestDashes are those of either agent.

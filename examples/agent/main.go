@@ -115,9 +115,12 @@ func (c *cli) run(stdout io.Writer) error {
 
 // ready says where the agent is.
 func (c *cli) ready(stdout io.Writer, at node.Place) {
-	if at.Address == "" {
-		fmt.Fprintf(stdout, "Agent %s takes requests over NATS.\n", at.AgentID)
-	} else {
+	switch {
+	case at.Waiting:
+		fmt.Fprintf(stdout, "Agent %s takes requests over NATS once a server answers at %s.\n", at.AgentID, at.Servers)
+	case at.Address == "":
+		fmt.Fprintf(stdout, "Agent %s takes requests over NATS, %s.\n", at.AgentID, at.Servers)
+	default:
 		fmt.Fprintf(stdout, "Agent %s takes requests at https://%s.\n", at.AgentID, at.Address)
 	}
 	if c.Dev != "" {
