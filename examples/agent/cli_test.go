@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -38,9 +39,14 @@ func TestRefusedAtOnce(t *testing.T) {
 
 // TestNoServer: who starts an agent without a message bus is told what it waits for.
 func TestNoServer(t *testing.T) {
-	p := programtest.Start(t, "--dev", t.TempDir(), "-n", "nats://me:secret@127.0.0.1:1")
+	dir := t.TempDir()
+	p := programtest.Start(t, "--dev", dir, "-n", "nats://me:secret@127.0.0.1:1")
 	p.Says("takes requests over NATS once a server answers at 127.0.0.1:1.")
 	assert.NotContains(t, p.Text(), "secret")
+	log, err := os.ReadFile(filepath.Join(dir, "bosh/log/current"))
+	require.NoError(t, err)
+	assert.Contains(t, string(log), "agent.settings", "for agentctl logs agent")
+	assert.NotContains(t, string(log), "secret")
 }
 
 // TestDashes are those of either agent.
