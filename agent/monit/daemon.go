@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -15,7 +16,7 @@ import (
 type DaemonConfig struct {
 	Config  string        // path of its configuration, as [WriteConfig] writes it; required
 	Program string        // default "monit"
-	Pause   time.Duration // before it is started again when it has ended; default 1 s
+	Pause   time.Duration // before it is started again when it has ended; default 1 s. Twice as long each time, up to a minute
 	Logger  *slog.Logger  // nil discards; gets what monit prints, which it logs to a file besides
 }
 
@@ -61,7 +62,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return fmt.Errorf("run monit: %w", err)
 	}
 	var told chan struct{} // who waits for the next monit
+	pause := d.cfg.Pause
 	for {
+		began := time.Now()
 		cmd := exec.Command(d.cfg.Program, "-I", "-c", d.cfg.Config)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what is typed at a terminal does not reach it
 		output := &lastBytes{}
@@ -83,15 +86,39 @@ func (d *Daemon) Run(ctx context.Context) error {
 		case told = <-d.restarts:
 			end(cmd, died)
 		case err := <-died:
-			d.log.Error("monit.ended", "error", err, "output", output.String())
+			if time.Since(began) >= maxPause {
+				pause = d.cfg.Pause
+			}
+			d.log.Error("monit.ended", "error", err, "output", output.String(), "again_after", pause)
 			select {
-			case <-time.After(d.cfg.Pause):
+			case <-time.After(pause):
+				pause = max(min(2*pause, maxPause), d.cfg.Pause)
 			case told = <-d.restarts:
 			case <-ctx.Done():
 				return nil
 			}
 		}
 	}
+}
+
+// maxPause bounds the pause before monit is started again. One that has run for so long is not one that ends at once.
+const maxPause = time.Minute
+
+// checkTime is how long monit may take to read its configuration.
+const checkTime = 30 * time.Second
+
+// check has monit read its configuration. What is wrong with it is said in monit's own words.
+func (d *Daemon) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, d.cfg.Program, "-t", "-c", d.cfg.Config)
+	output := &lastBytes{}
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("monit refuses its configuration: %w: %s", err, strings.TrimSpace(output.String()))
+	}
+	return nil
 }
 
 // end ends monit: with TERM, so that it writes its state, and with KILL when it does not take that.
@@ -106,13 +133,22 @@ func end(cmd *exec.Cmd, died <-chan error) {
 	<-died
 }
 
-// Restart ends monit and returns when another one has been started, which does not answer yet. It fails while Run does not run.
+// Restart ends monit and returns when another one has been started, which does not answer yet. It fails while Run does not run, and
+// when monit refuses its configuration as it is now, in which case the one that runs goes on.
 func (d *Daemon) Restart(ctx context.Context) error {
 	d.mu.Lock()
 	ended := d.ended
 	d.mu.Unlock()
 	if ended == nil {
 		return errors.New("restart monit: it does not run")
+	}
+	select {
+	case <-ended:
+		return errors.New("restart monit: it does not run any more")
+	default:
+	}
+	if err := d.check(ctx); err != nil {
+		return fmt.Errorf("restart monit: %w", err)
 	}
 	started := make(chan struct{})
 	select {

@@ -276,3 +276,18 @@ func TestDaemonEndsOrphans(t *testing.T) {
 	require.NoError(t, <-ended, "it ends by itself when it is told to")
 	require.Eventually(t, func() bool { pid := running(); return pid != "" && pid != strconv.Itoa(orphan.Process.Pid) }, time.Minute, 10*time.Millisecond)
 }
+
+// A file that monit does not understand is told in its own words, and the monit that runs goes on.
+func TestReloadOfASyntaxError(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	before, err := m.client.Status(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, m.AddJob(supervisor.JobFile{Label: "bad", Content: []byte("chekc process bad with pidfile /p\n")}))
+	require.ErrorContains(t, m.Reload(t.Context()), "syntax error 'chekc'")
+	after, err := m.client.Status(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, before.Incarnation, after.Incarnation)
+	require.NoError(t, m.RemoveJobs())
+	require.NoError(t, m.Reload(t.Context()))
+}

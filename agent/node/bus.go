@@ -22,7 +22,10 @@ func (m *machine) openBus(context.Context) error {
 		return errors.New("neither the settings nor the command line name a message bus (mbus)")
 	}
 	m.place.AgentID = m.current.Load().AgentID
-	if !strings.HasPrefix(urls[0], "https") {
+	if err := transport.CheckBus(urls[0]); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(strings.ToLower(urls[0]), "https://") {
 		return m.openNATS(urls)
 	}
 	at, err := url.Parse(urls[0])
@@ -46,6 +49,7 @@ func (m *machine) openNATS(urls []string) (err error) {
 	if err != nil {
 		return err
 	}
+	m.place.Servers = transport.BusHosts(strings.Join(urls, ","))
 	m.bus, err = transport.NewNATS(transport.NATSConfig{Conn: m.conn, AgentID: id, Keys: m.keys, Logger: m.log})
 	return err
 }

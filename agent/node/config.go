@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/deakit/deakit/agent/action"
 	"github.com/deakit/deakit/agent/disk"
 	"github.com/deakit/deakit/agent/settings"
 	"github.com/deakit/deakit/agent/sshuser"
@@ -58,6 +59,9 @@ type Config struct {
 	// Legacy makes arguments and results those of the Ruby agent, for directors of before 2014.
 	Legacy bool
 
+	// Methods are answered besides those of the agent, whose names they must not have.
+	Methods []action.Method
+
 	// PowerOff is what the method shutdown does. Nil: the agent ends, and the machine goes on.
 	PowerOff func(context.Context) error
 
@@ -77,6 +81,8 @@ type Step struct {
 type Place struct {
 	AgentID string
 	Address string // of HTTPS: host and port; empty for NATS
+	Servers string // of NATS: host and port of each, with commas between
+	Waiting bool   // over NATS: no server has answered yet, and the agent goes on trying
 }
 
 // A SupervisorKind says who keeps the processes of jobs running.

@@ -15,6 +15,7 @@ import (
 	"github.com/deakit/deakit/agent/disk"
 	"github.com/deakit/deakit/agent/monit"
 	"github.com/deakit/deakit/agent/settings"
+	"github.com/deakit/deakit/agent/transport"
 	"github.com/deakit/deakit/internal/atomicfile"
 )
 
@@ -73,6 +74,9 @@ func development(base, agentID, mbus string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	if _, err := settings.Parse(document); err != nil { // else those of an earlier start would count
+		return Config{}, err
+	}
 	return Config{
 		Base: base, Root: filepath.Join(base, "root"), Source: fixed(document), Supervisor: Dev,
 		Disks: disks, Resolver: attaching{disks}, Unmounted: true,
@@ -85,6 +89,9 @@ func newAccess(base, agentID, mbus string) (Access, error) {
 	at, err := url.Parse(mbus)
 	if err != nil {
 		return Access{}, errors.New("mbus is no URL")
+	}
+	if err := transport.CheckBus(mbus); err != nil {
+		return Access{}, err
 	}
 	access := Access{AgentID: agentID, Mbus: mbus}
 	if at.Scheme == "https" {

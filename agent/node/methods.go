@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"path/filepath"
+	"slices"
 
 	"github.com/deakit/deakit/agent"
 	"github.com/deakit/deakit/agent/certs"
@@ -80,7 +81,7 @@ func (m *machine) bootMethods(ctx context.Context) error { return m.methods.Boot
 // openAgent puts the methods behind the bus.
 func (m *machine) openAgent(context.Context) (err error) {
 	m.agent, err = agent.New(agent.Config{
-		ID: m.place.AgentID, Transports: []transport.Transport{m.bus}, Methods: m.methods.Methods(),
+		ID: m.place.AgentID, Transports: []transport.Transport{m.bus}, Methods: slices.Concat(m.methods.Methods(), m.cfg.Methods),
 		Tasks: task.Config{Store: task.NewStore(filepath.Join(m.cfg.Base, "bosh", "tasks.json"))}, Logger: m.log,
 	})
 	return err

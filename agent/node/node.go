@@ -62,6 +62,7 @@ func (m *machine) serve(ctx context.Context) error {
 	stop := context.AfterFunc(running, endRequests) // without a service there is no agent
 	defer stop()
 	if m.cfg.Ready != nil {
+		m.place.Waiting = m.conn != nil && !m.conn.IsConnected()
 		m.cfg.Ready(m.place)
 	}
 	err := m.agent.Run(requests)

@@ -114,7 +114,7 @@ func TestDefaultsAndHeartbeat(t *testing.T) {
 		Default: settings.Settings{AgentID: "by-default", Mbus: server.URL(), Blobstore: settings.Blobstore{
 			Provider: "local", Options: map[string]any{"blobstore_path": filepath.Join(base, "blobs")}}},
 	})
-	assert.Equal(t, node.Place{AgentID: "by-default"}, at)
+	assert.Equal(t, node.Place{AgentID: "by-default", Servers: strings.TrimPrefix(server.URL(), "nats://")}, at)
 	msg, err := beats.NextMsgWithContext(ctx)
 	require.NoError(t, err)
 	beat, err := messaging.HMAgentHeartbeat("*").Decode(msg.Data)

@@ -19,7 +19,7 @@ type ErrandResult struct {
 	Stderr   string `json:"stderr"`
 }
 
-// RunErrand is run_errand: it runs bin/run of a job, by default of the first one. An exit status is no error, also if the script
+// RunErrand is run_errand: it runs bin/run of a job, by default that of job.template, or the first one where that is empty. An exit status is no error, also if the script
 // was ended because ctx was: whoever cancels an errand wants to know what it has done.
 func (r *Runner) RunErrand(ctx context.Context, name *string) (ErrandResult, error) {
 	current, err := r.cfg.Specs.Load()
@@ -27,6 +27,9 @@ func (r *Runner) RunErrand(ctx context.Context, name *string) (ErrandResult, err
 		return ErrandResult{}, err
 	}
 	job := current.Job.Template
+	if templates := current.Templates(); job == "" && len(templates) > 0 {
+		job = templates[0].Name
+	}
 	if name != nil {
 		job = *name
 		if !slices.ContainsFunc(current.Templates(), func(t spec.Template) bool { return t.Name == job }) {

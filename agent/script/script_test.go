@@ -186,6 +186,11 @@ func TestErrand(t *testing.T) {
 	require.NoError(t, os.Chmod(filepath.Join(m.base, "jobs/second/bin/run"), 0o644))
 	_, err = m.RunErrand(t.Context(), new("second"))
 	require.ErrorIs(t, err, os.ErrPermission)
+	m.spec.Job.Template = ""
+	m.restart()
+	result, err = m.RunErrand(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, "out 3\n", result.Stdout, "the first job")
 	m.spec = spec.Spec{}
 	m.restart()
 	_, err = m.RunErrand(t.Context(), nil)

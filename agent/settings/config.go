@@ -129,7 +129,7 @@ func NewSource(c *Config, tools Tools) (*Multi, error) {
 }
 
 func (s SourceConfig) source(t Tools) (Source, error) {
-	retry := Retry{Tries: t.Tries, Delay: t.Delay, Client: t.Client}
+	retry := Retry{Tries: t.Tries, Delay: t.Delay, Client: t.Client, Logger: t.Logger}
 	switch s.Type {
 	case "HTTP":
 		return HTTP{URI: s.URI, Headers: s.Headers, UserDataPath: s.UserDataPath, InstanceIDPath: s.InstanceIDPath,

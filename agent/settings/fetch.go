@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 type Retry struct {
 	Tries  int           // default 10
 	Delay  time.Duration // between them; default 1 s; negative for none
+	Logger *slog.Logger  // is told of the first try that fails; nil discards
 	Client *http.Client  // default one without proxy, with limits of 30 s for connecting and 5 min for all
 }
 
@@ -49,6 +51,9 @@ func (r Retry) request(ctx context.Context, method, rawURL string, headers map[s
 		if err == nil || try >= max(1, cmp.Or(r.Tries, 10)) || ctx.Err() != nil ||
 			errors.As(err, &status) && status.Status == final {
 			return data, err
+		}
+		if try == 1 && r.Logger != nil {
+			r.Logger.Warn("settings.waiting", "source", u.Host, "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -16,7 +16,7 @@ func Infrastructure(name, base string, tools Tools) (Source, error) {
 		UserDataPath:   "/latest/user-data",
 		InstanceIDPath: "/latest/meta-data/instance-id/",
 		SSHKeysPath:    "/latest/meta-data/public-keys/0/openssh-key",
-		Retry:          Retry{Tries: tools.Tries, Delay: tools.Delay, Client: tools.Client},
+		Retry:          Retry{Tries: tools.Tries, Delay: tools.Delay, Client: tools.Client, Logger: tools.Logger},
 	}
 	switch name {
 	case "aws":

@@ -177,6 +177,9 @@ func (c CDROM) await(ctx context.Context, device string) error {
 		if err == nil || try >= max(1, cmp.Or(c.Tries, 10)) {
 			return err
 		}
+		if try == 1 && c.Logger != nil {
+			c.Logger.Warn("settings.waiting", "source", device, "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w, after: %w", context.Cause(ctx), err)

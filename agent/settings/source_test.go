@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -236,7 +237,8 @@ func TestSourcesFail(t *testing.T) {
 func TestRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked int
-		retry := settings.Retry{Client: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+		var log bytes.Buffer
+		retry := settings.Retry{Logger: slog.New(slog.NewTextHandler(&log, nil)), Client: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
 			asked++
 			if asked < 10 {
 				return nil, errors.New("no route to host")
@@ -248,6 +250,8 @@ func TestRetries(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, 10, asked)
 		assert.Equal(t, 9*time.Second, time.Since(began))
+		assert.Equal(t, 1, strings.Count(log.String(), "settings.waiting"), "once, not each time")
+		assert.Contains(t, log.String(), "169.254.169.254")
 
 		asked = -10
 		_, err = settings.HTTP{URI: "http://169.254.169.254", Retry: retry}.Settings(t.Context())

@@ -189,6 +189,20 @@ func TestDevEndsWhatItStarted(t *testing.T) {
 	assert.Equal(t, messaging.JobUnknown, m.Status(t.Context()).Processes[0].State)
 }
 
+// A job that is replaced while it runs takes its stop program with it.
+func TestDevStopProgramIsGone(t *testing.T) {
+	m := newMachine(t, t.TempDir())
+	m.job("a", m.daemon("a"), filepath.Join(m.base, "gone")+" stop")
+	require.NoError(t, m.Reload(t.Context()))
+	require.NoError(t, m.Start(t.Context()))
+	m.becomes(messaging.JobRunning)
+	pid := m.pid("a")
+	require.NoError(t, m.RemoveJobs())
+	require.NoError(t, m.Reload(t.Context()))
+	assert.Contains(t, m.event("Execution failed").Description, "failed to stop")
+	require.Eventually(t, func() bool { return !runs(pid) }, 20*time.Second, 5*time.Millisecond) // not after the 30 s of a stop program
+}
+
 func TestDevUnmonitor(t *testing.T) {
 	m := newMachine(t, t.TempDir())
 	m.job("a", m.daemon("a"), "")

@@ -32,7 +32,7 @@ type Command struct {
 //	  group vcap
 //
 // What else the language has (tests, modes, dependencies, other kinds of checks) is passed over, and told in ignored, as its
-// first words. A process without pidfile or start program is an error.
+// first words. A process without pidfile or start program is an error, and so is a statement that the language does not have.
 func ParseMonit(text []byte) (processes []Definition, ignored []string, err error) {
 	tokens, err := tokenize(string(text))
 	if err != nil {
@@ -127,9 +127,29 @@ func (p *monitParser) statement() error {
 		p.at++
 		return nil
 	}
+	if p.tokens[begin].quoted || !passedOver[p.word()] {
+		return fmt.Errorf("syntax error at %.40q", p.tokens[begin].text)
+	}
 	p.skip()
 	p.ignored = append(p.ignored, p.shown(begin))
 	return nil
+}
+
+// passedOver are the words of monit's language with which a statement, or what is left of one, may begin, and which mean nothing
+// here.
+var passedOver = words("if else then mode depends depend every alert noalert onreboot restart set include matching not program " +
+	"is as are for on only within and or has using use the sum to from than usage was times but timeout uid gid " +
+	"path address service exec basedir allow type protocol hostheader connection reminder unmonitor monitor manual active passive")
+
+// otherChecks are the kinds of services that are no processes.
+var otherChecks = words("file fifo filesystem device directory host system program network")
+
+func words(list string) map[string]bool {
+	all := map[string]bool{}
+	for word := range strings.FieldsSeq(list) {
+		all[word] = true
+	}
+	return all
 }
 
 // check begins a service.
@@ -141,6 +161,9 @@ func (p *monitParser) check() error {
 	name, err := p.value("name of the service")
 	if err != nil {
 		return err
+	}
+	if kind != "process" && !otherChecks[kind] {
+		return fmt.Errorf("syntax error: check %.40s", p.tokens[begin+1].text)
 	}
 	if kind != "process" {
 		p.current = nil

@@ -62,6 +62,11 @@ func TestParseMonitRefuses(t *testing.T) {
 		"check process a pidfile /p start /x with timeout x":   `timeout "x" is no number`,
 		"check process a pidfile /p start /x with timeout 0 s": `timeout "0" is no number`,
 		"check process a pidfile /p start /x as uid":           "user or group is missing",
+		"chekc process a pidfile /p start /x":                  `line 1: syntax error at "chekc"`,
+		"check process a pidfile /p start /x\nchekc process b": `line 2: syntax error at "chekc"`,
+		"check proces a pidfile /p start /x":                   "syntax error: check proces",
+		"this is no monit file":                                `syntax error at "this"`,
+		"check process a pidfile /p start /x \"/y\"":           `syntax error at "/y"`,
 		"group": "name of the group is missing",
 	} {
 		_, _, err := supervisor.ParseMonit([]byte(text))

@@ -70,10 +70,12 @@ func (k *keeper) stop(ctx context.Context) bool {
 		return true
 	}
 	if len(k.definition.Stop.Args) > 0 {
-		if err := k.stopProgram(ctx); err != nil {
+		err := k.stopProgram(ctx)
+		if err != nil {
 			k.dev.report(k.definition.Name, "Execution failed", "stop", "failed to stop: "+err.Error())
 		}
-		if ended(ctx, found.processID, k.definition.Stop.timeout()) {
+		// One that could not even begin, for another apply has taken it away, ends nothing that could be waited for.
+		if !errors.Is(err, fs.ErrNotExist) && ended(ctx, found.processID, k.definition.Stop.timeout()) {
 			return true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -36,6 +37,33 @@ type ConnectConfig struct {
 	Logger  *slog.Logger  // nil discards
 }
 
+// CheckBus refuses a message bus (mbus) that is neither NATS, nats:// or tls:// or host:port, nor https://. It may be a list of
+// servers with commas between. What it is does not get into the error: it may hold a password.
+func CheckBus(mbus string) error {
+	for server := range strings.SplitSeq(mbus, ",") {
+		scheme, _, given := strings.Cut(strings.TrimSpace(server), "://")
+		switch strings.ToLower(scheme) {
+		case "nats", "tls", "https":
+		default:
+			if given {
+				return fmt.Errorf("message bus with the scheme %.20q: want nats://, tls:// or https://", scheme)
+			}
+		}
+	}
+	return nil
+}
+
+// BusHosts are host and port of the servers of a message bus, without user info, for people to read.
+func BusHosts(mbus string) string {
+	var hosts []string
+	for server := range strings.SplitSeq(mbus, ",") {
+		if u, err := url.Parse(strings.TrimSpace(server)); err == nil {
+			hosts = append(hosts, u.Host)
+		}
+	}
+	return strings.Join(hosts, ", ")
+}
+
 // Connect gives a connection that comes back for ever, as [messaging.Connect] does; the pauses grow from 2 s to 10 s. With
 // TLS (1.2 or later) the agent shows its certificate, and the server's must be of a name "*.nats.bosh-internal" besides being
 // valid. It fails only on a configuration that cannot work.
@@ -55,6 +83,14 @@ func Connect(cfg ConnectConfig) (*nats.Conn, error) {
 	for _, list := range cfg.Servers {
 		for server := range strings.SplitSeq(list, ",") {
 			servers = append(servers, strings.TrimSpace(server))
+		}
+	}
+	for _, server := range servers {
+		if err := CheckBus(server); err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(strings.ToLower(server), "https://") {
+			return nil, errors.New("connect to NATS: the URL of a server is https://, want nats:// or tls://")
 		}
 	}
 	conf := messaging.Config{Servers: servers, Name: cfg.Name, Logger: cfg.Logger, ReconnectDelay: delay}

@@ -18,10 +18,12 @@ import (
 	"github.com/deakit/deakit/agent/disk"
 	"github.com/deakit/deakit/agent/node"
 	"github.com/deakit/deakit/agent/settings"
+	"github.com/deakit/deakit/agent/transport"
+	"github.com/deakit/deakit/messaging"
 )
 
 type cli struct {
-	Dev string `placeholder:"DIR" help:"Run a whole agent in a directory: no root, no monit, nothing outside of it is touched. It takes requests at https://127.0.0.1:6868, or where -n says."`
+	Dev directory `placeholder:"DIR" help:"Run a whole agent in a directory: no root, no monit, nothing outside of it is touched. It takes requests at https://127.0.0.1:6868, or where -n says."`
 
 	Configure      bool   `short:"c" help:"Load the settings from the infrastructure, and run monit."`
 	Infrastructure string `short:"I" placeholder:"NAME" help:"Where the settings are: aws, openstack, vsphere, vcloud or dummy (base/bosh/dummy-cpi-agent-env.json)."`
@@ -29,13 +31,13 @@ type cli struct {
 	Platform       string `short:"P" default:"ubuntu" placeholder:"NAME" help:"ubuntu or centos, which are the same here, or dummy: disks are only noted, and nothing outside of the base directory is written (${default})."`
 	Supervisor     string `short:"M" placeholder:"NAME" help:"Who runs the processes of jobs: monit, dev (the agent), or dummy (nobody). Default: monit with -c or -C, else dummy; dev with --dev."`
 
-	AgentID   string `name:"agent_id" short:"a" default:"not_configured" placeholder:"ID" help:"Id, where the settings have none (${default})."`
-	BaseDir   string `name:"base_dir" short:"b" default:"/var/vcap" placeholder:"DIR" help:"Base directory (${default})."`
-	RootDir   string `name:"root_dir" short:"r" placeholder:"DIR" help:"Where files of the system are written: etc/logrotate.d/vcap, etc/hosts, trusted certificates. Default: / with -c or -C, else they are not."`
-	LogLevel  string `name:"log_level" short:"l" default:"INFO" placeholder:"LEVEL" help:"DEBUG, INFO, WARN, ERROR or FATAL, in any case (${default}). The log goes to standard error."`
-	NATS      string `name:"nats" short:"n" placeholder:"URL" help:"Message bus, where the settings have none: nats://user:password@host:4222, or https://user:password@host:port to listen there. Default nats://localhost:4222."`
-	Provider  string `short:"p" default:"simple" placeholder:"NAME" help:"Blob store, where the settings have none: local, simple, dav, s3, nats, dummy, or X for the program bosh-blobstore-X (${default})."`
-	Blobstore string `short:"s" placeholder:"URL" help:"Where it is: http://user:password@host:port, or a path. Without one, and without one in the settings, blobs have to be sent to the agent."`
+	AgentID   string    `name:"agent_id" short:"a" default:"not_configured" placeholder:"ID" help:"Id, where the settings have none (${default})."`
+	BaseDir   directory `name:"base_dir" short:"b" default:"/var/vcap" placeholder:"DIR" help:"Base directory (${default})."`
+	RootDir   string    `name:"root_dir" short:"r" placeholder:"DIR" help:"Where files of the system are written: etc/logrotate.d/vcap, etc/hosts, trusted certificates. Default: / with -c or -C, else they are not."`
+	LogLevel  string    `name:"log_level" short:"l" default:"INFO" placeholder:"LEVEL" help:"DEBUG, INFO, WARN, ERROR or FATAL, in any case (${default}). The log goes to standard error."`
+	NATS      string    `name:"nats" short:"n" placeholder:"URL" help:"Message bus, where the settings have none: nats://user:password@host:4222, or https://user:password@host:port to listen there. Default nats://localhost:4222."`
+	Provider  string    `short:"p" default:"simple" placeholder:"NAME" help:"Blob store, where the settings have none: local, simple, dav, s3, nats, dummy, or X for the program bosh-blobstore-X (${default})."`
+	Blobstore string    `short:"s" placeholder:"URL" help:"Where it is: http://user:password@host:port, or a path. Without one, and without one in the settings, blobs have to be sent to the agent."`
 
 	Heartbeat int    `name:"heartbeat-interval" short:"h" default:"30" placeholder:"SECONDS" help:"Between heartbeats; 0 for none (${default})."`
 	SMTPPort  uint16 `name:"smtp-port" short:"t" default:"2825" placeholder:"PORT" help:"Where monit's mails are taken, on 127.0.0.1 (${default})."`
@@ -51,6 +53,18 @@ type cli struct {
 
 	Version bool     `short:"v" help:"Print the version and end."`
 	Help    helpFlag `help:"Print this and end."`
+}
+
+// A directory has a name. An empty one comes of a variable that is not set, and must not lead to another directory.
+type directory string
+
+// UnmarshalText implements an interface that kong looks for.
+func (d *directory) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return errors.New("the name of the directory is empty")
+	}
+	*d = directory(text)
+	return nil
 }
 
 // A helpFlag prints the help; kong's own has the letter that is the heartbeat interval here.
@@ -102,6 +116,10 @@ func (c *cli) Validate() error {
 	_, known := levels[strings.ToUpper(c.LogLevel)]
 	complain(!known, "log level '%s' not found", c.LogLevel)
 	complain(c.Dev != "" && (len(c.Setup) > 0 || c.PowerOff), "--dev changes nothing of the machine: leave out --setup and --power-off")
+	complain(!messaging.IsToken(c.AgentID), "agent id %.80q: it becomes part of a subject, and must not be empty or have '.', '*', '>' or blanks", c.AgentID)
+	if c.NATS != "" {
+		complain(transport.CheckBus(c.NATS) != nil, "-n: %w", transport.CheckBus(c.NATS))
+	}
 	return errors.Join(errs...)
 }
 
@@ -117,7 +135,7 @@ func (c *cli) managed() bool { return c.Configure || c.Config != "" || c.Infrast
 // config is what the command line asks for.
 func (c *cli) config(log *slog.Logger) (cfg node.Config, err error) {
 	if c.Dev != "" {
-		cfg, err = node.Development(c.Dev, c.givenID(), c.NATS)
+		cfg, err = node.Development(string(c.Dev), c.givenID(), c.NATS)
 	} else {
 		cfg, err = c.machine(log)
 	}
@@ -149,7 +167,7 @@ func (c *cli) givenID() string {
 func (c *cli) machine(log *slog.Logger) (node.Config, error) {
 	cfg := node.Config{Root: c.RootDir, Supervisor: node.None}
 	var err error
-	if cfg.Base, err = filepath.Abs(c.BaseDir); err != nil {
+	if cfg.Base, err = filepath.Abs(string(c.BaseDir)); err != nil {
 		return cfg, err
 	}
 	if c.managed() {

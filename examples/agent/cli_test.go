@@ -1,25 +1,52 @@
 package main
 
 import (
+	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/deakit/deakit/agent/node"
+	"github.com/deakit/deakit/examples/internal/programtest"
 )
 
 // TestAgentIDInDirectory: only the id that nobody gave makes place for another.
 func TestAgentIDInDirectory(t *testing.T) {
 	for given, want := range map[string]string{"not_configured": "dev", "mine": "mine", "not_configured-7": "not_configured-7"} {
 		dir := t.TempDir()
-		_, err := (&cli{Dev: dir, AgentID: given}).config(slog.New(slog.DiscardHandler))
+		cfg, err := (&cli{Dev: directory(dir), AgentID: given}).config(slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
-		at, err := node.ReadAccess(dir)
+		s, err := cfg.Source.Settings(t.Context())
 		require.NoError(t, err)
-		assert.Equal(t, want, at.AgentID)
+		assert.Equal(t, want, s.AgentID)
 	}
+}
+
+// TestRefusedAtOnce: what would have the agent be another one than was meant, or take settings of an earlier start.
+func TestRefusedAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range [][]string{
+		{"--dev", ""}, {"--dev="}, {"-b", ""}, {"--dev", dir, "-a", "b d"}, {"--dev", dir, "-a", "a.b"},
+		{"--dev", dir, "-n", "http://127.0.0.1:6868"}, {"--dev", dir, "-n", "ftp://h"},
+	} {
+		assert.Equal(t, exitUsage, run(args, io.Discard), args)
+	}
+	assert.NoDirExists(t, filepath.Join(dir, "bosh"))
+}
+
+// TestNoServer: who starts an agent without a message bus is told what it waits for.
+func TestNoServer(t *testing.T) {
+	dir := t.TempDir()
+	p := programtest.Start(t, "--dev", dir, "-n", "nats://me:secret@127.0.0.1:1")
+	p.Says("takes requests over NATS once a server answers at 127.0.0.1:1.")
+	assert.NotContains(t, p.Text(), "secret")
+	log, err := os.ReadFile(filepath.Join(dir, "bosh/log/current"))
+	require.NoError(t, err)
+	assert.Contains(t, string(log), "agent.settings", "for agentctl logs agent")
+	assert.NotContains(t, string(log), "secret")
 }
 
 // TestDashes are those of either agent.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 
@@ -91,7 +92,12 @@ func version() string {
 
 // run is all that comes after the command line.
 func (c *cli) run(stdout io.Writer) error {
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.level()}))
+	output, closeLog, err := c.logOutput()
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	log := slog.New(slog.NewTextHandler(output, &slog.HandlerOptions{Level: c.level()}))
 	cfg, err := c.config(log)
 	if err != nil {
 		return err
@@ -113,11 +119,39 @@ func (c *cli) run(stdout io.Writer) error {
 	return n.Run(ctx)
 }
 
+// maxLog is the size in bytes from which on a start sets the log of an agent in a directory aside, in place of the one before.
+const maxLog = 10 << 20
+
+// logOutput is standard error; an agent in a directory also has a file there, of which "agentctl logs agent" makes an archive. On a
+// machine that is up to whoever runs the agent.
+func (c *cli) logOutput() (output io.Writer, end func(), err error) {
+	if c.Dev == "" {
+		return os.Stderr, func() {}, nil
+	}
+	name := filepath.Join(string(c.Dev), "bosh/log/current")
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return nil, nil, fmt.Errorf("log: %w", err)
+	}
+	if info, err := os.Stat(name); err == nil && info.Size() > maxLog {
+		if err := os.Rename(name, name+".old"); err != nil {
+			return nil, nil, fmt.Errorf("log: %w", err)
+		}
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("log: %w", err)
+	}
+	return io.MultiWriter(os.Stderr, f), func() { _ = f.Close() }, nil // all is written already
+}
+
 // ready says where the agent is.
 func (c *cli) ready(stdout io.Writer, at node.Place) {
-	if at.Address == "" {
-		fmt.Fprintf(stdout, "Agent %s takes requests over NATS.\n", at.AgentID)
-	} else {
+	switch {
+	case at.Waiting:
+		fmt.Fprintf(stdout, "Agent %s takes requests over NATS once a server answers at %s.\n", at.AgentID, at.Servers)
+	case at.Address == "":
+		fmt.Fprintf(stdout, "Agent %s takes requests over NATS, %s.\n", at.AgentID, at.Servers)
+	default:
 		fmt.Fprintf(stdout, "Agent %s takes requests at https://%s.\n", at.AgentID, at.Address)
 	}
 	if c.Dev != "" {

@@ -13,14 +13,14 @@ import (
 )
 
 type cli struct {
-	Dev      string `placeholder:"DIR" help:"The agent that \"agent --dev DIR\" runs."`
-	Mbus     string `short:"m" placeholder:"URL" help:"https://user:password@host:port of the agent, or nats://user:password@host:4222. Default what AGENTCTL_MBUS in the environment says, which nobody else can read there, or https://vcap:vcap@localhost:6969."`
-	Agent    string `placeholder:"ID" help:"Id of the agent; for NATS, and with --credentials."`
-	CA       string `name:"ca" placeholder:"FILE" help:"Certificate that the agent, or the NATS server, is known by."`
-	Insecure bool   `help:"Trust any certificate of an agent over HTTPS, without a warning."`
-	Cert     string `placeholder:"FILE" and:"pair" help:"Certificate to show to the NATS server."`
-	Key      string `placeholder:"FILE" and:"pair" help:"Its key."`
-	Director string `placeholder:"ID" help:"Part of the subjects of replies over NATS, director.ID.>; default a random one."`
+	Dev      directory `placeholder:"DIR" help:"The agent that \"agent --dev DIR\" runs."`
+	Mbus     string    `short:"m" placeholder:"URL" help:"https://user:password@host:port of the agent, or nats://user:password@host:4222. Default what AGENTCTL_MBUS in the environment says, which nobody else can read there, or https://vcap:vcap@localhost:6969."`
+	Agent    string    `placeholder:"ID" help:"Id of the agent; for NATS, and with --credentials."`
+	CA       string    `name:"ca" placeholder:"FILE" help:"Certificate that the agent, or the NATS server, is known by."`
+	Insecure bool      `help:"Trust any certificate of an agent over HTTPS, without a warning."`
+	Cert     string    `placeholder:"FILE" and:"pair" help:"Certificate to show to the NATS server."`
+	Key      string    `placeholder:"FILE" and:"pair" help:"Its key."`
+	Director string    `placeholder:"ID" help:"Part of the subjects of replies over NATS, director.ID.>; default a random one."`
 
 	Credentials string `placeholder:"FILE" help:"JSON with crypt_key and sign_key, for agents that take encrypted messages only."`
 
@@ -44,7 +44,7 @@ type cli struct {
 	Compile compile  `cmd:"" help:"Compile the source of a package, which is a blob."`
 	Logs    logs     `cmd:"" help:"Put logs into a blob."`
 	SSH     struct {
-		Setup   sshSetup   `cmd:"" help:"Make a user who may log in with a key."`
+		Setup   sshSetup   `cmd:"" help:"Make a user who may log in with a key. An agent in a directory makes none."`
 		Cleanup sshCleanup `cmd:"" help:"Remove users."`
 	} `cmd:"" name:"ssh" help:"Users who log in for a while."`
 	Disks struct {
@@ -68,6 +68,18 @@ type cli struct {
 	Call call `cmd:"" help:"Call any method."`
 
 	out io.Writer
+}
+
+// A directory has a name. An empty one comes of a variable that is not set, and must not lead to another agent.
+type directory string
+
+// UnmarshalText implements an interface that kong looks for.
+func (d *directory) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return errors.New("the name of the directory is empty")
+	}
+	*d = directory(text)
+	return nil
 }
 
 // plain is a method without arguments.
@@ -161,8 +173,11 @@ type compile struct {
 	Digest  string `arg:"" help:"Its SHA-1, or another digest, as in sha256:..."`
 	Name    string `arg:"" help:"Of the package."`
 	Version string `arg:"" help:"Of the package."`
+	Output  string `short:"o" placeholder:"FILE" help:"Where to put the compiled package; default: it stays in the blob store."`
 	Deps    string `placeholder:"FILE" help:"JSON of compiled packages that it needs, by name: {\"x\":{\"name\",\"version\",\"sha1\",\"blobstore_id\"}}."`
 }
+
+func (c *compile) output() string { return c.Output }
 
 func (c *compile) request() (request, error) {
 	deps := json.RawMessage("{}")
@@ -176,7 +191,10 @@ func (c *compile) request() (request, error) {
 type logs struct {
 	Type    string   `arg:"" help:"job, agent or system, or several with commas."`
 	Filters []string `arg:"" optional:"" help:"Globs; default all."`
+	Output  string   `short:"o" placeholder:"FILE" help:"Where to put the archive; default: it stays in the blob store."`
 }
+
+func (l *logs) output() string { return l.Output }
 
 func (l *logs) request() (request, error) {
 	if l.Filters == nil {
@@ -261,6 +279,9 @@ type upload struct {
 }
 
 func (u *upload) request() (request, error) {
+	if err := checkBlobID(u.ID); err != nil {
+		return request{}, err
+	}
 	content, err := readText(u.File)
 	if err != nil {
 		return request{}, err

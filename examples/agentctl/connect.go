@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/deakit/deakit/agent/client"
 	"github.com/deakit/deakit/agent/node"
 	"github.com/deakit/deakit/agent/transport"
@@ -23,6 +25,7 @@ import (
 type connection struct {
 	agent *client.Client
 	https *client.HTTPS // nil over NATS
+	dir   string        // of a development agent, or empty
 	close func()
 }
 
@@ -30,7 +33,7 @@ type connection struct {
 func (c *cli) where() (mbus, agentID, caFile string, err error) {
 	mbus, agentID, caFile = c.Mbus, c.Agent, c.CA
 	if c.Dev != "" {
-		at, err := node.ReadAccess(c.Dev)
+		at, err := node.ReadAccess(string(c.Dev))
 		if err != nil {
 			return "", "", "", err
 		}
@@ -54,7 +57,10 @@ func (c *cli) connect(ctx context.Context) (*connection, error) {
 			return nil, err
 		}
 	}
-	to := &connection{}
+	if err := transport.CheckBus(mbus); err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	to := &connection{dir: string(c.Dev)}
 	var way client.Transport
 	if strings.HasPrefix(mbus, "https:") {
 		if ca == "" && !c.Insecure {
@@ -76,7 +82,7 @@ func (c *cli) connect(ctx context.Context) (*connection, error) {
 
 func (c *cli) connectNATS(ctx context.Context, mbus, agentID, ca string, keys *seal.Keys) (client.Transport, func(), error) {
 	if agentID == "" {
-		return nil, nil, errors.New("over NATS, --agent has to say which agent is meant, by its id")
+		return nil, nil, fmt.Errorf("%w: over NATS, --agent has to say which agent is meant, by its id", errUsage)
 	}
 	if _, err := url.Parse(mbus); err != nil {
 		return nil, nil, errors.New("--mbus is no URL") // what it is may hold a password
@@ -96,6 +102,14 @@ func (c *cli) connectNATS(ctx context.Context, mbus, agentID, ca string, keys *s
 	conn, err := transport.Connect(cfg)
 	if err != nil {
 		return nil, nil, err
+	}
+	if !conn.IsConnected() { // it would go on trying for ever; a person wants to know now
+		err := conn.LastError()
+		conn.Close()
+		if errors.Is(err, nats.ErrAuthorization) {
+			return nil, nil, fmt.Errorf("%w at the NATS server, %s", client.ErrAuthentication, transport.BusHosts(mbus))
+		}
+		return nil, nil, fmt.Errorf("%w: no NATS server answers at %s", errConnect, transport.BusHosts(mbus))
 	}
 	waiting, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()

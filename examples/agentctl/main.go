@@ -46,7 +46,7 @@ Exit codes:
   2  the command line makes no sense
   3  the agent could not be reached, or did not answer
   4  the agent does not know these credentials
-  5  the agent does not know the method
+  5  the agent does not know the method, as one in a directory has no users for ssh
   6  the errand ended with another exit code than 0
   7  interrupted; the task goes on`
 
@@ -59,6 +59,9 @@ type request struct {
 
 // An asker is a command that is one request.
 type asker interface{ request() (request, error) }
+
+// A saver is an asker of which the result is a blob, that may be wanted in a file.
+type saver interface{ output() string }
 
 // A talker is a command that is more.
 type talker interface {
@@ -95,6 +98,8 @@ func run(args []string, stdout io.Writer) (code int) {
 var (
 	errInterrupted = errors.New("interrupted")
 	errErrand      = errors.New("the errand failed")
+	errUsage       = errors.New("the command line makes no sense")
+	errNoBlob      = errors.New("no such blob")
 )
 
 // exitCode tells kinds of failures apart.
@@ -110,7 +115,9 @@ func exitCode(err error) int {
 		return exitUnsupported
 	case errors.Is(err, client.ErrAuthentication):
 		return exitDenied
-	case errors.As(err, &remote), errors.Is(err, errLocal):
+	case errors.Is(err, errUsage):
+		return exitUsage
+	case errors.As(err, &remote), errors.Is(err, errLocal), errors.Is(err, errNoBlob):
 		return exitFailed
 	case errors.As(err, &status), errors.Is(err, client.ErrNoReply), errors.Is(err, messaging.ErrDisconnected), errors.Is(err, errConnect):
 		return exitUnreachable
@@ -138,6 +145,9 @@ func (c *cli) run(command any) error {
 		value, err := c.ask(ctx, stop, to, r)
 		if err != nil {
 			return err
+		}
+		if s, ok := command.(saver); ok && s.output() != "" {
+			return c.save(ctx, to, value, s.output())
 		}
 		return c.show(r.method, value)
 	}

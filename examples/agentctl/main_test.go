@@ -12,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/deakit/deakit/agent/client"
 	"github.com/deakit/deakit/agent/node"
 	"github.com/deakit/deakit/examples/internal/programtest"
 	"github.com/deakit/deakit/messaging/messagingtest"
@@ -107,6 +109,12 @@ func TestCommands(t *testing.T) {
 	copied := filepath.Join(t.TempDir(), "copy")
 	do("blob", "get", "blob-2", "-o", copied)
 	assert.FileExists(t, copied)
+	archive := filepath.Join(t.TempDir(), "logs.tgz")
+	do("logs", "job", "-o", archive)
+	assert.FileExists(t, archive)
+	var logs client.Logs
+	require.NoError(t, json.Unmarshal([]byte(do("logs", "job")), &logs))
+	assert.NotEmpty(t, do("blob", "get", logs.BlobID))
 	assert.Equal(t, "ok\n", do("settings", write(t, `{"trusted_certs":"","disk_associations":[]}`)))
 }
 
@@ -138,7 +146,13 @@ func TestExitCodes(t *testing.T) {
 	ctl(t, exitDenied, "-m", "https://vcap:wrong@"+host, "--insecure", "ping")
 	ctl(t, exitUnreachable, "-m", "https://vcap:pw@127.0.0.1:1", "--insecure", "ping")
 	ctl(t, exitUnreachable, "-m", "nats://127.0.0.1:1", "--agent", "x", "--timeout", "100ms", "ping")
-	ctl(t, exitFailed, "-m", "nats://127.0.0.1:1", "ping")
+	ctl(t, exitUnreachable, "-m", "nats://127.0.0.1:1", "--agent", "x", "ping") // at once: not after the time for a reply
+	ctl(t, exitUsage, "-m", "nats://127.0.0.1:1", "ping")
+	ctl(t, exitUsage, "-m", "http://vcap:pw@"+host, "ping")
+	ctl(t, exitUsage, "--dev", "", "ping")
+	ctl(t, exitUsage, "--dev", dir, "blob", "get", "a/b")
+	ctl(t, exitUsage, "--dev", dir, "upload", "../x", write(t, "content"))
+	ctl(t, exitFailed, "--dev", dir, "blob", "get", "nobody")
 	ctl(t, exitUsage, "drain", "sideways")
 	ctl(t, exitUsage, "sing")
 	assert.Contains(t, ctl(t, exitOK, "--help"), "Exit codes:")
@@ -149,15 +163,20 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestOverNATS(t *testing.T) {
-	server := messagingtest.NewServer(t)
-	dir := startAgent(t, server.URL())
+	nats := messagingtest.NewServer(t)
+	dir := startAgent(t, nats.URL())
 	require.Eventually(t, func() bool { // it may not have subscribed yet
 		return run([]string{"--dev", dir, "--timeout", "1s", "ping"}, &bytes.Buffer{}) == exitOK
 	}, programtest.Patience, 10*time.Millisecond)
-	assert.Equal(t, "pong\n", ctl(t, exitOK, "-m", server.URL(), "--agent", "dev", "ping"))
-	assert.Equal(t, "[]\n", ctl(t, exitOK, "-m", server.URL(), "--agent", "dev", "disks", "list"))
-	ctl(t, exitUnreachable, "-m", server.URL(), "--agent", "other", "--timeout", "200ms", "ping")
+	assert.Equal(t, "pong\n", ctl(t, exitOK, "-m", nats.URL(), "--agent", "dev", "ping"))
+	assert.Equal(t, "[]\n", ctl(t, exitOK, "-m", nats.URL(), "--agent", "dev", "disks", "list"))
+	ctl(t, exitUnreachable, "-m", nats.URL(), "--agent", "other", "--timeout", "200ms", "ping")
 	ctl(t, exitFailed, "--dev", dir, "blob", "get", "x")
+
+	locked := messagingtest.NewServer(t, func(o *server.Options) { o.Username, o.Password = "director", "secret" })
+	at := strings.TrimPrefix(locked.URL(), "nats://")
+	at = at[strings.LastIndex(at, "@")+1:]
+	ctl(t, exitDenied, "-m", "nats://director:wrong@"+at, "--agent", "x", "ping")
 }
 
 // The errand of a job that was put into the directory by hand: how it ends is the exit code, and an interrupt ends it.

@@ -94,7 +94,18 @@ func readPID(file *os.File) (int, error) {
 }
 
 func alive(pid int) bool {
-	return pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+	return pid > 0 && !errors.Is(unix.Kill(pid, 0), unix.ESRCH) && !zombie(pid)
+}
+
+// zombie tells whether a process has ended, and only its parent has not asked yet how. It does nothing any more. Where the
+// system does not tell, there are none.
+func zombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	end := strings.LastIndex(string(stat), ") ") // the name before it may hold anything
+	return end >= 0 && strings.HasPrefix(string(stat)[end+2:], "Z")
 }
 
 // Remove takes the file away, unless it is another one by now, and gives up the lock.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -59,6 +60,23 @@ func TestFilesOfOthers(t *testing.T) {
 
 	_, err = Create(filepath.Join(t.TempDir(), "none", "dea.pid"))
 	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// A process that was killed is dead, also before its parent has taken notice.
+func TestFileOfAZombie(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dea.pid")
+	other := exec.Command("sleep", "60")
+	require.NoError(t, other.Start())
+	defer func() { _ = other.Wait() }()
+	require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, "%d\n", other.Process.Pid), 0o644))
+	require.NoError(t, other.Process.Kill())
+	require.Eventually(t, func() bool {
+		f, err := Create(path)
+		if err != nil {
+			return false
+		}
+		return assert.NoError(t, f.Remove())
+	}, 10*time.Second, time.Millisecond)
 }
 
 // Whoever holds the file holds the one that stands there, also when the one before is just being removed.
