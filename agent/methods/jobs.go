@@ -42,12 +42,32 @@ func (m *Machine) apply(ctx context.Context, s spec.Spec) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := m.warnOfRunning(s); err != nil {
+			return nil, err
+		}
 		applied, err := m.jobs.Apply(ctx, s)
 		if err == nil && m.cfg.Legacy {
 			return s, nil
 		}
 		return applied, err
 	})
+}
+
+// warnOfRunning tells in the log that jobs are replaced which were started and not stopped, as directors never do.
+func (m *Machine) warnOfRunning(next spec.Spec) error {
+	if next.ConfigurationHash == "" {
+		return nil
+	}
+	files := supervisor.Files(m.cfg.Base)
+	stopped, err := files.Stopped()
+	if err != nil {
+		return err
+	}
+	started, err := files.All()
+	if err == nil && !stopped && len(started) > 0 {
+		m.log.Warn("agent.apply.jobs_run", "monit_files", len(started), "remedy", "stop, then apply, then start")
+	}
+	return err
 }
 
 // addresses are what the settings know of the networks.
@@ -98,7 +118,7 @@ func (m *Machine) drain(ctx context.Context, kind string, next *spec.Spec) (int,
 	return alone(ctx, m, func() (int, error) { return m.scripts.Drain(ctx, kind, next) })
 }
 
-// runErrand runs the first job by default: old agents took it from the list of jobs.
+// runErrand runs the first job by default: old agents took it from the list of jobs, whatever else the spec names.
 func (m *Machine) runErrand(ctx context.Context, name *string) (script.ErrandResult, error) {
 	if name == nil && m.cfg.Legacy {
 		current, err := m.specs.Load()

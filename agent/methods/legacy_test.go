@@ -2,6 +2,9 @@ package methods_test
 
 import (
 	"bytes"
+	"log/slog"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -66,18 +69,31 @@ func TestLegacy(t *testing.T) {
 	assert.ErrorIs(t, n.ended, methods.ErrShutdown)
 }
 
-// Errands of old are the first job where no template is named.
+// An errand without a name is the first job where the spec names no template, and with agents of old where it does.
 func TestErrandOfTheFirstJob(t *testing.T) {
-	for legacy, want := range map[bool]string{true: "", false: "At least one job template is required"} {
+	for _, legacy := range []bool{true, false} {
 		n := run(t, plan{Config: methods.Config{Legacy: legacy}})
 		n.write("jobs/a/bin/run", "#!/bin/sh\nexit 0\n", 0o755)
 		require.NoError(t, n.Apply(t.Context(), map[string]any{"job": map[string]any{"templates": []any{map[string]any{"name": "a"}, map[string]any{"name": "b"}}}}))
-		if want != "" {
-			n.fails(want, "run_errand")
-			continue
-		}
 		errand, err := n.RunErrand(t.Context(), "")
 		require.NoError(t, err)
 		assert.Equal(t, client.Errand{}, errand)
 	}
+}
+
+// Whoever replaces jobs that run is warned, once they were started and not stopped.
+func TestApplyWhileJobsRun(t *testing.T) {
+	var log bytes.Buffer
+	n := run(t, plan{Config: methods.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}})
+	next := map[string]any{"configuration_hash": "1", "job": map[string]any{"name": "a", "templates": []any{}}, "packages": map[string]any{}}
+	monitFile := "check process a with pidfile " + n.path("a.pid") + "\n  start program \"/bin/true\"\n"
+	require.NoError(t, n.Apply(t.Context(), next))
+	n.write("monit/job/0000_a.monitrc", monitFile, 0o600)
+	n.write("monit/stopped", "", 0o600)
+	require.NoError(t, n.Apply(t.Context(), next))
+	require.NoError(t, os.Remove(n.path("monit/stopped")))
+	n.write("monit/job/0000_a.monitrc", monitFile, 0o600)
+	require.NoError(t, n.Apply(t.Context(), next))
+	n.stop()
+	assert.Equal(t, 1, strings.Count(log.String(), "agent.apply.jobs_run"))
 }
