@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 	"time"
 
@@ -88,7 +89,7 @@ func run(args []string, stdout io.Writer) (code int) {
 		return exitUsage
 	}
 	if err := c.run(parsed.Selected().Target.Addr().Interface()); err != nil {
-		fmt.Fprintln(os.Stderr, "agentctl:", err)
+		fmt.Fprintln(os.Stderr, "agentctl:", explain(err))
 		return exitCode(err)
 	}
 	return exitOK
@@ -101,6 +102,18 @@ var (
 	errUsage       = errors.New("the command line makes no sense")
 	errNoBlob      = errors.New("no such blob")
 )
+
+// prefixes are what agents put before the reason, and a person need not read: that of the question for a task, of a task, of a method.
+var prefixes = regexp.MustCompile(`^Action Failed \S+: (Task \S+ result: )?`)
+
+// explain is what an agent says, without the names of what went on underneath.
+func explain(err error) string {
+	remote, ok := err.(*client.RemoteError)
+	if !ok {
+		return err.Error()
+	}
+	return "the agent says: " + prefixes.ReplaceAllString(remote.Message, "")
+}
 
 // exitCode tells kinds of failures apart.
 func exitCode(err error) int {

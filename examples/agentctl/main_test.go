@@ -162,6 +162,17 @@ func TestExitCodes(t *testing.T) {
 	assert.Contains(t, ctl(t, exitOK, "-m", at.Mbus, "state"), "running")
 }
 
+func TestExplain(t *testing.T) {
+	for message, want := range map[string]string{
+		"Action Failed get_task: Task 9e1-2 result: no such disk": "the agent says: no such disk",
+		"Action Failed mount_disk: no such disk":                  "the agent says: no such disk",
+		"unknown message sing":                                    "the agent says: unknown message sing",
+	} {
+		assert.Equal(t, want, explain(&client.RemoteError{Method: "get_task", Message: message}))
+	}
+	assert.Equal(t, "interrupted", explain(errInterrupted))
+}
+
 func TestOverNATS(t *testing.T) {
 	nats := messagingtest.NewServer(t)
 	dir := startAgent(t, nats.URL())
