@@ -178,7 +178,7 @@ func TestPushByFramework(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "server.pl"), script, 0o644))
 	code, _, errs := w.run("push", dir, "--framework", "cobol")
 	assert.Equal(t, exitFailed, code)
-	assert.Contains(t, errs, `unknown framework: "cobol"; there are [django `)
+	assert.Contains(t, errs, `unknown framework: "cobol"; there are [buildpack django `)
 	code, out, _ := w.run("push", dir, "--framework", "sinatra")
 	assert.Equal(t, exitStaging, code)
 	assert.Contains(t, out, "Unable to determine Sinatra startup command")

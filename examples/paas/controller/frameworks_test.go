@@ -18,7 +18,7 @@ func TestFrameworksAreChecked(t *testing.T) {
 		"with runtime":                 {func(s *Settings) { s.Framework, s.Runtime = "sinatra", "ruby193" }, ""},
 		"standalone":                   {func(s *Settings) { s.Framework, s.Runtime, s.Command = "standalone", "java", "java X" }, ""},
 		"buildpack":                    {func(s *Settings) { s.Framework, s.Buildpack, s.Command = "buildpack", "mine_1", "run" }, ""},
-		"unknown":                      {func(s *Settings) { s.Framework = "cobol" }, `unknown framework: "cobol"; there are [django `},
+		"unknown":                      {func(s *Settings) { s.Framework = "cobol" }, `unknown framework: "cobol"; there are [buildpack django `},
 		"a path":                       {func(s *Settings) { s.Framework = "../x" }, "is no name"},
 		"runtime alone":                {func(s *Settings) { s.Runtime = "ruby19" }, "a framework stages only"},
 		"framework and buildpack":      {func(s *Settings) { s.Framework, s.Buildpack = "node", "mine_1" }, "cannot both stage"},
