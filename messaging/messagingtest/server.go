@@ -33,21 +33,35 @@ func NewServer(t testing.TB, configure ...func(*server.Options)) *Server {
 	return s
 }
 
-// Start starts the server again after Stop, on the same port.
+// Start starts the server again after Stop, on the same port. A child that another goroutine starts holds a copy of the old
+// socket until its exec, so the port may be taken for a moment.
 func (s *Server) Start() {
+	s.t.Helper()
+	for patience := 200 * time.Millisecond; patience < time.Minute; patience *= 2 {
+		if s.start(patience) {
+			return
+		}
+	}
+	s.t.Fatal("NATS server is not ready after a minute")
+}
+
+func (s *Server) start(patience time.Duration) bool {
 	s.t.Helper()
 	opts := s.opts
 	srv, err := server.NewServer(&opts)
 	if err != nil {
 		s.t.Fatalf("NATS server: %v", err)
 	}
-	go srv.Start()
-	if !srv.ReadyForConnections(time.Minute) {
+	started := make(chan struct{})
+	go func() { defer close(started); srv.Start() }()
+	if !srv.ReadyForConnections(patience) {
 		srv.Shutdown()
-		s.t.Fatal("NATS server is not ready after a minute")
+		<-started
+		return false
 	}
 	s.opts.Port = srv.Addr().(*net.TCPAddr).Port
 	s.srv = srv
+	return true
 }
 
 // Stop ends the server and cuts all connections. It may be called twice.
