@@ -43,6 +43,12 @@ func (s *Store) Load() (Spec, error) {
 		return s.last, nil
 	}
 	s.file, s.last = nil, Spec{}
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(s.base); err != nil {
+			return Spec{}, fmt.Errorf("load spec: %w", err)
+		}
+		return Spec{}, nil
+	}
 	data, info, err := s.read()
 	if err != nil {
 		return Spec{}, fmt.Errorf("load spec: %w", err)
@@ -66,7 +72,7 @@ func same(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// read returns the file, and what it was when it was read: nothing where there is none.
+// read returns the file, and what it was when it was read.
 func (s *Store) read() ([]byte, fs.FileInfo, error) {
 	root, err := os.OpenRoot(s.base)
 	if err != nil {
@@ -74,9 +80,6 @@ func (s *Store) read() ([]byte, fs.FileInfo, error) {
 	}
 	defer root.Close()
 	f, err := root.Open(specFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
-	}
 	if err != nil {
 		return nil, nil, err
 	}
