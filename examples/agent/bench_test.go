@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,8 @@ import (
 // BenchmarkAgent is one serial client over HTTPS, and the memory of the agent before it came. With DEAKIT_BOSH_AGENT, the path of a
 // bosh-agent that was built with CGO_ENABLED=0, that one is measured as well, with the same command line and settings.
 //
+// The bare server is net/http with the same TLS and a constant for an answer: what no agent can be faster than.
+//
 // The client that makes a connection for each request resumes TLS sessions, as that of bosh create-env does.
 func BenchmarkAgent(b *testing.B) {
 	ours := filepath.Join(b.TempDir(), "agent")
@@ -36,6 +39,23 @@ func BenchmarkAgent(b *testing.B) {
 	if original := os.Getenv("DEAKIT_BOSH_AGENT"); original != "" {
 		b.Run("original", func(b *testing.B) { benchmarkAgent(b, original) })
 	}
+	b.Run("bare", benchmarkBare)
+}
+
+func benchmarkBare(b *testing.B) {
+	certificate, err := transport.SelfSigned("127.0.0.1")
+	require.NoError(b, err)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, `{"value":"pong"}`)
+	}))
+	server.TLS, err = transport.ServerTLS(certificate)
+	require.NoError(b, err)
+	server.StartTLS()
+	defer server.Close()
+	bare := &measured{url: server.URL}
+	b.Run("ping", func(b *testing.B) { bare.ask(b, bare.client(false), "ping") })
+	b.Run("ping/connection-each", func(b *testing.B) { bare.ask(b, bare.client(true), "ping") })
 }
 
 func benchmarkAgent(b *testing.B, binary string) {
