@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
-	"sync"
 
-	"github.com/go-playground/validator/v10"
+	"github.com/deakit/deakit/internal/rules"
 )
 
 // A MessageError tells why a message was refused. Of the data itself it shows no more than a misplaced number or an unknown
@@ -99,60 +97,27 @@ func jsonProblem(err error) Problem {
 	return Problem{Text: err.Error()}
 }
 
-// validate is built once: it caches what it learns of each type.
-var validate = sync.OnceValue(func() *validator.Validate {
-	v := validator.New(validator.WithRequiredStructEnabled())
-	v.RegisterTagNameFunc(func(field reflect.StructField) string {
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		return name
-	})
-	for tag, valid := range map[string]func(string) bool{"token": IsToken, "state": isState, "protocol": isProtocol} {
-		err := v.RegisterValidation(tag, func(fl validator.FieldLevel) bool { return valid(fl.Field().String()) })
-		if err != nil {
-			panic(err) // a tag name that the validator does not take: a mistake in the line above
-		}
-	}
-	return v
-})
+// tags remembers what it learned of types.
+var tags = rules.New(map[string]func(string) bool{"token": IsToken, "state": isState, "protocol": isProtocol})
 
 func check(subject string, message any) error {
-	value := reflect.ValueOf(message)
-	for value.Kind() == reflect.Pointer && !value.IsNil() {
-		value = value.Elem()
-	}
-	if value.Kind() != reflect.Struct {
+	breaches := tags.Check(reflect.ValueOf(message))
+	if len(breaches) == 0 {
 		return nil
-	}
-	err := validate().Struct(value.Interface())
-	var fields validator.ValidationErrors
-	switch {
-	case err == nil:
-		return nil
-	case !errors.As(err, &fields):
-		return &MessageError{Subject: subject, Problems: []Problem{{Text: err.Error()}}, Err: err}
 	}
 	refused := &MessageError{Subject: subject}
-	for _, f := range fields {
-		refused.Problems = append(refused.Problems, Problem{jsonPath(f.Namespace()), explain(f)})
+	for _, b := range breaches {
+		refused.Problems = append(refused.Problems, Problem{b.Path, explain(b)})
 	}
 	return refused
 }
 
-// jsonPath turns "StopMessage.Filter.droplet" into "droplet": the names of types, also of embedded ones, are capital.
-func jsonPath(namespace string) string {
-	return strings.Join(slices.DeleteFunc(strings.Split(namespace, "."), func(part string) bool {
-		return part[0] >= 'A' && part[0] <= 'Z'
-	}), ".")
-}
-
-func explain(f validator.FieldError) string {
-	switch f.Tag() {
+func explain(b rules.Breach) string {
+	switch b.Rule {
 	case "required":
 		return "is required"
 	case "gte":
-		return "is required and must be at least " + f.Param()
-	case "lte":
-		return "must be at most " + f.Param()
+		return "is required and must be at least " + b.Param
 	case "token":
 		return "must not be empty or contain '.', '*', '>' or blanks: it becomes part of a subject"
 	case "state":
@@ -160,9 +125,9 @@ func explain(f validator.FieldError) string {
 	case "protocol":
 		return "must be one of tcp, udp, icmp, all"
 	case "len":
-		return "must have " + f.Param() + " elements"
+		return "must have " + b.Param + " elements"
 	default:
-		return "must satisfy " + f.Tag() + " " + f.Param()
+		return "must satisfy " + b.Rule + " " + b.Param
 	}
 }
 

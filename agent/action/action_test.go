@@ -191,7 +191,7 @@ func TestMethodsThatCannotBeUsed(t *testing.T) {
 		"method f: Cancellable":               {Name: "f", Do: good, Cancellable: true},
 		"method g: Cancellable":               {Name: "g", Do: good, Resume: resume},
 		"method h: a Quick method":            {Name: "h", Do: good, Async: true, Quick: true},
-		"method i: validate tags of":          {Name: "i", Do: func(context.Context, []badTag) (int, error) { return 0, nil }},
+		"method i: validate tag of":           {Name: "i", Do: func(context.Context, []badTag) (int, error) { return 0, nil }},
 		"method j: Do is a func":              {Name: "j", Do: (func(context.Context) (string, error))(nil)},
 	} {
 		_, err := action.New(m)

@@ -4,22 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
-	"sync"
 
-	"github.com/go-playground/validator/v10"
+	"github.com/deakit/deakit/internal/rules"
 )
 
-// validate is built once: it caches what it learns of each type.
-var validate = sync.OnceValue(func() *validator.Validate {
-	v := validator.New(validator.WithRequiredStructEnabled())
-	v.RegisterTagNameFunc(func(field reflect.StructField) string {
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		return name
-	})
-	return v
-})
+// tags remembers what it learned of types.
+var tags = rules.New(nil)
 
 // check applies the validate tags of structs, in lists and maps too.
 func check(value reflect.Value) error {
@@ -30,9 +21,9 @@ func check(value reflect.Value) error {
 		}
 		return check(value.Elem())
 	case reflect.Struct:
-		return explain(validate().Struct(value.Interface()), value.Type().Name())
+		return explain(tags.Check(value))
 	case reflect.Slice, reflect.Array:
-		if !mayHaveTags(value.Type().Elem()) {
+		if !mayBeChecked(value.Type().Elem()) {
 			return nil
 		}
 		for i := range value.Len() {
@@ -41,7 +32,7 @@ func check(value reflect.Value) error {
 			}
 		}
 	case reflect.Map:
-		if !mayHaveTags(value.Type().Elem()) {
+		if !mayBeChecked(value.Type().Elem()) {
 			return nil
 		}
 		for entries := value.MapRange(); entries.Next(); {
@@ -53,10 +44,10 @@ func check(value reflect.Value) error {
 	return nil
 }
 
-// mayHaveTags saves looking at each byte of a long list.
-func mayHaveTags(t reflect.Type) bool {
+// mayBeChecked saves looking at each byte of a long list.
+func mayBeChecked(t reflect.Type) bool {
 	switch t.Kind() {
-	case reflect.Pointer, reflect.Struct, reflect.Slice, reflect.Array, reflect.Map:
+	case reflect.Pointer, reflect.Interface, reflect.Struct, reflect.Slice, reflect.Array, reflect.Map:
 		return true
 	default:
 		return false
@@ -64,43 +55,25 @@ func mayHaveTags(t reflect.Type) bool {
 }
 
 // explain names the members by their JSON names, and never what stands in them.
-func explain(err error, typeName string) error {
-	var fields validator.ValidationErrors
-	if !errors.As(err, &fields) {
-		return err
-	}
+func explain(breaches []rules.Breach) error {
 	var texts []string
-	for _, f := range fields {
-		path := jsonPath(strings.TrimPrefix(f.Namespace(), typeName+"."))
-		text := path + " is required"
-		if f.Tag() != "required" {
-			text = strings.TrimSpace(path + " must satisfy " + f.Tag() + " " + f.Param())
+	for _, b := range breaches {
+		text := b.Path + " is required"
+		if b.Rule != "required" {
+			text = strings.TrimSpace(b.Path + " must satisfy " + b.Rule + " " + b.Param)
 		}
 		texts = append(texts, text)
+	}
+	if texts == nil {
+		return nil
 	}
 	return errors.New(strings.Join(texts, "; "))
 }
 
-// jsonPath turns "Job.name" into "name": the names of embedded types are capital.
-func jsonPath(namespace string) string {
-	return strings.Join(slices.DeleteFunc(strings.Split(namespace, "."), func(part string) bool {
-		return part != "" && part[0] >= 'A' && part[0] <= 'Z'
-	}), ".")
-}
-
-// checkTags finds out now whether the tags of a type can be used: the validator panics when they cannot.
-func checkTags(t reflect.Type) (err error) {
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
-		t = t.Elem()
+// checkTags finds out now whether the tags of a type can be used.
+func checkTags(t reflect.Type) error {
+	if err := tags.Learn(t); err != nil {
+		return fmt.Errorf("%w: there are required, gte, max, len and dive; all else is for the method itself to check", err)
 	}
-	if t.Kind() != reflect.Struct {
-		return nil
-	}
-	defer func() {
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("validate tags of %s: %v", t, fault)
-		}
-	}()
-	_ = validate().Struct(reflect.New(t).Interface()) // that a zero value is refused is no matter
 	return nil
 }

@@ -14,9 +14,12 @@ type Method struct {
 	Name string
 
 	// Do is a function func(context.Context, arguments...) (result, error). Each argument is read from JSON into the type
-	// of its parameter; structs are then checked by their validate tags, at any depth. Trailing parameters that are pointers
-	// may be left out by the caller, or be null, and are nil then; a variadic parameter takes all that is left. A parameter
-	// of type json.RawMessage takes anything as it is. The result is sent as its JSON.
+	// of its parameter; structs are then checked by their validate tags, at any depth: `validate:"required"`,
+	// "gte=1", "max=10", "len=2", and "dive" for the elements of a list or map, with the meaning that they have in
+	// go-playground/validator. What else there is to check is for Do.
+	//
+	// Trailing parameters that are pointers may be left out by the caller, or be null, and are nil then; a variadic parameter
+	// takes all that is left. A parameter of type json.RawMessage takes anything as it is. The result is sent as its JSON.
 	//
 	// The context ends when the agent does, and for a task that can be cancelled when it is; its cause says which.
 	Do any

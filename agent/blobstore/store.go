@@ -2,12 +2,13 @@ package blobstore
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"time"
+
+	"github.com/deakit/deakit/internal/uuid"
 )
 
 // A Store keeps blobs under ids. Its methods may be called from several goroutines at once. An id that [CheckID] refuses
@@ -41,21 +42,18 @@ var (
 // maxTime bounds one transfer, also one that trickles. Where nothing moves at all it ends sooner, with ErrStalled.
 const maxTime = time.Hour
 
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}$`)
+const maxID = 255 // bytes
+
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
 
 // CheckID returns an [ErrInvalidID] unless the id is fit to be a name in a directory and in a URL. Ids come from the
 // network, and an agent that joined them to paths as they are would leave its directory.
 func CheckID(id string) error {
-	if !idPattern.MatchString(id) {
+	if len(id) > maxID || !idPattern.MatchString(id) {
 		return fmt.Errorf("%.80q: %w", id, ErrInvalidID)
 	}
 	return nil
 }
 
 // NewID returns a random UUID, which is what directors demand of the ids that agents choose.
-func NewID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
+func NewID() string { return uuid.New() }

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/deakit/deakit/agent/action"
 	"github.com/deakit/deakit/agent/settings"
+	"github.com/deakit/deakit/agent/spec"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -39,9 +41,7 @@ func (m *Machine) state(ctx context.Context, formats ...string) (json.RawMessage
 	if err != nil {
 		return nil, fmt.Errorf("Getting current spec: %w", err)
 	}
-	for _, name := range stateMembers {
-		delete(s.Extra, name)
-	}
+	s.Extra = without(s.Extra, stateMembers)
 	status := m.status(ctx)
 	more := state{
 		AgentID: m.cfg.AgentID, JobState: status.State, Processes: status.Processes,
@@ -56,9 +56,21 @@ func (m *Machine) state(ctx context.Context, formats ...string) (json.RawMessage
 	return join(s, more)
 }
 
-// join is the JSON of two objects as one.
-func join(a, b any) (json.RawMessage, error) {
-	first, err := json.Marshal(a)
+// without returns the map, or a copy of it where it has some of the members.
+func without(all map[string]json.RawMessage, names []string) map[string]json.RawMessage {
+	for _, name := range names {
+		if _, there := all[name]; there {
+			all = maps.Clone(all)
+			maps.DeleteFunc(all, func(name string, _ json.RawMessage) bool { return slices.Contains(names, name) })
+			return all
+		}
+	}
+	return all
+}
+
+// join is the JSON of a spec and what else there is to tell, as one object.
+func join(a spec.Spec, b any) (json.RawMessage, error) {
+	first, err := a.MarshalJSON()
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package monit
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"text/template"
 	"time"
 
 	"github.com/deakit/deakit/internal/atomicfile"
@@ -93,18 +91,19 @@ type Config struct {
 	Cycle time.Duration // how often it looks at services, in whole seconds; default 10 s
 }
 
-var daemonTemplate = template.Must(template.New("monitrc").Parse(`set daemon {{.Seconds}}
-set logfile "{{.Base}}/monit/monit.log"
-set pidfile "{{.Base}}/monit/monit.pid"
-set statefile "{{.Base}}/monit/monit.state"
-set idfile "{{.Base}}/monit/monit.id"
+// daemonConfig has the seconds of a cycle, the base directory and the port.
+const daemonConfig = `set daemon %[1]d
+set logfile "%[2]s/monit/monit.log"
+set pidfile "%[2]s/monit/monit.pid"
+set statefile "%[2]s/monit/monit.state"
+set idfile "%[2]s/monit/monit.id"
 
-set httpd port {{.Port}} and use address 127.0.0.1
-  allow cleartext "{{.Base}}/monit/monit.user"
+set httpd port %[3]d and use address 127.0.0.1
+  allow cleartext "%[2]s/monit/monit.user"
 
-include "{{.Base}}/monit/*.monitrc"
-include "{{.Base}}/monit/job/*.monitrc"
-`))
+include "%[2]s/monit/*.monitrc"
+include "%[2]s/monit/job/*.monitrc"
+`
 
 // WriteConfig writes the file that a monit is started with, base/bosh/etc/monitrc, as stemcells have it, and returns its path. What
 // an agent adds later, it includes.
@@ -121,16 +120,8 @@ func WriteConfig(cfg Config) (string, error) {
 	if cfg.Cycle < time.Second {
 		return "", errors.New("configure monit: Cycle must be a second at least")
 	}
-	var text bytes.Buffer
-	err := daemonTemplate.Execute(&text, struct {
-		Config
-		Seconds int
-	}{cfg, int(cfg.Cycle / time.Second)})
-	if err != nil {
-		return "", err
-	}
 	const name = "bosh/etc/monitrc"
-	return filepath.Join(cfg.Base, name), write(cfg.Base, name, text.Bytes())
+	return filepath.Join(cfg.Base, name), write(cfg.Base, name, fmt.Appendf(nil, daemonConfig, int(cfg.Cycle/time.Second), cfg.Base, cfg.Port))
 }
 
 // AlertConfig says where monit sends its alerts.
@@ -141,14 +132,12 @@ type AlertConfig struct {
 	Recipient      string // default agent@local (Go agent)
 }
 
-var alertTemplate = template.Must(template.New("alerts.monitrc").Parse(`set alert {{.Recipient}}
-set mailserver 127.0.0.1 port {{.Port}}
-{{- if .User}}
-    username "{{.User}}" password "{{.Password}}"
-{{- end}}
-
+// alertConfig has the recipient, the port, the credentials and the base directory.
+const alertConfig = `set alert %s
+set mailserver 127.0.0.1 port %d
+%s
 set eventqueue
-    basedir "{{.Base}}/monit/events"
+    basedir "%s/monit/events"
     slots 5000
 
 set mail-format {
@@ -160,7 +149,7 @@ Action: $ACTION
 Date: $DATE
 Description: $DESCRIPTION
 }
-`))
+`
 
 // WriteAlertConfig has monit send its alerts to the agent, from its next start or reload on: base/monit/alerts.monitrc.
 func WriteAlertConfig(cfg AlertConfig) error {
@@ -178,14 +167,14 @@ func WriteAlertConfig(cfg AlertConfig) error {
 	if strings.ContainsAny(cfg.Recipient, " \t\r\n\"'{}") {
 		return errors.New("configure monit: Recipient is no mail address")
 	}
-	var text bytes.Buffer
-	if err := alertTemplate.Execute(&text, cfg); err != nil {
-		return err
+	var credentials string
+	if cfg.User != "" {
+		credentials = fmt.Sprintf("    username \"%s\" password \"%s\"\n", cfg.User, cfg.Password)
 	}
 	if err := os.MkdirAll(filepath.Join(cfg.Base, "monit/events"), 0o700); err != nil {
 		return fmt.Errorf("configure monit: %w", err)
 	}
-	return write(cfg.Base, "monit/alerts.monitrc", text.Bytes())
+	return write(cfg.Base, "monit/alerts.monitrc", fmt.Appendf(nil, alertConfig, cfg.Recipient, cfg.Port, credentials, cfg.Base))
 }
 
 // quotable checks what stands between quotes in monit's language, which has no escapes.

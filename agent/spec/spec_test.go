@@ -246,6 +246,31 @@ func TestStore(t *testing.T) {
 	require.ErrorIs(t, spec.NewStore(filepath.Join(base, "gone")).Save(want), os.ErrNotExist)
 }
 
+// What is remembered of the file is never older than the file, whoever writes it.
+func TestStoreRemembers(t *testing.T) {
+	base := t.TempDir()
+	store := spec.NewStore(base)
+	deployment := func() string {
+		t.Helper()
+		s, err := store.Load()
+		require.NoError(t, err)
+		return s.Deployment
+	}
+	assert.Empty(t, deployment())
+	for _, name := range []string{"a", "b", "c"} {
+		require.NoError(t, store.Save(spec.Spec{Deployment: name}))
+		assert.Equal(t, name, deployment())
+		assert.Equal(t, name, deployment())
+	}
+	require.NoError(t, spec.NewStore(base).Save(spec.Spec{Deployment: "other"}))
+	assert.Equal(t, "other", deployment())
+	file := filepath.Join(base, "bosh/spec.json")
+	require.NoError(t, os.WriteFile(file, []byte(`{"deployment":"edited by hand"}`), 0o600))
+	assert.Equal(t, "edited by hand", deployment())
+	require.NoError(t, os.Remove(file))
+	assert.Empty(t, deployment())
+}
+
 // FuzzSpec looks for what breaks the decoder, and for what is not the same after it was kept and read again.
 func FuzzSpec(f *testing.F) {
 	for _, text := range []string{modern, `{}`, `null`, `{"job":"","index":"","persistent_disk":{}}`, `{"job":{"templates":[null]}}`,

@@ -26,51 +26,73 @@ const (
 type Store struct {
 	base string
 	mu   sync.Mutex
+	file fs.FileInfo // of what was read last, nil: nothing was
+	last Spec
 }
 
 // NewStore returns the store of a base directory, which must exist when it is used.
 func NewStore(base string) *Store { return &Store{base: base} }
 
-// Load returns the spec that is applied: the zero spec where there was none yet. One that is malformed is an [ErrInvalid].
+// Load returns the spec that is applied: the zero spec where there was none yet. One that is malformed is an [ErrInvalid]. Its
+// lists and maps belong to the store: nobody changes them. The file is read when it is another than the last time.
 func (s *Store) Load() (Spec, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var spec Spec
-	data, err := s.read()
+	info, err := os.Lstat(filepath.Join(s.base, specFile))
+	if err == nil && s.file != nil && same(s.file, info) {
+		return s.last, nil
+	}
+	s.file, s.last = nil, Spec{}
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(s.base); err != nil {
+			return Spec{}, fmt.Errorf("load spec: %w", err)
+		}
+		return Spec{}, nil
+	}
+	data, info, err := s.read()
 	if err != nil {
-		return spec, fmt.Errorf("load spec: %w", err)
+		return Spec{}, fmt.Errorf("load spec: %w", err)
 	}
 	if len(bytes.TrimSpace(data)) == 0 {
-		return spec, nil
+		return Spec{}, nil
 	}
+	var spec Spec
 	if err := json.Unmarshal(data, &spec); err != nil {
 		if !errors.Is(err, ErrInvalid) {
 			err = fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 		return Spec{}, fmt.Errorf("load spec: %s: %w: apply the spec again, or remove the file", path.Join(s.base, specFile), err)
 	}
+	s.file, s.last = info, spec
 	return spec, nil
 }
 
-func (s *Store) read() ([]byte, error) {
+// same tells whether a file is as it was: the store replaces it as a whole, and who edits it changes its time.
+func same(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+// read returns the file, and what it was when it was read.
+func (s *Store) read() ([]byte, fs.FileInfo, error) {
 	root, err := os.OpenRoot(s.base)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer root.Close()
 	f, err := root.Open(specFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxSpec+1))
 	if err == nil && len(data) > maxSpec {
 		err = fmt.Errorf("%s has more than %d bytes", f.Name(), maxSpec)
 	}
-	return data, err
+	return data, info, err
 }
 
 // Save keeps a spec. Each file is replaced as a whole; spec.json, which may hold secrets, is for its owner alone. The spec
@@ -78,6 +100,7 @@ func (s *Store) read() ([]byte, error) {
 func (s *Store) Save(spec Spec) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.file, s.last = nil, Spec{}
 	if err := s.save(spec); err != nil {
 		return fmt.Errorf("save spec: %w", err)
 	}

@@ -96,11 +96,13 @@ func source(of string, s Source, sha1 string) (Source, error) {
 	return s, nil
 }
 
+const maxLogSize = 19 // bytes: a number that fits into 64 bits, and a unit
+
 // logSize is what logrotate takes for a size; the text goes into its configuration.
-var logSize = regexp.MustCompile(`^[0-9]{1,18}[kMG]?$`)
+var logSize = regexp.MustCompile(`^[0-9]+[kMG]?$`)
 
 func checkLogSize(size string) error {
-	if size != "" && !logSize.MatchString(size) {
+	if size != "" && (len(size) > maxLogSize || !logSize.MatchString(size)) {
 		return fmt.Errorf("%w: properties.logging.max_log_file_size is no size: give digits and k, M or G", ErrInvalid)
 	}
 	return nil

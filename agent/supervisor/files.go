@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -117,17 +118,17 @@ func (f Files) All() (map[string][]byte, error) {
 	return all, err
 }
 
-// Stopped tells whether the processes were stopped on purpose.
-func (f Files) Stopped() (stopped bool, err error) {
-	err = f.within("look for the stopped mark", func(root *os.Root) error {
-		_, err := root.Lstat(stoppedMark)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		stopped = err == nil
-		return err
-	})
-	return stopped, err
+// Stopped tells whether the processes were stopped on purpose. It is asked with each state, and so takes the short way: whoever
+// could lead it elsewhere can just as well make the mark.
+func (f Files) Stopped() (bool, error) {
+	_, err := os.Lstat(filepath.Join(string(f), stoppedMark))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the stopped mark: %w", err)
+	}
+	return true, nil
 }
 
 // SetStopped notes that the processes were stopped on purpose, or that they are to run.

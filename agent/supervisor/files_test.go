@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -52,8 +53,9 @@ func TestFiles(t *testing.T) {
 	health, err := os.ReadFile(filepath.Join(base, "instance/health.json"))
 	require.NoError(t, err)
 	assert.Equal(t, `{"state":"running"}`, string(health))
-	_, err = supervisor.Files(filepath.Join(base, "none")).Stopped()
-	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoError(t, os.WriteFile(filepath.Join(base, "file"), nil, 0o600))
+	_, err = supervisor.Files(filepath.Join(base, "file")).Stopped()
+	require.ErrorIs(t, err, syscall.ENOTDIR)
 }
 
 func TestOverall(t *testing.T) {

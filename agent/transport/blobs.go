@@ -24,12 +24,12 @@ type Blobs interface {
 	Get(ctx context.Context, id string) (io.ReadCloser, int64, error)
 }
 
-var blobID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,255}$`)
+var blobID = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // IsBlobID tells whether a text can be the id of a blob: letters, digits, '.', '_' and '-', but neither "." nor ".." nor "tmp",
 // which is a directory.
 func IsBlobID(id string) bool {
-	return blobID.MatchString(id) && id != "." && id != ".." && id != "tmp"
+	return len(id) <= 255 && blobID.MatchString(id) && id != "." && id != ".." && id != "tmp"
 }
 
 // serveBlob answers GET and PUT of /blobs/<id>. As in bosh-agent the id is the last element of the path.

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"encoding/json"
 	"strings"
 	"unicode/utf8"
 
@@ -22,8 +21,8 @@ const marker = "\n...[truncated]...\n"
 // becomes "Response exceeded maximum allowed length". A limit below the length of that is not met.
 func (r Reply) Encode(limit int) []byte {
 	if r.Err == nil {
-		data, err := json.Marshal(messaging.AgentReply{Value: r.Value})
-		if err != nil { // a handler that made a value which is no JSON
+		data, err := messaging.AgentReply{Value: r.Value}.MarshalJSON() // json.Marshal would read all of it once more
+		if err != nil {                                                 // a handler that made a value which is no JSON
 			return Reply{Err: err}.Encode(limit)
 		}
 		if limit > 0 && len(data) > limit {
@@ -47,7 +46,7 @@ func (r Reply) Encode(limit int) []byte {
 
 // mustEncode is for replies that are text alone, and so always have JSON.
 func mustEncode(reply messaging.AgentReply) []byte {
-	data, err := json.Marshal(reply)
+	data, err := reply.MarshalJSON()
 	if err != nil {
 		panic(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -196,47 +195,4 @@ func TestBadRequests(t *testing.T) {
 	require.NoError(t, m.agent.Ping(ctx))
 	m.Signal(syscall.SIGTERM)
 	assert.Equal(t, exitOK, m.End())
-}
-
-// BenchmarkMemoryAtRest starts an agent and tells what it occupies when nobody wants anything.
-func BenchmarkMemoryAtRest(b *testing.B) {
-	binary := filepath.Join(b.TempDir(), "agent")
-	out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput()
-	require.NoError(b, err, "%s", out)
-	for b.Loop() {
-		dir := b.TempDir()
-		cmd := exec.Command(binary, "--dev", dir, "-n", "https://127.0.0.1:"+strconv.Itoa(programtest.FreePort(b)))
-		stdout, err := cmd.StdoutPipe()
-		require.NoError(b, err)
-		require.NoError(b, cmd.Start())
-		_, err = stdout.Read(make([]byte, 1<<10)) // it is ready
-		require.NoError(b, err)
-		status, err := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/status")
-		require.NoError(b, err)
-		_, after, _ := strings.Cut(string(status), "VmRSS:")
-		kb, err := strconv.Atoi(strings.Fields(after)[0])
-		require.NoError(b, err)
-		b.ReportMetric(float64(kb)/1024, "MiB")
-		require.NoError(b, cmd.Process.Signal(syscall.SIGTERM))
-		require.NoError(b, cmd.Wait())
-	}
-}
-
-// BenchmarkApply50 applies a spec of 50 packages of 40 files through an agent, over HTTPS.
-func BenchmarkApply50(b *testing.B) {
-	m := development(b)
-	spec := m.spec(client.Compiled{})
-	content := files{}
-	for n := range 40 {
-		content["lib/"+strconv.Itoa(n)] = strings.Repeat(strconv.Itoa(n)+" line\n", 1000)
-	}
-	sum := m.blob("package", content)
-	for round := 0; b.Loop(); round++ {
-		spec.Packages = map[string]client.BlobRef{}
-		for n := range 50 {
-			name := "p" + strconv.Itoa(n)
-			spec.Packages[name] = client.BlobRef{Name: name, Version: strconv.Itoa(round), SHA1: sum, BlobID: "package"}
-		}
-		require.NoError(b, m.agent.Apply(b.Context(), spec))
-	}
 }
