@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,7 +54,14 @@ func (e Ephemeral) Setup(ctx context.Context, s *settings.Settings) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoEphemeral, err)
 	}
-	if err := e.setup(ctx, device, s); err != nil {
+	err = os.MkdirAll(e.Dir, 0o750)
+	if err == nil {
+		e.Dir, err = filepath.EvalSymlinks(e.Dir) // as the kernel calls it
+	}
+	if err == nil {
+		err = e.setup(ctx, device, s)
+	}
+	if err != nil {
 		return fmt.Errorf("ephemeral disk: %w", err)
 	}
 	return nil
@@ -220,9 +228,6 @@ func (e Ephemeral) mount(ctx context.Context, partition string) error {
 		}
 	default:
 		return fmt.Errorf("%s is %s: %w", partition, kind, ErrForeign)
-	}
-	if err := os.MkdirAll(e.Dir, 0o750); err != nil {
-		return err
 	}
 	if err := e.System.Mount(ctx, partition, e.Dir, kind, nil); err != nil {
 		return err

@@ -47,7 +47,7 @@ type cli struct {
 	MonitPort    uint16        `name:"monit-port" default:"2822" placeholder:"PORT" help:"Where monit answers, on 127.0.0.1 (${default})."`
 	MonitCycle   time.Duration `name:"monit-cycle" default:"10s" help:"How often monit looks at processes (${default})."`
 	MonitProgram string        `name:"monit" default:"monit" placeholder:"PROGRAM" help:"The program (${default})."`
-	Setup        []string      `enum:"keys,passwords,hostname,programs" placeholder:"WHAT" help:"Also, at each start, separated by commas: keys, to let in who has the key of the infrastructure or of env.bosh.authorized_keys; passwords, to set env.bosh.password; hostname, to the agent's id; programs, to run bosh-agent-rc and bosh-start-logging-and-auditing of the image."`
+	Setup        []string      `enum:"keys,passwords,hostname,disks,programs" placeholder:"WHAT" help:"Also, at each start, separated by commas: keys, to let in who has the key of the infrastructure or of env.bosh.authorized_keys; passwords, to set env.bosh.password; hostname, to the agent's id; disks, to give the ephemeral disk of the settings partitions for swap and data, unless it has those of this agent: what else is on it is lost; programs, to run bosh-agent-rc and bosh-start-logging-and-auditing of the image."`
 	PowerOff     bool          `name:"power-off" help:"Let the method shutdown power the machine off. Else only the agent ends."`
 	Legacy       bool          `help:"Answer as bosh_agent did, for directors of before 2014."`
 
@@ -186,10 +186,9 @@ func (c *cli) machine(log *slog.Logger) (node.Config, error) {
 	if err := c.source(&cfg, log); err != nil {
 		return cfg, err
 	}
-	for _, what := range c.Setup {
-		cfg.Machine = append(cfg.Machine, setup(what, &cfg)...)
-	}
-	return cfg, nil
+	cfg.Logger = log
+	cfg.Machine, err = c.steps(&cfg)
+	return cfg, err
 }
 
 // source says where settings come from.
