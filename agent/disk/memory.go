@@ -179,8 +179,8 @@ func (m *Memory) content(device string) string {
 // GrowFileSystem has nothing to do.
 func (m *Memory) GrowFileSystem(context.Context, string, string) error { return nil }
 
-// Mount moves the content of a file system to dir, which must be empty.
-func (m *Memory) Mount(_ context.Context, device, dir, _ string, options []string) error {
+// Mount moves the content of a file system to dir, which must be empty. A tmpfs is whatever is at dir, until it is unmounted.
+func (m *Memory) Mount(_ context.Context, device, dir, fileSystem string, options []string) error {
 	return m.change(func() error {
 		if slices.Contains(options, "remount") {
 			i := m.at(dir)
@@ -188,6 +188,10 @@ func (m *Memory) Mount(_ context.Context, device, dir, _ string, options []strin
 				return fmt.Errorf("mount %s again: %w", dir, errNotMounted)
 			}
 			m.state.Mounts[i].ReadOnly = slices.Contains(options, "ro")
+			return nil
+		}
+		if fileSystem == "tmpfs" {
+			m.state.Mounts = append(m.state.Mounts, Mount{Device: device, Dir: dir, FileSystem: fileSystem})
 			return nil
 		}
 		d, err := m.whole(device)
@@ -218,7 +222,13 @@ func (m *Memory) Unmount(_ context.Context, dir string) error {
 		if i < 0 {
 			return fmt.Errorf("unmount %s: %w", dir, errNotMounted)
 		}
-		if err := os.Rename(dir, m.content(m.state.Mounts[i].Device)); err != nil {
+		err := error(nil)
+		if m.state.Mounts[i].FileSystem == "tmpfs" {
+			err = os.RemoveAll(dir)
+		} else {
+			err = os.Rename(dir, m.content(m.state.Mounts[i].Device))
+		}
+		if err != nil {
 			return fmt.Errorf("unmount %s: %w", dir, err)
 		}
 		m.state.Mounts = slices.Delete(m.state.Mounts, i, i+1)

@@ -32,7 +32,7 @@ func parse(t *testing.T, args ...string) (*cli, error) {
 func TestHelpAndVersion(t *testing.T) {
 	var out bytes.Buffer
 	assert.Equal(t, exitOK, run([]string{"--help"}, &out))
-	for _, said := range []string{"-h, --heartbeat-interval", "--no-alerts", "-I, --infrastructure", "-C, --config", "Exit codes:"} {
+	for _, said := range []string{"-h, --heartbeat-interval", "--no-alerts", "-I, --infrastructure", "-C, --config", "Exit codes:", "what else is on it is lost", "ServiceManager"} {
 		assert.Contains(t, out.String(), said)
 	}
 	out.Reset()
@@ -96,6 +96,8 @@ func TestCommandLinesThatMakeNoSense(t *testing.T) {
 		{"log level 'loud' not found", []string{"-l", "loud"}},
 		{"--dev makes settings of its own", []string{"--dev", "x", "-c"}},
 		{"leave out --setup and --power-off", []string{"--dev", "x", "--setup", "hostname"}},
+		{"leave out hostname of --setup", []string{"-P", "dummy", "--setup", "disks,hostname"}},
+		{"--setup", []string{"--setup", "networks"}},
 		{"heartbeat-interval", []string{"-h", "soon"}},
 	} {
 		_, err := parse(t, test.args...)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os/exec"
@@ -31,7 +32,7 @@ func (c *cli) steps(cfg *node.Config) ([]node.Step, error) {
 	add("programs", node.Program(filepath.Join(bin, "bosh-agent-rc")))
 	add("keys", node.Keys("vcap", cfg.Source.PublicSSHKey))
 	add("passwords", node.Passwords())
-	add("hostname", node.Hostname(cfg.Root))
+	add("hostname", node.Hostname(cmp.Or(cfg.Root, "/")))
 	add("disks", node.EphemeralDisk(ephemeral, cfg.Linux))
 	add("programs", node.Program(filepath.Join(bin, "bosh-start-logging-and-auditing")))
 	return steps, nil
