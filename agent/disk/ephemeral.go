@@ -23,6 +23,11 @@ type Ephemeral struct {
 	Resolver Resolver        // required
 	Dir      string          // where it is mounted, base/data; required
 
+	// OnSystemDisk lets a machine without an ephemeral disk have its partitions behind that of the system, on the same disk, if
+	// 1 GiB is free there. Nothing on that disk is lost.
+	OnSystemDisk bool
+	Root         string // where the system is mounted; default "/"
+
 	Memory int64        // bytes of the machine, for the size of swap; 0 asks the kernel
 	Logger *slog.Logger // nil discards
 }
@@ -40,31 +45,45 @@ const ephemeralName = "bosh-partition-"
 // or by the original: then it keeps what they hold, and its partitions as they are, also when another size of swap is wanted
 // since. So it can be called at each start of the agent. A disk that is in use elsewhere is refused.
 func (e Ephemeral) Setup(ctx context.Context, s *settings.Settings) error {
-	e.Logger = cmp.Or(e.Logger, slog.New(slog.DiscardHandler))
+	e.Logger, e.Root = cmp.Or(e.Logger, slog.New(slog.DiscardHandler)), cmp.Or(e.Root, "/")
 	if e.System == nil {
 		e.System = Linux{}
 	}
 	if e.Resolver == nil || e.Dir == "" {
 		return errors.New("ephemeral disk: a Resolver and a Dir are needed")
 	}
-	if s.Disks.Ephemeral.IsZero() {
-		return fmt.Errorf("%w: the settings name none", ErrNoEphemeral)
+	device, missing := e.device(ctx, s)
+	if missing != nil && (!e.OnSystemDisk || ctx.Err() != nil) {
+		return missing
 	}
-	device, err := e.Resolver.Resolve(ctx, s.Disks.Ephemeral)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoEphemeral, err)
-	}
-	err = os.MkdirAll(e.Dir, 0o750)
+	err := os.MkdirAll(e.Dir, 0o750)
 	if err == nil {
 		e.Dir, err = filepath.EvalSymlinks(e.Dir) // as the kernel calls it
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case missing != nil:
+		e.Logger.Info("disk.ephemeral.none", "reason", missing)
+		err = e.setupOnSystemDisk(ctx, s)
+	default:
 		err = e.setup(ctx, device, s)
 	}
 	if err != nil {
 		return fmt.Errorf("ephemeral disk: %w", err)
 	}
 	return nil
+}
+
+// device is that of the settings, or the error is ErrNoEphemeral.
+func (e Ephemeral) device(ctx context.Context, s *settings.Settings) (string, error) {
+	if s.Disks.Ephemeral.IsZero() {
+		return "", fmt.Errorf("%w: the settings name none", ErrNoEphemeral)
+	}
+	device, err := e.Resolver.Resolve(ctx, s.Disks.Ephemeral)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrNoEphemeral, err)
+	}
+	return device, nil
 }
 
 func (e Ephemeral) setup(ctx context.Context, device string, s *settings.Settings) error {
@@ -90,16 +109,20 @@ func (e Ephemeral) setup(ctx context.Context, device string, s *settings.Setting
 			return err
 		}
 	}
-	data := named[len(named)-1].Device
-	if wanted := s.Env.Bosh.SwapSize; len(named) == 2 && (wanted == nil || *wanted > 0) {
-		if err := e.swap(ctx, named[0].Device); err != nil {
+	return e.use(ctx, named, inPlace, s.Env.Bosh.SwapSize)
+}
+
+// use swaps to the first of two partitions, unless nobody wants that any more, and mounts the last one if it is not.
+func (e Ephemeral) use(ctx context.Context, parts []Partition, inPlace bool, wanted *uint64) error {
+	if len(parts) == 2 && (wanted == nil || *wanted > 0) {
+		if err := e.swap(ctx, parts[0].Device); err != nil {
 			return err
 		}
 	}
 	if inPlace {
 		return nil
 	}
-	return e.mount(ctx, data)
+	return e.mount(ctx, parts[len(parts)-1].Device)
 }
 
 // ephemeralPrefix is what the names of this agent's partitions begin with. A name has 36 characters at most, of which the
@@ -154,15 +177,10 @@ func (e Ephemeral) partition(ctx context.Context, device, prefix string, wanted 
 	if err != nil {
 		return nil, err
 	}
-	swap, err := e.swapSize(size, wanted)
+	list, swap, err := e.list(size, prefix, wanted)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", device, err)
 	}
-	var list []NewPartition
-	if swap > 0 {
-		list = append(list, NewPartition{Name: prefix + "-0", Size: swap, Swap: true})
-	}
-	list = append(list, NewPartition{Name: prefix + "-" + strconv.Itoa(len(list))})
 	e.Logger.Info("disk.ephemeral.partition", "device", device, "bytes", size, "swap", swap)
 	if err := e.System.CreateTable(ctx, device, list); err != nil {
 		return nil, err
@@ -174,12 +192,23 @@ func (e Ephemeral) partition(ctx context.Context, device, prefix string, wanted 
 	return named, err
 }
 
+// list has the partitions for so many bytes, and tells how many of them are for swap.
+func (e Ephemeral) list(size int64, prefix string, wanted *uint64) (list []NewPartition, swap int64, err error) {
+	if swap, err = e.swapSize(size, wanted); err != nil {
+		return nil, 0, err
+	}
+	if swap > 0 {
+		list = append(list, NewPartition{Name: prefix + "-0", Size: swap, Swap: true})
+	}
+	return append(list, NewPartition{Name: prefix + "-" + strconv.Itoa(len(list))}), swap, nil
+}
+
 // swapSize is in bytes, a whole number of MiB.
 func (e Ephemeral) swapSize(size int64, wanted *uint64) (int64, error) {
 	const mib = 1 << 20
 	if wanted != nil {
 		if size < growth || *wanted > uint64(size-growth)/mib {
-			return 0, fmt.Errorf("env.bosh.swap_size of %d MiB leaves no room for data on a disk of %d MiB", *wanted, size/mib)
+			return 0, fmt.Errorf("env.bosh.swap_size of %d MiB leaves no room for data in %d MiB", *wanted, size/mib)
 		}
 		return int64(*wanted) * mib, nil
 	}
@@ -204,10 +233,14 @@ func (e Ephemeral) swap(ctx context.Context, partition string) error {
 	if err != nil {
 		return err
 	}
-	if kind != "swap" {
+	switch kind {
+	case "swap":
+	case "":
 		if err := e.System.Format(ctx, partition, "swap"); err != nil {
 			return err
 		}
+	default:
+		return fmt.Errorf("%s is %s: %w", partition, kind, ErrForeign)
 	}
 	return e.System.SwapOn(ctx, partition)
 }

@@ -3,8 +3,11 @@ package disk
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,22 +51,10 @@ func (Linux) Table(ctx context.Context, device string) ([]Partition, error) {
 
 // CreateTable runs sfdisk, which also removes what it finds where the partitions will be: else that would show up in them.
 func (Linux) CreateTable(ctx context.Context, device string, partitions []NewPartition) error {
-	var script strings.Builder
-	script.WriteString("label: gpt\n")
-	for _, p := range partitions {
-		if err := plain(p.Name); err != nil {
-			return fmt.Errorf("partition %s: %w", device, err)
-		}
-		kind := typeLinux
-		if p.Swap {
-			kind = typeSwap
-		}
-		if p.Size > 0 {
-			fmt.Fprintf(&script, "size=%dMiB, ", p.Size>>20)
-		}
-		fmt.Fprintf(&script, "type=%s, name=\"%s\"\n", kind, p.Name)
+	script, err := sfdiskLines(partitions, true)
+	if err == nil {
+		_, err = program.Feed(ctx, "label: gpt\n"+script, "sfdisk", "--quiet", "--wipe", "always", "--wipe-partitions", "always", device)
 	}
-	_, err := program.Feed(ctx, script.String(), "sfdisk", "--quiet", "--wipe", "always", "--wipe-partitions", "always", device)
 	if err == nil { // see CreatePartition
 		_, err = program.Run(ctx, "partx", "--update", device)
 	}
@@ -76,6 +67,99 @@ func (Linux) CreateTable(ctx context.Context, device string, partitions []NewPar
 		return fmt.Errorf("partition %s: %w", device, err)
 	}
 	return nil
+}
+
+// sfdiskLines describe partitions to sfdisk, for a table with names or a table of old.
+func sfdiskLines(partitions []NewPartition, names bool) (string, error) {
+	var script strings.Builder
+	for _, p := range partitions {
+		if err := plain(p.Name); err != nil {
+			return "", err
+		}
+		if p.start > 0 {
+			fmt.Fprintf(&script, "start=%dMiB, ", p.start>>20)
+		}
+		if p.Size > 0 {
+			fmt.Fprintf(&script, "size=%dMiB, ", p.Size>>20)
+		}
+		switch {
+		case names && p.Swap:
+			fmt.Fprintf(&script, "type=%s, name=\"%s\"\n", typeSwap, p.Name)
+		case names:
+			fmt.Fprintf(&script, "type=%s, name=\"%s\"\n", typeLinux, p.Name)
+		case p.Swap:
+			script.WriteString("type=82\n")
+		default:
+			script.WriteString("type=83\n")
+		}
+	}
+	return script.String(), nil
+}
+
+// AppendPartitions runs sfdisk, which puts the copy of a GUID table where it belongs if the device has grown.
+func (l Linux) AppendPartitions(ctx context.Context, device string, partitions []NewPartition) error {
+	kind, err := probe(ctx, device, "PTTYPE")
+	before, fault := kernelPartitions(device)
+	if err := errors.Join(err, fault); err != nil {
+		return fmt.Errorf("partition %s: %w", device, err)
+	}
+	if kind != "gpt" && kind != "dos" {
+		return fmt.Errorf("partition %s: a table %q is not added to, only gpt and dos", device, kind)
+	}
+	script, err := sfdiskLines(behind(before, partitions), kind == "gpt")
+	if err == nil {
+		_, err = program.Feed(ctx, script, "sfdisk", "--quiet", "--no-reread", "--append", "--wipe-partitions", "always", device)
+	}
+	if err == nil {
+		_, err = program.Run(ctx, "partx", "--update", device)
+	}
+	after := before
+	if err == nil {
+		after, err = kernelPartitions(device)
+	}
+	for _, p := range after {
+		if err == nil {
+			err = awaitNode(ctx, p.Device)
+		}
+	}
+	if err == nil && len(after) != len(before)+len(partitions) {
+		err = fmt.Errorf("the kernel knows of %d partitions, after %d were added to %d", len(after), len(partitions), len(before))
+	}
+	if err != nil {
+		return fmt.Errorf("partition %s: %w", device, err)
+	}
+	return nil
+}
+
+// behind says where partitions start that follow those there are: left to itself, sfdisk fills gaps first.
+func behind(there []Partition, partitions []NewPartition) []NewPartition {
+	const mib = 1 << 20
+	start := int64(mib)
+	for _, p := range there {
+		start = max(start, (p.End+mib-1)/mib*mib)
+	}
+	placed := slices.Clone(partitions)
+	for i := range placed {
+		placed[i].start = start
+		start += placed[i].Size / mib * mib
+	}
+	return placed
+}
+
+// Whole asks the kernel.
+func (Linux) Whole(_ context.Context, partition string) (string, error) {
+	real, err := filepath.EvalSymlinks(partition)
+	if err != nil {
+		return "", err
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Join("/sys/class/block", filepath.Base(real)))
+	if err == nil {
+		_, err = os.Stat(filepath.Join(dir, "partition"))
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s is no partition of a device: %w", partition, err)
+	}
+	return "/dev/" + filepath.Base(filepath.Dir(dir)), nil
 }
 
 // SwapOn runs swapon.

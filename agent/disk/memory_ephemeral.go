@@ -26,15 +26,45 @@ func (m *Memory) CreateTable(_ context.Context, device string, partitions []NewP
 			}
 		}
 		d.Partitions, d.FileSystems = nil, map[string]string{}
-		end := int64(0)
-		for i, p := range partitions {
-			if end += p.Size; p.Size == 0 {
-				end = d.Size
-			}
-			d.Partitions = append(d.Partitions, Partition{PartitionPath(device, strconv.Itoa(i+1)), end, p.Name})
-		}
+		d.append(device, partitions)
 		return nil
 	})
+}
+
+// AppendPartitions adds to those there are.
+func (m *Memory) AppendPartitions(_ context.Context, device string, partitions []NewPartition) error {
+	return m.change(func() error {
+		d, err := m.whole(device)
+		if err == nil {
+			d.append(device, partitions)
+		}
+		return err
+	})
+}
+
+func (d *memoryDevice) append(device string, partitions []NewPartition) {
+	end := int64(0)
+	for _, p := range d.Partitions {
+		end = max(end, p.End)
+	}
+	for _, p := range partitions {
+		if end += p.Size; p.Size == 0 {
+			end = d.Size
+		}
+		d.Partitions = append(d.Partitions, Partition{PartitionPath(device, strconv.Itoa(len(d.Partitions)+1)), end, p.Name})
+	}
+}
+
+// Whole knows the partitions of all devices.
+func (m *Memory) Whole(_ context.Context, partition string) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, d := range m.state.Devices {
+		if slices.ContainsFunc(d.Partitions, func(p Partition) bool { return p.Device == partition }) {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("%s is no partition: %w", partition, errNoDevice)
 }
 
 // SwapOn notes it.

@@ -57,6 +57,13 @@ type EphemeralSystem interface {
 	// any of that is in use.
 	CreateTable(ctx context.Context, device string, partitions []NewPartition) error
 
+	// AppendPartitions adds partitions behind the last one of a device, of which others may be in use. What was found where they are
+	// is removed. In a table that has no names they have none.
+	AppendPartitions(ctx context.Context, device string, partitions []NewPartition) error
+
+	// Whole returns the device that has a partition; it fails for what is no partition.
+	Whole(ctx context.Context, partition string) (device string, err error)
+
 	// SwapOn has the machine swap to a device that Format has made swap.
 	SwapOn(ctx context.Context, device string) error
 
@@ -76,6 +83,8 @@ type NewPartition struct {
 	Name string // 36 letters, digits, '.', '_' and '-' at most
 	Size int64  // bytes, of which whole MiB count; 0 for what is left, of the last one only
 	Swap bool
+
+	start int64 // bytes from the start of the device; 0 for behind the one before
 }
 
 // A Mount is what is mounted where.

@@ -117,18 +117,14 @@ func Hostname(root string) Step {
 }
 
 // EphemeralDisk sets up the ephemeral disk of the settings, see [disk.Ephemeral.Setup], unless agent.json says SkipDiskSetup.
-// That a machine has none is an error, as with the original; partitions for it on the disk of the system, which
-// CreatePartitionIfNoEphemeralDisk asks for, are not made.
+// That a machine has none is an error, as with the original, unless it says CreatePartitionIfNoEphemeralDisk.
 func EphemeralDisk(e disk.Ephemeral, linux settings.Linux) Step {
+	e.OnSystemDisk = linux.CreatePartitionIfNoEphemeralDisk
 	return Step{"set up the ephemeral disk", func(ctx context.Context, s *settings.Settings) error {
 		if linux.SkipDiskSetup {
 			return nil
 		}
-		err := e.Setup(ctx, s)
-		if errors.Is(err, disk.ErrNoEphemeral) && linux.CreatePartitionIfNoEphemeralDisk {
-			return fmt.Errorf("%w; CreatePartitionIfNoEphemeralDisk: %w: attach a disk, or say SkipDiskSetup", err, errors.ErrUnsupported)
-		}
-		return err
+		return e.Setup(ctx, s)
 	}}
 }
 

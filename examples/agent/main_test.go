@@ -57,6 +57,13 @@ func TestCommandLines(t *testing.T) {
 	assert.Equal(t, "15s", cfg.Heartbeat.String())
 	assert.True(t, cfg.NoAlerts)
 	assert.Equal(t, slog.LevelWarn, c.level())
+	for name, want := range map[string]string{"vsphere": "scsi", "openstack": "virtio", "dummy": ""} {
+		c, err := parse(t, "-c", "-I", name)
+		require.NoError(t, err)
+		cfg, err := c.config(slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		assert.Equal(t, want, cfg.Linux.DevicePathResolutionType, name)
+	}
 
 	c, err = parse(t, "-n", "https://vcap:pw@10.0.0.1:6868", "-p", "simple", "-s", "http://agent:pw@10.0.0.5:25250", "-h", "0")
 	require.NoError(t, err)
