@@ -53,7 +53,7 @@ func (e *ephemeralMachine) setup() {
 func (e *ephemeralMachine) used() []string {
 	swaps, err := e.System.Swaps(e.t.Context())
 	require.NoError(e.t, err)
-	return slices.DeleteFunc(swaps, func(name string) bool { return !strings.HasPrefix(name, e.device) })
+	return slices.DeleteFunc(swaps, func(name string) bool { return !strings.HasPrefix(name, e.part("")) })
 }
 
 func (e *ephemeralMachine) swapOff() {
@@ -63,7 +63,7 @@ func (e *ephemeralMachine) swapOff() {
 	swaps, err := disk.Linux{}.Swaps(e.t.Context())
 	assert.NoError(e.t, err)
 	for _, name := range swaps {
-		if strings.HasPrefix(name, e.device) {
+		if strings.HasPrefix(name, e.part("")) {
 			run(e.t, "swapoff", name)
 		}
 	}

@@ -26,7 +26,7 @@ func swapped(t *testing.T, device string) (partitions func() []string) {
 		swaps, err := disk.Linux{}.Swaps(t.Context())
 		assert.NoError(t, err)
 		for _, name := range swaps {
-			if strings.HasPrefix(name, device) {
+			if strings.HasPrefix(name, device+"p") {
 				used = append(used, name)
 			}
 		}
