@@ -17,8 +17,9 @@ import (
 	"github.com/deakit/deakit/internal/program"
 )
 
-// Linux is this machine. It runs blkid, mount, umount, partx, sfdisk, tar, for large disks parted, and for file
-// systems mkfs.ext4 and resize2fs, or mkfs.xfs and xfs_growfs; for most of it it needs root. The zero value is ready.
+// Linux is this machine. It runs blkid, mount, umount, partx, sfdisk, tar, for large disks parted, for file systems
+// mkfs.ext4 and resize2fs, or mkfs.xfs and xfs_growfs, and for swap mkswap and swapon; for most of it it needs root. The
+// zero value is ready.
 type Linux struct{}
 
 const (
@@ -96,7 +97,7 @@ func kernelPartitions(device string) ([]Partition, error) {
 			return nil, fmt.Errorf("partitions of %s: %w", device, err)
 		}
 		numbers = append(numbers, int(number))
-		parts[int(number)] = Partition{"/dev/" + filepath.Base(dir), (start + size) * sectorSize}
+		parts[int(number)] = Partition{Device: "/dev/" + filepath.Base(dir), End: (start + size) * sectorSize}
 	}
 	slices.Sort(numbers)
 	var list []Partition
@@ -169,25 +170,36 @@ func (Linux) GrowPartition(ctx context.Context, device string) error {
 
 // FileSystem runs blkid, which looks at the device itself.
 func (Linux) FileSystem(ctx context.Context, device string) (string, error) {
-	if _, err := os.Stat(device); err != nil { // for which blkid has the same status as for an empty device
-		return "", err
-	}
-	out, err := program.Run(ctx, "blkid", "--probe", "--match-tag", "TYPE", "--output", "value", device)
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 2 {
-		return "", nil
-	}
+	kind, err := probe(ctx, device, "TYPE")
 	if err != nil {
 		return "", fmt.Errorf("file system of %s: %w", device, err)
 	}
-	return strings.TrimSpace(string(out)), nil
+	return kind, nil
 }
 
-// Format runs mkfs.
-func (Linux) Format(ctx context.Context, device, fileSystem string) error {
-	if fileSystem != "ext4" && fileSystem != "xfs" {
-		return fmt.Errorf("format %s: unknown file system %q: name ext4 or xfs", device, fileSystem)
+// probe asks blkid for one thing about a device, "" if it does not have that.
+func probe(ctx context.Context, device, tag string) (string, error) {
+	if _, err := os.Stat(device); err != nil { // for which blkid has the same status as for an empty device
+		return "", err
 	}
-	if _, err := program.Run(ctx, "mkfs."+fileSystem, "-q", device); err != nil {
+	out, err := program.Run(ctx, "blkid", "--probe", "--match-tag", tag, "--output", "value", device)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 2 {
+		return "", nil
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+// Format runs mkfs, or mkswap.
+func (Linux) Format(ctx context.Context, device, fileSystem string) (err error) {
+	switch fileSystem {
+	case "ext4", "xfs":
+		_, err = program.Run(ctx, "mkfs."+fileSystem, "-q", device)
+	case "swap":
+		_, err = program.Run(ctx, "mkswap", device)
+	default:
+		err = fmt.Errorf("unknown file system %q: name ext4, xfs or swap", fileSystem)
+	}
+	if err != nil {
 		return fmt.Errorf("format %s: %w", device, err)
 	}
 	return nil

@@ -18,6 +18,7 @@ type Config struct {
 	System   System
 	Resolver Resolver
 	BaseDir  string // of the agent; /var/vcap
+	HintsDir string // of persistent_disk_hints.json, which may hold passwords; default BaseDir/bosh
 
 	// Settings loads the settings anew: a disk may have been attached since.
 	Settings func(context.Context) (*settings.Settings, error)
@@ -67,7 +68,7 @@ func New(cfg Config) (*Manager, error) {
 	cfg.UnmountDelay = cmp.Or(cfg.UnmountDelay, time.Second)
 	return &Manager{
 		cfg: cfg, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)), turn: make(chan struct{}, 1),
-		hints: &hints{path: filepath.Join(cfg.BaseDir, "bosh", "persistent_disk_hints.json")},
+		hints: &hints{path: filepath.Join(cmp.Or(cfg.HintsDir, filepath.Join(cfg.BaseDir, "bosh")), "persistent_disk_hints.json")},
 	}, nil
 }
 

@@ -32,11 +32,12 @@ type Memory struct {
 type memoryState struct {
 	Devices map[string]*memoryDevice
 	Mounts  []Mount
+	Swaps   []string
 }
 
 type memoryDevice struct {
 	Size        int64
-	Partition   int64             // end of the only one; 0 for none
+	Partitions  []Partition
 	FileSystems map[string]string // by path of the device or partition
 }
 
@@ -95,7 +96,7 @@ func (m *Memory) change(what func() error) error {
 // whole finds the device that a path is, or is a partition of.
 func (m *Memory) whole(path string) (*memoryDevice, error) {
 	for name, d := range m.state.Devices {
-		if path == name || path == PartitionPath(name, "1") && d.Partition > 0 {
+		if path == name || slices.ContainsFunc(d.Partitions, func(p Partition) bool { return p.Device == path }) {
 			return d, nil
 		}
 	}
@@ -113,27 +114,20 @@ func (m *Memory) Size(_ context.Context, device string) (int64, error) {
 	return d.Size, nil
 }
 
-// Partitions is one at most.
+// Partitions are those that were made.
 func (m *Memory) Partitions(_ context.Context, device string) ([]Partition, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d, err := m.whole(device)
-	if err != nil || d.Partition == 0 {
+	if err != nil {
 		return nil, err
 	}
-	return []Partition{{PartitionPath(device, "1"), d.Partition}}, nil
+	return slices.Clone(d.Partitions), nil
 }
 
 // CreatePartition forgets what the device held.
-func (m *Memory) CreatePartition(_ context.Context, device, _ string) error {
-	return m.change(func() error {
-		d, err := m.whole(device)
-		if err != nil {
-			return err
-		}
-		d.Partition, d.FileSystems = d.Size, map[string]string{}
-		return nil
-	})
+func (m *Memory) CreatePartition(ctx context.Context, device, _ string) error {
+	return m.CreateTable(ctx, device, []NewPartition{{}})
 }
 
 // GrowPartition makes it as long as the device.
@@ -143,7 +137,10 @@ func (m *Memory) GrowPartition(_ context.Context, device string) error {
 		if err != nil {
 			return err
 		}
-		d.Partition = d.Size
+		if len(d.Partitions) != 1 {
+			return fmt.Errorf("grow the partition of %s: it has %d", device, len(d.Partitions))
+		}
+		d.Partitions[0].End = d.Size
 		return nil
 	})
 }
@@ -159,7 +156,7 @@ func (m *Memory) FileSystem(_ context.Context, device string) (string, error) {
 	return d.FileSystems[device], nil
 }
 
-// Format makes an empty directory.
+// Format makes an empty directory, also for swap.
 func (m *Memory) Format(_ context.Context, device, fileSystem string) error {
 	return m.change(func() error {
 		d, err := m.whole(device)
@@ -182,8 +179,8 @@ func (m *Memory) content(device string) string {
 // GrowFileSystem has nothing to do.
 func (m *Memory) GrowFileSystem(context.Context, string, string) error { return nil }
 
-// Mount moves the content of a file system to dir, which must be empty.
-func (m *Memory) Mount(_ context.Context, device, dir, _ string, options []string) error {
+// Mount moves the content of a file system to dir, which must be empty. A tmpfs is whatever is at dir, until it is unmounted.
+func (m *Memory) Mount(_ context.Context, device, dir, fileSystem string, options []string) error {
 	return m.change(func() error {
 		if slices.Contains(options, "remount") {
 			i := m.at(dir)
@@ -191,6 +188,10 @@ func (m *Memory) Mount(_ context.Context, device, dir, _ string, options []strin
 				return fmt.Errorf("mount %s again: %w", dir, errNotMounted)
 			}
 			m.state.Mounts[i].ReadOnly = slices.Contains(options, "ro")
+			return nil
+		}
+		if fileSystem == "tmpfs" {
+			m.state.Mounts = append(m.state.Mounts, Mount{Device: device, Dir: dir, FileSystem: fileSystem})
 			return nil
 		}
 		d, err := m.whole(device)
@@ -221,7 +222,13 @@ func (m *Memory) Unmount(_ context.Context, dir string) error {
 		if i < 0 {
 			return fmt.Errorf("unmount %s: %w", dir, errNotMounted)
 		}
-		if err := os.Rename(dir, m.content(m.state.Mounts[i].Device)); err != nil {
+		err := error(nil)
+		if m.state.Mounts[i].FileSystem == "tmpfs" {
+			err = os.RemoveAll(dir)
+		} else {
+			err = os.Rename(dir, m.content(m.state.Mounts[i].Device))
+		}
+		if err != nil {
 			return fmt.Errorf("unmount %s: %w", dir, err)
 		}
 		m.state.Mounts = slices.Delete(m.state.Mounts, i, i+1)

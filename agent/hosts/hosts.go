@@ -107,11 +107,15 @@ func (s *Syncer) Sync(ctx context.Context, version uint64, fetch func(context.Co
 	return nil
 }
 
-// WriteDefaults writes the hosts file of a machine that knows no other.
+// WriteDefaults writes the hosts file of a machine that knows no other, unless it has one already that begins in the same way: that
+// has what Sync wrote.
 func (s *Syncer) WriteDefaults() error {
 	text, err := hostsText(s.cfg.Hostname, nil)
 	if err != nil {
 		return err
+	}
+	if have, err := os.ReadFile(s.cfg.HostsFile); err == nil && bytes.HasPrefix(have, text) {
+		return nil
 	}
 	return atomicfile.WriteFile(s.cfg.HostsFile, text, 0o644)
 }
@@ -174,11 +178,12 @@ func (s *Syncer) save(data []byte) error {
 	return f.Commit(recordsFile)
 }
 
-// defaults is what each machine has in its hosts file (Go agent); NAME is its own name.
-const defaults = `127.0.0.1 localhost NAME
+// defaults is what each machine has in its hosts file; NAME is its own name, which comes first, so that it is what "hostname -f" says
+// (Go agent).
+const defaults = `127.0.0.1 NAME localhost
 
 # The following lines are desirable for IPv6 capable hosts
-::1 localhost ip6-localhost ip6-loopback NAME
+::1 NAME localhost ip6-localhost ip6-loopback
 fe00::0 ip6-localnet
 ff00::0 ip6-mcastprefix
 ff02::1 ip6-allnodes

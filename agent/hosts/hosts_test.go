@@ -18,10 +18,10 @@ import (
 	"github.com/deakit/deakit/agent/hosts"
 )
 
-const defaults = `127.0.0.1 localhost agent-1
+const defaults = `127.0.0.1 agent-1 localhost
 
 # The following lines are desirable for IPv6 capable hosts
-::1 localhost ip6-localhost ip6-loopback agent-1
+::1 agent-1 localhost ip6-localhost ip6-loopback
 fe00::0 ip6-localnet
 ff00::0 ip6-mcastprefix
 ff02::1 ip6-allnodes

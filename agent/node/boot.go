@@ -88,6 +88,7 @@ func (m *machine) steps() []step {
 	}
 	return append(steps,
 		step{"make directories", m.makeDirs},
+		step{"have in memory what does not outlive the machine", m.mountMemory},
 		step{"note time servers", m.noteTimeServers},
 		step{"open the bus", m.openBus},
 		step{"open the blob stores", m.openBlobs},
@@ -98,6 +99,7 @@ func (m *machine) steps() []step {
 		step{"mount the persistent disk and make the directories of jobs", m.bootMethods},
 		step{"name the persistent disks", m.nameDisks},
 		step{"prepare the agent", m.openAgent},
+		step{"note that the machine has come up", m.noteStart},
 	)
 }
 
@@ -112,7 +114,13 @@ func (m *machine) claim(context.Context) (err error) {
 }
 
 func (m *machine) loadSettings(ctx context.Context) error {
-	m.loader = settings.NewLoader(settings.LoaderConfig{Source: m.cfg.Source, Dir: filepath.Join(m.cfg.Base, "bosh"), Logger: m.log})
+	cfg := settings.LoaderConfig{Source: m.cfg.Source, Dir: filepath.Join(m.cfg.Base, "bosh"), Logger: m.log}
+	if m.cfg.Tmpfs {
+		cfg.Volatile = func(ctx context.Context, dir string) error {
+			return m.mountTmpfs(ctx, tmpfs{dir: dir, size: "16m", mode: 0o700})
+		}
+	}
+	m.loader = settings.NewLoader(cfg)
 	s, err := m.load(ctx)
 	if err != nil {
 		return err
@@ -227,7 +235,7 @@ func (m *machine) noteTimeServers(context.Context) error {
 
 func (m *machine) openDisks(context.Context) (err error) {
 	m.disks, err = disk.New(disk.Config{
-		System: m.cfg.Disks, Resolver: m.cfg.Resolver, BaseDir: m.cfg.Base, Settings: m.load,
+		System: m.cfg.Disks, Resolver: m.cfg.Resolver, BaseDir: m.cfg.Base, HintsDir: m.loader.Dir(), Settings: m.load,
 		Partitioner: m.cfg.Linux.PartitionerType, Preformatted: m.cfg.Linux.UsePreformattedPersistentDisk, Logger: m.log,
 	})
 	return err

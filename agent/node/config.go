@@ -30,11 +30,17 @@ type Config struct {
 	// added to those of the settings, where these have the same provider or none.
 	Default settings.Settings
 
-	// Linux is what agent.json says of the machine. Of it count what is about persistent disks, and how devices are found.
+	// Linux is what agent.json says of the machine. Of it count UsePreformattedPersistentDisk, PartitionerType and how devices are
+	// found; [EphemeralDisk] takes more of it. The rest has no effect: monit is started, and persistent disks are mounted, here.
 	Linux settings.Linux
 
 	// Machine is done when the settings are known, in order, before anything else.
 	Machine []Step
+
+	// Tmpfs keeps in memory what would otherwise outlive the machine on its disk: data/sys/run, and where the settings say so the
+	// settings themselves (env.bosh.agent.settings.tmpfs), and jobs with the blobs they are made of (env.bosh.job_dir.tmpfs). A
+	// machine of which the latter was lost, as it has come up again, is refused with [ErrRebooted]. It needs root.
+	Tmpfs bool
 
 	Supervisor SupervisorKind // of the processes of jobs; default Monit
 	Monit      MonitConfig    // for Monit
@@ -113,6 +119,9 @@ var (
 	// ErrShutdown: the director wanted the machine to go, and there is nothing else to do for it here.
 	ErrShutdown = errors.New("the director has shut the agent down")
 )
+
+// ErrRebooted: see Config.Tmpfs. Its text begins as that of the original.
+var ErrRebooted = errors.New("Refusing to boot: the machine came up again without what it had in memory; have the director make it anew") //nolint:staticcheck // text of the original
 
 func (c Config) withDefaults() (Config, error) {
 	c.Base = cmp.Or(c.Base, "/var/vcap")

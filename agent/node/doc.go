@@ -10,8 +10,8 @@
 //	err = n.Run(ctx)
 //
 // What it does to the machine beyond its base directory it does only as far as the Config says: Root for what stands in etc,
-// Machine for users, names and networks. An image that is made for an agent has most of that already; see [Keys],
-// [Passwords], [Hostname] and [Program] for what an agent of old did itself.
+// Machine for users, names, disks and networks, Tmpfs for what is to be in memory. An image that is made for an agent has some of
+// that already; see [Keys], [Passwords], [Hostname], [EphemeralDisk] and [Program] for what the originals do themselves.
 //
 // The parts stand alone: who needs another order, or only some of them, takes them from the packages beside this one.
 package node

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/deakit/deakit/agent/disk"
+	"github.com/deakit/deakit/agent/hosts"
 	"github.com/deakit/deakit/agent/settings"
 	"github.com/deakit/deakit/internal/atomicfile"
 	"github.com/deakit/deakit/internal/program"
@@ -93,16 +95,36 @@ func Passwords() Step {
 
 var hostname = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
-// Hostname names the machine by the agent's id, for the kernel and in etc/hostname below root.
+// Hostname names the machine by the agent's id, for the kernel, in etc/hostname and in etc/hosts below root. What sync_dns has
+// written to the latter stays.
 func Hostname(root string) Step {
 	return Step{"set the host name", func(ctx context.Context, s *settings.Settings) error {
 		if !hostname.MatchString(s.AgentID) {
 			return fmt.Errorf("the agent's id %q cannot be the name of a host", s.AgentID)
 		}
+		names, err := hosts.New(hosts.Config{Base: root, HostsFile: filepath.Join(root, "etc", "hosts"), Hostname: s.AgentID})
+		if err != nil {
+			return err
+		}
 		if _, err := program.Run(ctx, "hostname", s.AgentID); err != nil {
 			return err
 		}
-		return atomicfile.WriteFile(filepath.Join(root, "etc", "hostname"), []byte(s.AgentID+"\n"), 0o644)
+		if err := atomicfile.WriteFile(filepath.Join(root, "etc", "hostname"), []byte(s.AgentID+"\n"), 0o644); err != nil {
+			return err
+		}
+		return names.WriteDefaults()
+	}}
+}
+
+// EphemeralDisk sets up the ephemeral disk of the settings, see [disk.Ephemeral.Setup], unless agent.json says SkipDiskSetup.
+// That a machine has none is an error, as with the original, unless it says CreatePartitionIfNoEphemeralDisk.
+func EphemeralDisk(e disk.Ephemeral, linux settings.Linux) Step {
+	e.OnSystemDisk = linux.CreatePartitionIfNoEphemeralDisk
+	return Step{"set up the ephemeral disk", func(ctx context.Context, s *settings.Settings) error {
+		if linux.SkipDiskSetup {
+			return nil
+		}
+		return e.Setup(ctx, s)
 	}}
 }
 

@@ -23,7 +23,7 @@ type Config struct {
 	}
 }
 
-// Linux says what to do with the machine.
+// Linux says what to do with the machine. It is all read; which of it has an effect is up to who takes it, see package node.
 type Linux struct {
 	UseDefaultTmpDir                    bool   // do not mount data/root_tmp over /tmp and /var/tmp
 	UsePreformattedPersistentDisk       bool   // mount the device itself, never partition or format it

@@ -18,16 +18,17 @@ import (
 const (
 	cacheName  = "settings.json"
 	updateName = "update_settings.json"
+	hintsName  = "persistent_disk_hints.json" // which package disk keeps where the others are
 )
 
 // A Loader loads settings and keeps them, and the updates of a director, in files. Its methods may be called from
 // several goroutines at once.
 type Loader struct {
-	source Source
-	dir    string
-	log    *slog.Logger
+	cfg LoaderConfig
+	log *slog.Logger
 
-	mu sync.Mutex // of the files
+	mu  sync.Mutex // of the files
+	dir string     // where they are
 }
 
 // LoaderConfig says where settings come from and where they are kept.
@@ -35,12 +36,27 @@ type LoaderConfig struct {
 	Source Source
 	Dir    string       // of settings.json and update_settings.json; an agent has base/bosh; made if it is not there
 	Logger *slog.Logger // nil discards
+
+	// Volatile makes a directory one whose files do not outlive the machine; when it is so already, nothing happens. Settings that
+	// say so (env.bosh.agent.settings.tmpfs) are kept in Dir/settings then, with what else there was in Dir of them and of hints
+	// about disks. Nil: they are kept as all others are.
+	Volatile func(ctx context.Context, dir string) error
 }
 
 // NewLoader returns a loader, which has loaded nothing yet.
 func NewLoader(cfg LoaderConfig) *Loader {
-	return &Loader{source: cfg.Source, dir: cfg.Dir, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))}
+	return &Loader{cfg: cfg, dir: cfg.Dir, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))}
 }
+
+// Dir is where the files are; settings that have been loaded may have them in another directory than before.
+func (l *Loader) Dir() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dir
+}
+
+// volatileDir is where settings are that want that.
+func (l *Loader) volatileDir() string { return filepath.Join(l.cfg.Dir, "settings") }
 
 // A LoadError says that there are settings neither in the source nor in the file.
 type LoadError struct{ Source, Cache error }
@@ -57,14 +73,14 @@ func (e *LoadError) Unwrap() []error { return []error{e.Source, e.Cache} }
 func (l *Loader) Load(ctx context.Context) (*Settings, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s, err := l.source.Settings(ctx)
+	s, err := l.cfg.Source.Settings(ctx)
 	if err == nil {
 		return s, l.keep(ctx, s)
 	}
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("load settings: %w", context.Cause(ctx))
 	}
-	kept, fault := File{l.path(cacheName)}.Settings(ctx)
+	kept, fault := l.kept(ctx)
 	if fault != nil {
 		return nil, &LoadError{err, fault}
 	}
@@ -72,15 +88,33 @@ func (l *Loader) Load(ctx context.Context) (*Settings, error) {
 	return kept, nil
 }
 
+// kept reads what was kept, wherever.
+func (l *Loader) kept(ctx context.Context) (*Settings, error) {
+	s, err := File{l.path(cacheName)}.Settings(ctx)
+	if errors.Is(err, fs.ErrNotExist) && l.cfg.Volatile != nil && l.dir == l.cfg.Dir {
+		if s, err := (File{filepath.Join(l.volatileDir(), cacheName)}).Settings(ctx); err == nil {
+			l.dir = l.volatileDir()
+			return s, nil
+		}
+	}
+	return s, err
+}
+
 func (l *Loader) keep(ctx context.Context, s *Settings) error {
 	data, err := s.JSON()
 	if err == nil {
+		err = l.place(ctx, s)
+	}
+	if err == nil {
 		err = l.write(cacheName, data)
+	}
+	if err == nil && l.dir != l.cfg.Dir {
+		err = remove(filepath.Join(l.cfg.Dir, cacheName)) // of a time when they were kept there
 	}
 	if err != nil {
 		return fmt.Errorf("keep settings: %w", err)
 	}
-	if w, ok := l.source.(Wiper); ok {
+	if w, ok := l.cfg.Source.(Wiper); ok {
 		if err := w.Wipe(ctx); err != nil {
 			// The settings are here. That others could read them too is no reason to do without.
 			l.log.Error("settings.not_wiped", "error", err)
@@ -89,8 +123,42 @@ func (l *Loader) keep(ctx context.Context, s *Settings) error {
 	return nil
 }
 
+// place moves to where settings want to be kept, with what else was kept beside them.
+func (l *Loader) place(ctx context.Context, s *Settings) error {
+	if l.cfg.Volatile == nil || !s.Env.Bosh.Agent.Settings.Tmpfs || l.dir == l.volatileDir() {
+		return nil
+	}
+	if err := l.cfg.Volatile(ctx, l.volatileDir()); err != nil {
+		return err
+	}
+	for _, name := range []string{updateName, hintsName} {
+		if err := move(filepath.Join(l.cfg.Dir, name), filepath.Join(l.volatileDir(), name)); err != nil {
+			return err
+		}
+	}
+	l.dir = l.volatileDir()
+	return nil
+}
+
+// move moves a file with secrets to another file system; it is no error that there is none.
+func move(from, to string) error {
+	data, err := readFile(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = atomicfile.WriteFile(to, data, 0o600)
+	}
+	if err == nil {
+		err = os.Remove(from)
+	}
+	return err
+}
+
 // PublicSSHKey asks the source.
-func (l *Loader) PublicSSHKey(ctx context.Context) (string, error) { return l.source.PublicSSHKey(ctx) }
+func (l *Loader) PublicSSHKey(ctx context.Context) (string, error) {
+	return l.cfg.Source.PublicSSHKey(ctx)
+}
 
 // Update returns what a director has changed so far: the zero Update if nothing.
 func (l *Loader) Update() (Update, error) {
@@ -137,8 +205,16 @@ func (l *Loader) Apply(next Update) (restart bool, err error) {
 func (l *Loader) Forget() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := os.Remove(l.path(cacheName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := remove(l.path(cacheName)); err != nil {
 		return fmt.Errorf("forget settings: %w", err)
+	}
+	return nil
+}
+
+// remove removes a file; it is no error that there is none.
+func remove(name string) error {
+	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }

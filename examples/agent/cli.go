@@ -47,7 +47,7 @@ type cli struct {
 	MonitPort    uint16        `name:"monit-port" default:"2822" placeholder:"PORT" help:"Where monit answers, on 127.0.0.1 (${default})."`
 	MonitCycle   time.Duration `name:"monit-cycle" default:"10s" help:"How often monit looks at processes (${default})."`
 	MonitProgram string        `name:"monit" default:"monit" placeholder:"PROGRAM" help:"The program (${default})."`
-	Setup        []string      `enum:"keys,passwords,hostname,programs" placeholder:"WHAT" help:"Also, at each start, separated by commas: keys, to let in who has the key of the infrastructure or of env.bosh.authorized_keys; passwords, to set env.bosh.password; hostname, to the agent's id; programs, to run bosh-agent-rc and bosh-start-logging-and-auditing of the image."`
+	Setup        []string      `enum:"keys,passwords,hostname,disks,tmpfs,programs" placeholder:"WHAT" help:"Also, at each start, separated by commas: keys, to let in who has the key of the infrastructure or of env.bosh.authorized_keys; passwords, to set env.bosh.password; hostname, to the agent's id; disks, to give the ephemeral disk of the settings partitions for swap and data, unless it has those of this agent: what else is on it is lost; where there is none and agent.json says CreatePartitionIfNoEphemeralDisk, they are made in what is free behind the system on its disk; tmpfs, to have run files in memory, and settings and jobs where env.bosh says so; programs, to run bosh-agent-rc and bosh-start-logging-and-auditing of the image."`
 	PowerOff     bool          `name:"power-off" help:"Let the method shutdown power the machine off. Else only the agent ends."`
 	Legacy       bool          `help:"Answer as bosh_agent did, for directors of before 2014."`
 
@@ -116,6 +116,9 @@ func (c *cli) Validate() error {
 	_, known := levels[strings.ToUpper(c.LogLevel)]
 	complain(!known, "log level '%s' not found", c.LogLevel)
 	complain(c.Dev != "" && (len(c.Setup) > 0 || c.PowerOff), "--dev changes nothing of the machine: leave out --setup and --power-off")
+	for _, what := range []string{"keys", "passwords", "hostname", "programs"} {
+		complain(c.Platform == "dummy" && slices.Contains(c.Setup, what), "-P dummy changes nothing of the machine: leave out %s of --setup", what)
+	}
 	complain(!messaging.IsToken(c.AgentID), "agent id %.80q: it becomes part of a subject, and must not be empty or have '.', '*', '>' or blanks", c.AgentID)
 	if c.NATS != "" {
 		complain(transport.CheckBus(c.NATS) != nil, "-n: %w", transport.CheckBus(c.NATS))
@@ -186,10 +189,9 @@ func (c *cli) machine(log *slog.Logger) (node.Config, error) {
 	if err := c.source(&cfg, log); err != nil {
 		return cfg, err
 	}
-	for _, what := range c.Setup {
-		cfg.Machine = append(cfg.Machine, setup(what, &cfg)...)
-	}
-	return cfg, nil
+	cfg.Logger, cfg.Tmpfs = log, slices.Contains(c.Setup, "tmpfs")
+	cfg.Machine, err = c.steps(&cfg)
+	return cfg, err
 }
 
 // source says where settings come from.
@@ -209,12 +211,16 @@ func (c *cli) source(cfg *node.Config, log *slog.Logger) (err error) {
 		cfg.Source, err = settings.NewSource(parsed, tools)
 		return err
 	case c.managed():
+		cfg.Linux.DevicePathResolutionType = resolution[c.Infrastructure]
 		cfg.Source, err = settings.Infrastructure(cmp.Or(c.Infrastructure, "vsphere"), cfg.Base, tools)
 		return err
 	}
 	cfg.Source = nothing{}
 	return nil
 }
+
+// resolution is how bosh_agent finds the devices of disks: by their SCSI unit numbers, or by paths that the kernel has changed.
+var resolution = map[string]string{"": "scsi", "vsphere": "scsi", "vcloud": "scsi", "aws": "virtio", "openstack": "virtio"}
 
 // nothing is a source without settings: the options say it all.
 type nothing struct{}

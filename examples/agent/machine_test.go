@@ -42,6 +42,7 @@ type machine struct {
 	dir   string   // all is below it
 	base  string   // base directory of the agent
 	args  []string // of the program
+	shell []string // before the program, if any: what runs it
 	ready string   // what it says when it is
 	*programtest.Program
 	agent *client.Client
@@ -106,7 +107,10 @@ func (m *machine) awake() {
 
 func (m *machine) start() {
 	m.t.Helper()
-	m.Program = programtest.Start(m.t, m.args...)
+	self, err := os.Executable()
+	require.NoError(m.t, err)
+	command := slices.Concat(m.shell, []string{self}, m.args)
+	m.Program = programtest.Launch(m.t, command[0], command[1:]...)
 	m.Says(m.ready)
 }
 

@@ -37,7 +37,14 @@ Where the settings of the machine come from:
   -c -I aws           those of bosh_agent; -c alone takes vsphere
   neither             nowhere: -a, -n, -p and -s say it all
 Options fill in what the settings do not say. Without -C and -c nothing outside of the base directory is written unless -r is
-given, and no monit is run unless -M is. In no case are users, names or networks of the machine changed unless --setup says so.
+given, and no monit is run unless -M is. In no case are users, names, ephemeral disks or the disk of the system changed unless
+--setup says so, and networks never are.
+
+Of Platform.Linux in agent.json have no effect: ServiceManager (monit is a child of the agent), UseDefaultTmpDir (/tmp is left
+alone), BindMountPersistentDisk, InstanceStorageManagedVolumePattern, InstanceStorageDevicePattern (raw ephemeral disks are left
+alone) and UseMonitIptablesFirewall (there is no firewall). SkipDiskSetup and CreatePartitionIfNoEphemeralDisk count with
+--setup disks.
+
 -h is the heartbeat interval, as with bosh_agent; the help is --help.
 
 Signals:

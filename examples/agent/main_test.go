@@ -32,7 +32,7 @@ func parse(t *testing.T, args ...string) (*cli, error) {
 func TestHelpAndVersion(t *testing.T) {
 	var out bytes.Buffer
 	assert.Equal(t, exitOK, run([]string{"--help"}, &out))
-	for _, said := range []string{"-h, --heartbeat-interval", "--no-alerts", "-I, --infrastructure", "-C, --config", "Exit codes:"} {
+	for _, said := range []string{"-h, --heartbeat-interval", "--no-alerts", "-I, --infrastructure", "-C, --config", "Exit codes:", "what else is on it is lost", "ServiceManager"} {
 		assert.Contains(t, out.String(), said)
 	}
 	out.Reset()
@@ -57,6 +57,13 @@ func TestCommandLines(t *testing.T) {
 	assert.Equal(t, "15s", cfg.Heartbeat.String())
 	assert.True(t, cfg.NoAlerts)
 	assert.Equal(t, slog.LevelWarn, c.level())
+	for name, want := range map[string]string{"vsphere": "scsi", "openstack": "virtio", "dummy": ""} {
+		c, err := parse(t, "-c", "-I", name)
+		require.NoError(t, err)
+		cfg, err := c.config(slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		assert.Equal(t, want, cfg.Linux.DevicePathResolutionType, name)
+	}
 
 	c, err = parse(t, "-n", "https://vcap:pw@10.0.0.1:6868", "-p", "simple", "-s", "http://agent:pw@10.0.0.5:25250", "-h", "0")
 	require.NoError(t, err)
@@ -96,6 +103,8 @@ func TestCommandLinesThatMakeNoSense(t *testing.T) {
 		{"log level 'loud' not found", []string{"-l", "loud"}},
 		{"--dev makes settings of its own", []string{"--dev", "x", "-c"}},
 		{"leave out --setup and --power-off", []string{"--dev", "x", "--setup", "hostname"}},
+		{"leave out hostname of --setup", []string{"-P", "dummy", "--setup", "disks,hostname"}},
+		{"--setup", []string{"--setup", "networks"}},
 		{"heartbeat-interval", []string{"-h", "soon"}},
 	} {
 		_, err := parse(t, test.args...)

@@ -1,30 +1,41 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
+	"github.com/deakit/deakit/agent/disk"
 	"github.com/deakit/deakit/agent/node"
 )
 
-// setup are the steps of a word of --setup.
-func setup(what string, cfg *node.Config) []node.Step {
-	switch what {
-	case "keys":
-		return []node.Step{node.Keys("vcap", cfg.Source.PublicSSHKey)}
-	case "passwords":
-		return []node.Step{node.Passwords()}
-	case "hostname":
-		return []node.Step{node.Hostname(cfg.Root)}
-	case "programs":
-		return []node.Step{
-			node.Program(filepath.Join(cfg.Base, "bosh/bin/bosh-agent-rc")),
-			node.Program(filepath.Join(cfg.Base, "bosh/bin/bosh-start-logging-and-auditing")),
+// steps are what --setup asks for, in the order of the original.
+func (c *cli) steps(cfg *node.Config) ([]node.Step, error) {
+	var steps []node.Step
+	add := func(what string, step node.Step) {
+		if slices.Contains(c.Setup, what) {
+			steps = append(steps, step)
 		}
 	}
-	return nil
+	resolver, err := disk.NewResolver(cfg.Linux)
+	if err != nil {
+		return nil, err
+	}
+	ephemeral := disk.Ephemeral{Resolver: resolver, Dir: filepath.Join(cfg.Base, "data"), Logger: cfg.Logger}
+	if memory, ok := cfg.Disks.(*disk.Memory); ok {
+		ephemeral.System = memory
+	}
+	bin := filepath.Join(cfg.Base, "bosh/bin")
+	add("programs", node.Program(filepath.Join(bin, "bosh-agent-rc")))
+	add("keys", node.Keys("vcap", cfg.Source.PublicSSHKey))
+	add("passwords", node.Passwords())
+	add("hostname", node.Hostname(cmp.Or(cfg.Root, "/")))
+	add("disks", node.EphemeralDisk(ephemeral, cfg.Linux))
+	add("programs", node.Program(filepath.Join(bin, "bosh-start-logging-and-auditing")))
+	return steps, nil
 }
 
 // powerOff is for the method shutdown. It does not wait: the machine ends the agent in its own way.
