@@ -68,7 +68,7 @@ type Config struct {
 	// Methods are answered besides those of the agent, whose names they must not have.
 	Methods []action.Method
 
-	// PowerOff is what the method shutdown does. Nil: the agent ends, and the machine goes on.
+	// PowerOff is what the method shutdown does. Nil, and with Legacy: the agent ends, and the machine goes on.
 	PowerOff func(context.Context) error
 
 	// Ready is told when the agent takes requests, or is about to: over NATS there may be no server yet. It must not block.

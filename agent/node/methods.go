@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 
@@ -68,9 +69,12 @@ func (m *machine) openSystem(parts *methods.Parts) (err error) {
 	return err
 }
 
-// methodsEnd ends the node when a method wants that.
+// methodsEnd ends the node when a method wants that, to be started again or not.
 func (m *machine) methodsEnd(ctx context.Context) error {
-	if err := m.methods.Run(ctx); err != nil {
+	switch err := m.methods.Run(ctx); {
+	case errors.Is(err, methods.ErrShutdown):
+		m.end(ErrShutdown)
+	case err != nil:
 		m.end(ErrRestart)
 	}
 	return nil

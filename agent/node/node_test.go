@@ -171,6 +171,28 @@ func TestServiceThatFails(t *testing.T) {
 	require.ErrorContains(t, n.Run(t.Context()), "system log")
 }
 
+// A director of either time ends the agent for good, and one of old has its answer before.
+func TestShutdown(t *testing.T) {
+	for name, legacy := range map[string]bool{"of today": false, "of old": true} {
+		t.Run(name, func(t *testing.T) {
+			cfg, err := node.Development(t.TempDir(), "", "https://u:p@127.0.0.1:0")
+			require.NoError(t, err)
+			cfg.Legacy = legacy
+			ready := make(chan node.Place, 1)
+			cfg.Ready = func(at node.Place) { ready <- at }
+			n, err := node.New(cfg)
+			require.NoError(t, err)
+			ended := make(chan error, 1)
+			go func() { ended <- n.Run(t.Context()) }()
+			way, err := client.NewHTTPS(client.HTTPSConfig{URL: "https://u:p@" + (<-ready).Address})
+			require.NoError(t, err)
+			defer way.Close()
+			require.NoError(t, client.New(client.Config{Transport: way}).Shutdown(t.Context()))
+			require.ErrorIs(t, <-ended, node.ErrShutdown)
+		})
+	}
+}
+
 func TestSteps(t *testing.T) {
 	s, err := settings.Parse([]byte(`{"agent_id":"not_a_host_name","env":{"bosh":{"password":"x:y"}}}`))
 	require.NoError(t, err)
