@@ -30,6 +30,25 @@ func Open(ctx context.Context, provider string, opts map[string]any, env Environ
 	return store, nil
 }
 
+// Check fails as Open would, as far as that can be told without asking anybody. It changes nothing.
+func Check(provider string, opts map[string]any) (err error) {
+	o := &options{values: opts}
+	switch provider {
+	case "dummy", "local", "simple", "dav", "s3": // which are opened without a sound
+		_, err = open(context.Background(), provider, o, Environment{})
+	case "nats":
+		o.textOr("bucket", "")
+		o.number("replicas")
+		err = o.err
+	default:
+		_, err = externalProgram(provider)
+	}
+	if err != nil {
+		return fmt.Errorf("blobstore provider %q: %w", provider, err)
+	}
+	return nil
+}
+
 func open(ctx context.Context, provider string, o *options, env Environment) (Store, error) {
 	if env.BaseDir == "" {
 		env.BaseDir = "/var/vcap"

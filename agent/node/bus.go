@@ -25,7 +25,7 @@ func (m *machine) openBus(context.Context) error {
 	if err := transport.CheckBus(urls[0]); err != nil {
 		return err
 	}
-	if !strings.HasPrefix(strings.ToLower(urls[0]), "https://") {
+	if !isHTTPS(urls[0]) {
 		return m.openNATS(urls)
 	}
 	at, err := url.Parse(urls[0])
@@ -34,6 +34,8 @@ func (m *machine) openBus(context.Context) error {
 	}
 	return m.openHTTPS(at)
 }
+
+func isHTTPS(mbus string) bool { return strings.HasPrefix(strings.ToLower(mbus), "https://") }
 
 func (m *machine) certificates() *transport.Certificates {
 	cert := m.effective.MbusCert

@@ -193,6 +193,33 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// A blob store that cannot be opened is refused while there is an agent to say so.
+func TestRefusedBlobStore(t *testing.T) {
+	dir := t.TempDir()
+	cfg, err := node.Development(dir, "", "https://u:p@127.0.0.1:0")
+	require.NoError(t, err)
+	at, _ := run(t, cfg)
+	way, err := client.NewHTTPS(client.HTTPSConfig{URL: "https://u:p@" + at.Address})
+	require.NoError(t, err)
+	defer way.Close()
+	agent := client.New(client.Config{Transport: way, PollDelay: time.Millisecond})
+	for says, store := range map[string]any{
+		"not found in PATH":         map[string]any{"provider": "nonsense"},
+		"missing blobstore_path":    map[string]any{"provider": "local"},
+		"endpoint must be a string": map[string]any{"provider": "dav", "options": map[string]any{"endpoint": 3}},
+		"replicas must be":          map[string]any{"provider": "nats", "options": map[string]any{"replicas": "x"}},
+		"no connection to NATS":     map[string]any{"provider": "nats"},
+	} {
+		mbus := map[string]any{}
+		if says == "replicas must be" { // only on the bus that it has
+			mbus["urls"] = []string{"nats://10.0.0.7:4222"}
+		}
+		_, err := agent.Run(t.Context(), "update_settings", map[string]any{"mbus": mbus, "blobstores": []any{store}})
+		require.ErrorContains(t, err, says)
+	}
+	assert.NoFileExists(t, filepath.Join(dir, "bosh/update_settings.json"))
+}
+
 func TestSteps(t *testing.T) {
 	s, err := settings.Parse([]byte(`{"agent_id":"not_a_host_name","env":{"bosh":{"password":"x:y"}}}`))
 	require.NoError(t, err)
