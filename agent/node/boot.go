@@ -263,7 +263,7 @@ func (m *machine) addresses() []string {
 }
 
 // openBlobs opens the store that the settings name, and those of what is sent to the agent.
-func (m *machine) openBlobs(ctx context.Context) error {
+func (m *machine) openBlobs(context.Context) error {
 	dir := func(parts ...string) string { return filepath.Join(append([]string{m.cfg.Base, "data"}, parts...)...) }
 	m.sensitive = blobstore.NewLocal(dir("sensitive_blobs"), blobstore.LocalOptions{})
 	m.sent = blobstore.NewLocal(dir("blobs"), blobstore.LocalOptions{})
@@ -271,7 +271,7 @@ func (m *machine) openBlobs(ctx context.Context) error {
 	if named.Provider == "" {
 		named.Provider = "dummy" // all blobs are sent to the agent
 	}
-	store, err := blobstore.Open(ctx, named.Provider, named.Options, blobstore.Environment{BaseDir: m.cfg.Base, TempDir: dir("tmp"), NATS: m.conn})
+	store, err := blobstore.Open(named.Provider, named.Options, blobstore.Environment{BaseDir: m.cfg.Base, TempDir: dir("tmp"), NATS: m.conn})
 	if err != nil {
 		return err
 	}
