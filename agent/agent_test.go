@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -407,4 +408,18 @@ func TestConfigThatCannotWork(t *testing.T) {
 	a, err := agent.New(agent.Config{ID: "A", Tasks: task.Config{Store: task.NewStore(t.TempDir())}})
 	require.NoError(t, err)
 	assert.ErrorContains(t, a.Run(t.Context()), "read persistent tasks")
+}
+
+// The stack of a task that broke is in the log, once, however often somebody asks for the task.
+func TestBrokenTaskIsToldOnce(t *testing.T) {
+	var log strings.Builder
+	a := start(t, agent.Config{
+		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+		Methods: []action.Method{{Name: "panics", Async: true, Do: func(context.Context) (any, error) { panic("oh") }}},
+	})
+	id := a.begin("panics")
+	a.result(id)
+	a.result(id)
+	a.stop()
+	assert.Equal(t, 1, strings.Count(log.String(), "stack="), log.String())
 }

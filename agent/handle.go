@@ -132,10 +132,12 @@ func (a *Agent) enter(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// logged tells of a method that broke, with the stack, which the caller does not get.
+// logged tells of a method that broke, with the stack, which the caller does not get. What a task broke of is told once, and not
+// whenever somebody asks for the task.
 func (a *Agent) logged(m *action.Action, err error) error {
 	var broken *action.PanicError
-	if errors.As(err, &broken) {
+	var told *taskError
+	if errors.As(err, &broken) && !errors.As(err, &told) {
 		a.log.Error("agent.method.panic", "method", m.Name, "error", broken.Value, "stack", string(broken.Stack))
 	}
 	return err
