@@ -151,8 +151,9 @@ func (m *machine) load(ctx context.Context) (*settings.Settings, error) {
 	return s, nil
 }
 
-// withDefault fills in what settings do not say.
-func withDefault(s *settings.Settings, d settings.Settings) *settings.Settings {
+// withDefault fills in what settings do not say, in a copy: they are the source's, which may hand them out again.
+func withDefault(said *settings.Settings, d settings.Settings) *settings.Settings {
+	s := *said
 	if s.AgentID == "" {
 		s.AgentID = d.AgentID
 	}
@@ -171,7 +172,7 @@ func withDefault(s *settings.Settings, d settings.Settings) *settings.Settings {
 		}
 		s.Blobstore.Options = options
 	}
-	return s
+	return &s
 }
 
 // makeDirs makes what jobs and the agent write to, with the modes of the Go agent.

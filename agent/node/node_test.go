@@ -99,6 +99,20 @@ func (s source) Settings(context.Context) (*settings.Settings, error) {
 }
 func (source) PublicSSHKey(context.Context) (string, error) { return "", nil }
 
+// held is a source that hands out the same object each time.
+type held struct{ settings *settings.Settings }
+
+func (h held) Settings(context.Context) (*settings.Settings, error) { return h.settings, nil }
+func (held) PublicSSHKey(context.Context) (string, error)           { return "", nil }
+
+// What a source hands out stays as it is.
+func TestSettingsAreTheSources(t *testing.T) {
+	said := &settings.Settings{}
+	run(t, node.Config{Base: t.TempDir(), Source: held{said}, Supervisor: node.None, Default: settings.Settings{
+		AgentID: "a", Mbus: "https://u:p@127.0.0.1:0", Blobstore: settings.Blobstore{Provider: "dummy"}}})
+	assert.Equal(t, &settings.Settings{}, said)
+}
+
 // The first heartbeat comes at once, and what a director set aside is filled in from the defaults.
 func TestDefaultsAndHeartbeat(t *testing.T) {
 	server := messagingtest.NewServer(t)
