@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -52,8 +53,18 @@ func (m *machine) openNATS(urls []string) (err error) {
 		return err
 	}
 	m.place.Servers = transport.BusHosts(strings.Join(urls, ","))
-	m.bus, err = transport.NewNATS(transport.NATSConfig{Conn: m.conn, AgentID: id, Keys: m.keys, Logger: m.log})
+	cfg := transport.NATSConfig{Conn: m.conn, AgentID: id, Keys: m.keys, Logger: m.log}
+	if m.cfg.Legacy {
+		cfg.Overflow = m.overflow
+	}
+	m.bus, err = transport.NewNATS(cfg)
 	return err
+}
+
+// overflow puts a reply that is too long into the blob store, where directors of old look for it.
+func (m *machine) overflow(ctx context.Context, reply []byte) (id string, err error) {
+	id, _, err = m.blobs.Put(ctx, bytes.NewReader(reply))
+	return id, err
 }
 
 func (m *machine) openHTTPS(at *url.URL) error {

@@ -62,7 +62,8 @@ type Config struct {
 	// Unmounted tells the vitals of all disks by the file system that they are on, mounted or not; for development.
 	Unmounted bool
 
-	// Legacy makes arguments and results those of the Ruby agent, for directors of before 2014.
+	// Legacy makes arguments and results those of the Ruby agent, for directors of before 2014. Over NATS, a reply that is too
+	// long is put into the blob store.
 	Legacy bool
 
 	// Methods are answered besides those of the agent, whose names they must not have.

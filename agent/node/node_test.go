@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/deakit/deakit/agent/action"
 	"github.com/deakit/deakit/agent/client"
 	"github.com/deakit/deakit/agent/node"
 	"github.com/deakit/deakit/agent/settings"
@@ -203,6 +204,39 @@ func TestShutdown(t *testing.T) {
 			defer way.Close()
 			require.NoError(t, client.New(client.Config{Transport: way}).Shutdown(t.Context()))
 			require.ErrorIs(t, <-ended, node.ErrShutdown)
+		})
+	}
+}
+
+// What is too long for NATS is in the blob store for a director of old, and an exception for one of today.
+func TestLongReplies(t *testing.T) {
+	server := messagingtest.NewServer(t)
+	long := strings.Repeat("x", 2<<20)
+	for name, legacy := range map[string]bool{"of-today": false, "of-old": true} {
+		t.Run(name, func(t *testing.T) {
+			store := t.TempDir()
+			run(t, node.Config{
+				Base: t.TempDir(), Source: source(`{}`), Supervisor: node.None, Legacy: legacy, Heartbeat: -1,
+				Default: settings.Settings{AgentID: name, Mbus: server.URL(), Blobstore: settings.Blobstore{
+					Provider: "local", Options: map[string]any{"blobstore_path": store}}},
+				Methods: []action.Method{{Name: "talk", Do: func(context.Context) (string, error) { return long, nil }}},
+			})
+			way, err := client.NewNATS(client.NATSConfig{Conn: server.Connect(), AgentID: name})
+			require.NoError(t, err)
+			defer way.Close()
+			agent := client.New(client.Config{Transport: way})
+			require.NoError(t, agent.WaitUntilReady(t.Context()))
+			_, err = agent.Call(t.Context(), "talk")
+			var remote *client.RemoteError
+			require.ErrorAs(t, err, &remote)
+			if !legacy {
+				assert.Equal(t, "Response exceeded maximum allowed length", remote.Message)
+				return
+			}
+			assert.Equal(t, "message > NATS_MAX_PAYLOAD, stored in blobstore", remote.Message)
+			stored, err := os.ReadFile(filepath.Join(store, remote.BlobID))
+			require.NoError(t, err)
+			assert.Equal(t, `{"value":"`+long+`"}`, string(stored))
 		})
 	}
 }
