@@ -111,7 +111,11 @@ func (m *machine) serverTLS(host string) (*tls.Config, error) {
 	keyText, keyErr := os.ReadFile(key)
 	switch {
 	case certErr == nil && keyErr == nil:
-		return transport.ServerTLS(transport.Certificates{Certificate: string(certText), PrivateKey: string(keyText)})
+		config, err := transport.ServerTLS(transport.Certificates{Certificate: string(certText), PrivateKey: string(keyText)})
+		if err != nil {
+			return nil, fmt.Errorf("the certificate of the agent's own, %s and %s: remove both to have them made anew: %w", cert, key, err)
+		}
+		return config, nil
 	case !errors.Is(keyErr, os.ErrNotExist):
 		return nil, fmt.Errorf("a certificate of the agent's own needs both %s and %s: remove the one to have both made anew: %w", cert, key, errors.Join(certErr, keyErr))
 	}
