@@ -45,7 +45,8 @@ func (e *UnknownMethodError) Error() string { return fmt.Sprintf("unknown messag
 var ErrBusy = errors.New("too many requests are under way: ask again later")
 
 // Handle does what a request asks; it is the transport.Handler of the agent. What takes long becomes a task, so it returns
-// soon for all but those methods that do their work at once.
+// soon for all but those methods that do their work at once. Call it while Run runs: before, nothing is known of the tasks of an
+// earlier process, and those that begin would take their place.
 func (a *Agent) Handle(ctx context.Context, request transport.Request) transport.Reply {
 	m, ok := a.methods.Lookup(request.Method)
 	if !ok {
