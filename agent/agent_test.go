@@ -423,3 +423,19 @@ func TestBrokenTaskIsToldOnce(t *testing.T) {
 	a.stop()
 	assert.Equal(t, 1, strings.Count(log.String(), "stack="), log.String())
 }
+
+// Who calls Handle needs no transport.
+func TestWithoutTransports(t *testing.T) {
+	a, err := agent.New(agent.Config{ID: "A", Methods: []action.Method{
+		{Name: "later", Async: true, Do: func(context.Context) (string, error) { return "done", nil }},
+	}})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	s := &started{Agent: a, t: t}
+	assert.Equal(t, `{"value":"done"}`, s.result(s.begin("later")))
+	assert.Equal(t, `{"value":"done"}`, s.result(s.begin("later")), "it goes on")
+	cancel()
+	require.NoError(t, <-ended)
+}
