@@ -97,6 +97,26 @@ func TestShutdownEvent(t *testing.T) {
 	assert.Equal(t, "null", string(msg.Data))
 }
 
+// Without alerts, monit is not told to send any: what an agent before it was told is gone.
+func TestNoMailsOfMonit(t *testing.T) {
+	base := t.TempDir()
+	config := filepath.Join(base, "monit/alerts.monitrc")
+	for _, none := range []bool{false, true, true} {
+		cfg := node.Config{
+			Base: base, Source: source(`{}`), SMTP: "127.0.0.1:0", NoAlerts: none,
+			Default: settings.Settings{AgentID: "a", Mbus: "https://u:p@127.0.0.1:0"},
+			Monit:   node.MonitConfig{Restart: func(context.Context) error { return nil }}, // it is somebody else's
+		}
+		_, stop := run(t, cfg)
+		if none {
+			assert.NoFileExists(t, config)
+		} else {
+			assert.FileExists(t, config)
+		}
+		require.NoError(t, stop())
+	}
+}
+
 // Without alerts, nobody listens for the system log.
 func TestNoAlerts(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -71,7 +71,7 @@ func (m *machine) openMonit() error {
 // openMail has monit send its alerts here, with a password that is new each time (Ruby agent).
 func (m *machine) openMail() error {
 	if m.cfg.NoAlerts {
-		return nil
+		return monit.RemoveAlertConfig(m.cfg.Base)
 	}
 	_, port, err := net.SplitHostPort(m.cfg.SMTP)
 	if err != nil {
