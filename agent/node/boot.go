@@ -60,6 +60,7 @@ type machine struct {
 	agent      *agent.Agent
 
 	services []service
+	hurry    bool // the first heartbeat is late; belongs to the service that sends it
 }
 
 // A service runs beside the agent.

@@ -5,8 +5,11 @@ import (
 	"context"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +20,7 @@ import (
 	"github.com/deakit/deakit/agent/digest"
 	"github.com/deakit/deakit/agent/node"
 	"github.com/deakit/deakit/agent/settings"
+	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/messaging/messagingtest"
 )
 
@@ -95,6 +99,35 @@ func TestShutdownEvent(t *testing.T) {
 	msg, err := events.NextMsgWithContext(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, "null", string(msg.Data))
+}
+
+// The first heartbeat waits for monit in small steps, and not for one that never answers.
+func TestFirstHeartbeatWithoutMonit(t *testing.T) {
+	var asked atomic.Int32
+	monit := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		<-r.Context().Done()
+	}))
+	defer monit.Close()
+	server := messagingtest.NewServer(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	conn := server.Connect()
+	beats, err := conn.SubscribeSync("hm.agent.heartbeat.a")
+	require.NoError(t, err)
+	require.NoError(t, conn.FlushWithContext(ctx))
+	run(t, node.Config{
+		Base: t.TempDir(), Source: source(`{}`), NoAlerts: true, Default: settings.Settings{AgentID: "a", Mbus: server.URL()},
+		Monit: node.MonitConfig{
+			Port: monit.Listener.Addr().(*net.TCPAddr).Port, Restart: func(context.Context) error { return nil },
+		},
+	})
+	msg, err := beats.NextMsgWithContext(ctx)
+	require.NoError(t, err)
+	beat, err := messaging.HMAgentHeartbeat("*").Decode(msg.Data)
+	require.NoError(t, err)
+	assert.Equal(t, messaging.JobUnknown, beat.JobState)
+	assert.Greater(t, asked.Load(), int32(1), "one question that nobody answers would take five seconds")
 }
 
 // Without alerts, monit is not told to send any: what an agent before it was told is gone.
