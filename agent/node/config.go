@@ -148,6 +148,9 @@ func (c Config) withDefaults() (Config, error) {
 	default:
 		errs = append(errs, fmt.Errorf("Supervisor must be %s, %s or %s, not %q", Monit, Dev, None, c.Supervisor))
 	}
+	if _, err := action.New(c.Methods...); err != nil { // a machine should not come up for nothing
+		errs = append(errs, err)
+	}
 	if c.Resolver == nil {
 		var err error
 		if c.Resolver, err = disk.NewResolver(c.Linux); err != nil {

@@ -141,8 +141,8 @@ func TestDefaultsAndHeartbeat(t *testing.T) {
 }
 
 func TestWhatCannotWork(t *testing.T) {
-	_, err := node.New(node.Config{Base: "relative", Supervisor: "pet"})
-	for _, said := range []string{"Source is missing", "absolute path", `not "pet"`} {
+	_, err := node.New(node.Config{Base: "relative", Supervisor: "pet", Methods: []action.Method{{Name: "bark", Do: "woof"}}})
+	for _, said := range []string{"Source is missing", "absolute path", `not "pet"`, "method bark: Do is a string"} {
 		require.ErrorContains(t, err, said)
 	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
