@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -407,4 +408,34 @@ func TestConfigThatCannotWork(t *testing.T) {
 	a, err := agent.New(agent.Config{ID: "A", Tasks: task.Config{Store: task.NewStore(t.TempDir())}})
 	require.NoError(t, err)
 	assert.ErrorContains(t, a.Run(t.Context()), "read persistent tasks")
+}
+
+// The stack of a task that broke is in the log, once, however often somebody asks for the task.
+func TestBrokenTaskIsToldOnce(t *testing.T) {
+	var log strings.Builder
+	a := start(t, agent.Config{
+		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+		Methods: []action.Method{{Name: "panics", Async: true, Do: func(context.Context) (any, error) { panic("oh") }}},
+	})
+	id := a.begin("panics")
+	a.result(id)
+	a.result(id)
+	a.stop()
+	assert.Equal(t, 1, strings.Count(log.String(), "stack="), log.String())
+}
+
+// Who calls Handle needs no transport.
+func TestWithoutTransports(t *testing.T) {
+	a, err := agent.New(agent.Config{ID: "A", Methods: []action.Method{
+		{Name: "later", Async: true, Do: func(context.Context) (string, error) { return "done", nil }},
+	}})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	s := &started{Agent: a, t: t}
+	assert.Equal(t, `{"value":"done"}`, s.result(s.begin("later")))
+	assert.Equal(t, `{"value":"done"}`, s.result(s.begin("later")), "it goes on")
+	cancel()
+	require.NoError(t, <-ended)
 }

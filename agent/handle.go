@@ -45,7 +45,8 @@ func (e *UnknownMethodError) Error() string { return fmt.Sprintf("unknown messag
 var ErrBusy = errors.New("too many requests are under way: ask again later")
 
 // Handle does what a request asks; it is the transport.Handler of the agent. What takes long becomes a task, so it returns
-// soon for all but those methods that do their work at once.
+// soon for all but those methods that do their work at once. Call it while Run runs: before, nothing is known of the tasks of an
+// earlier process, and those that begin would take their place.
 func (a *Agent) Handle(ctx context.Context, request transport.Request) transport.Reply {
 	m, ok := a.methods.Lookup(request.Method)
 	if !ok {
@@ -132,10 +133,12 @@ func (a *Agent) enter(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// logged tells of a method that broke, with the stack, which the caller does not get.
+// logged tells of a method that broke, with the stack, which the caller does not get. What a task broke of is told once, and not
+// whenever somebody asks for the task.
 func (a *Agent) logged(m *action.Action, err error) error {
 	var broken *action.PanicError
-	if errors.As(err, &broken) {
+	var told *taskError
+	if errors.As(err, &broken) && !errors.As(err, &told) {
 		a.log.Error("agent.method.panic", "method", m.Name, "error", broken.Value, "stack", string(broken.Stack))
 	}
 	return err

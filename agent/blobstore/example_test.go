@@ -17,7 +17,7 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 	ctx := context.Background()
-	store, err := blobstore.Open(ctx, "local", map[string]any{"blobstore_path": dir}, blobstore.Environment{})
+	store, err := blobstore.Open("local", map[string]any{"blobstore_path": dir}, blobstore.Environment{})
 	if err != nil {
 		panic(err)
 	}

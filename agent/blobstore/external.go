@@ -35,14 +35,11 @@ type External struct {
 
 // NewExternal looks for the program in PATH and writes its configuration, with mode 0600. It starts nothing.
 func NewExternal(cfg ExternalConfig) (*External, error) {
-	if err := CheckID(cfg.Provider); err != nil {
-		return nil, fmt.Errorf("blobstore: invalid provider %.80q", cfg.Provider)
-	}
-	name := "bosh-blobstore-" + cfg.Provider
-	program, err := exec.LookPath(name)
+	program, err := externalProgram(cfg.Provider)
 	if err != nil {
-		return nil, fmt.Errorf("executable %s not found in PATH: %w", name, err)
+		return nil, err
 	}
+	name := filepath.Base(program)
 	options, err := json.Marshal(cfg.Options)
 	if err != nil {
 		return nil, fmt.Errorf("configure %s: %w", name, err)
@@ -55,6 +52,19 @@ func NewExternal(cfg ExternalConfig) (*External, error) {
 		return nil, fmt.Errorf("configure %s: %w", name, err)
 	}
 	return e, nil
+}
+
+// externalProgram is the path of the program of a provider.
+func externalProgram(provider string) (string, error) {
+	if err := CheckID(provider); err != nil {
+		return "", fmt.Errorf("blobstore: invalid provider %.80q", provider)
+	}
+	name := "bosh-blobstore-" + provider
+	program, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("executable %s not found in PATH: %w", name, err)
+	}
+	return program, nil
 }
 
 // Get lets the program write a temporary file.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/deakit/deakit/messaging"
 )
 
 // JetStreamConfig names an object store of NATS.
@@ -24,6 +26,9 @@ type JetStream struct{ store jetstream.ObjectStore }
 
 // NewJetStream opens the bucket, and makes it if need be.
 func NewJetStream(ctx context.Context, cfg JetStreamConfig) (*JetStream, error) {
+	if !cfg.Conn.IsConnected() { // the library would say what fails in it
+		return nil, fmt.Errorf("open bucket %q in NATS: %w", cfg.Bucket, messaging.ErrDisconnected)
+	}
 	js, err := jetstream.New(cfg.Conn)
 	if err != nil {
 		return nil, fmt.Errorf("open blobstore in NATS: %w", err)

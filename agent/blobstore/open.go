@@ -21,16 +21,35 @@ type Environment struct {
 
 // Open makes the store that settings name: "dummy", "local", "simple", "dav", "s3" with their options as agents know
 // them (reference of the clients in Ruby and Go), "nats" for an object store in NATS with the options "bucket" (default
-// "blobs") and "replicas". Any other provider X is the program bosh-blobstore-X, which gets the options as they are.
-func Open(ctx context.Context, provider string, opts map[string]any, env Environment) (Store, error) {
-	store, err := open(ctx, provider, &options{values: opts}, env)
+// "blobs") and "replicas", which is opened when it is first needed. Any other provider X is the program bosh-blobstore-X, which gets the options as they are.
+func Open(provider string, opts map[string]any, env Environment) (Store, error) {
+	store, err := open(provider, &options{values: opts}, env)
 	if err != nil {
 		return nil, fmt.Errorf("blobstore provider %q: %w", provider, err)
 	}
 	return store, nil
 }
 
-func open(ctx context.Context, provider string, o *options, env Environment) (Store, error) {
+// Check fails as Open would, as far as that can be told without asking anybody. It changes nothing.
+func Check(provider string, opts map[string]any) (err error) {
+	o := &options{values: opts}
+	switch provider {
+	case "dummy", "local", "simple", "dav", "s3": // which are opened without a sound
+		_, err = open(provider, o, Environment{})
+	case "nats":
+		o.textOr("bucket", "")
+		o.number("replicas")
+		err = o.err
+	default:
+		_, err = externalProgram(provider)
+	}
+	if err != nil {
+		return fmt.Errorf("blobstore provider %q: %w", provider, err)
+	}
+	return nil
+}
+
+func open(provider string, o *options, env Environment) (Store, error) {
 	if env.BaseDir == "" {
 		env.BaseDir = "/var/vcap"
 	}
@@ -63,7 +82,7 @@ func open(ctx context.Context, provider string, o *options, env Environment) (St
 		if o.err != nil {
 			return nil, o.err
 		}
-		return NewJetStream(ctx, cfg)
+		return newLater(func(ctx context.Context) (Store, error) { return NewJetStream(ctx, cfg) }), nil
 	}
 	return NewExternal(ExternalConfig{provider, o.values, filepath.Join(env.BaseDir, "bosh", "etc"), env.TempDir})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/deakit/deakit/agent/blobstore"
 	"github.com/deakit/deakit/agent/blobstore/blobstoretest"
+	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/messaging/messagingtest"
 )
 
@@ -75,12 +76,39 @@ func TestJetStream(t *testing.T) {
 		return store
 	}, blobstoretest.Options{})
 
-	store, err := blobstore.Open(t.Context(), "nats", nil, blobstore.Environment{NATS: conn})
+	store, err := blobstore.Open("nats", nil, blobstore.Environment{NATS: conn})
 	require.NoError(t, err)
+	require.NoError(t, store.Put(t.Context(), "id", strings.NewReader("text")))
 	srv.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	require.Error(t, store.Put(ctx, "id", strings.NewReader("text")))
+}
+
+// An agent comes up before its NATS server does, and uses the store when that is there.
+func TestJetStreamComesLater(t *testing.T) {
+	srv := messagingtest.NewServer(t, func(o *server.Options) { o.JetStream, o.StoreDir = true, t.TempDir() })
+	srv.Stop()
+	conn, err := messaging.Connect(messaging.Config{
+		Servers: []string{srv.URL()}, ReconnectDelay: func(int) time.Duration { return 10 * time.Millisecond },
+	})
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	store, err := blobstore.Open("nats", nil, blobstore.Environment{NATS: conn})
+	require.NoError(t, err)
+	_, err = store.Exists(t.Context(), "id")
+	require.ErrorIs(t, err, messaging.ErrDisconnected)
+	require.ErrorIs(t, store.Put(t.Context(), "id", strings.NewReader("text")), messaging.ErrDisconnected)
+	srv.Start()
+	require.Eventually(t, conn.IsConnected, time.Minute, time.Millisecond)
+	require.NoError(t, store.Put(t.Context(), "id", strings.NewReader("text")))
+	var got strings.Builder
+	require.NoError(t, store.Get(t.Context(), "id", &got))
+	assert.Equal(t, "text", got.String())
+	require.NoError(t, store.Delete(t.Context(), "id"))
+	there, err := store.Exists(t.Context(), "id")
+	require.NoError(t, err)
+	assert.False(t, there)
 }
 
 // program is what an external blobstore looks like to the agent.
@@ -123,9 +151,9 @@ func TestExternal(t *testing.T) {
 }
 
 func TestExternalFails(t *testing.T) {
-	_, err := blobstore.Open(t.Context(), "nowhere", nil, blobstore.Environment{BaseDir: t.TempDir()})
+	_, err := blobstore.Open("nowhere", nil, blobstore.Environment{BaseDir: t.TempDir()})
 	require.ErrorContains(t, err, "executable bosh-blobstore-nowhere not found in PATH")
-	_, err = blobstore.Open(t.Context(), "../x", nil, blobstore.Environment{BaseDir: t.TempDir()})
+	_, err = blobstore.Open("../x", nil, blobstore.Environment{BaseDir: t.TempDir()})
 	require.ErrorContains(t, err, "invalid provider")
 
 	store := external(t, "#!/bin/sh\necho starting >&2; echo no route to host >&2; exit 3\n")
@@ -155,7 +183,7 @@ func TestExternalIsKilled(t *testing.T) {
 }
 
 func TestDummy(t *testing.T) {
-	store, err := blobstore.Open(t.Context(), "dummy", nil, blobstore.Environment{})
+	store, err := blobstore.Open("dummy", nil, blobstore.Environment{})
 	require.NoError(t, err)
 	require.NoError(t, store.Put(t.Context(), "id", strings.NewReader("text")))
 	require.ErrorIs(t, store.Get(t.Context(), "id", io.Discard), blobstore.ErrNotFound)
@@ -200,7 +228,7 @@ func TestLocalFiles(t *testing.T) {
 func TestOpen(t *testing.T) {
 	base := t.TempDir()
 	env := blobstore.Environment{BaseDir: base}
-	store, err := blobstore.Open(t.Context(), "local", map[string]any{"blobstore_path": "/var/vcap/micro_bosh/data/cache"}, env)
+	store, err := blobstore.Open("local", map[string]any{"blobstore_path": "/var/vcap/micro_bosh/data/cache"}, env)
 	require.NoError(t, err)
 	assert.Equal(t, filepath.Join(base, "data", "blobs"), store.(*blobstore.Local).Dir())
 
@@ -221,7 +249,7 @@ func TestOpen(t *testing.T) {
 		"encryption_key is not supported":       {"s3", object{"bucket_name": "b", "encryption_key": "k"}},
 		"no connection to NATS":                 {"nats", nil},
 	} {
-		_, err := blobstore.Open(t.Context(), test.provider, test.options, env)
+		_, err := blobstore.Open(test.provider, test.options, env)
 		require.ErrorContains(t, err, want)
 	}
 
@@ -230,13 +258,13 @@ func TestOpen(t *testing.T) {
 		"simple": {"endpoint": "http://10.0.0.6:25250", "bucket": "resources"},
 		"s3":     {"bucket_name": "b", "host": "minio", "port": "9000", "use_ssl": false, "s3_force_path_style": true},
 	} {
-		_, err := blobstore.Open(t.Context(), provider, options, env)
+		_, err := blobstore.Open(provider, options, env)
 		require.NoError(t, err, provider)
 	}
 }
 
 func TestBucketThatIsOnlyRead(t *testing.T) {
-	store, err := blobstore.Open(t.Context(), "s3", map[string]any{"bucket_name": "b"}, blobstore.Environment{})
+	store, err := blobstore.Open("s3", map[string]any{"bucket_name": "b"}, blobstore.Environment{})
 	require.NoError(t, err)
 	require.ErrorIs(t, store.Put(t.Context(), "id", strings.NewReader("text")), blobstore.ErrReadOnly)
 	require.ErrorIs(t, store.Delete(t.Context(), "id"), blobstore.ErrReadOnly)

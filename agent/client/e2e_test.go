@@ -95,6 +95,33 @@ func overNATS(t testing.TB, keys *seal.Keys) *client.NATS {
 	return c
 }
 
+// An agent that is started again numbers its replies anew, from anywhere. At most one of them is lost for it.
+func TestEncryptionWhenTheAgentIsStartedAgain(t *testing.T) {
+	keys := &seal.Keys{Crypt: "Y3J5cHQta2V5LWZvci10ZXN0", Sign: "c2lnbi1rZXktZm9yLXRlc3Q="}
+	srv := messagingtest.NewServer(t)
+	way, err := client.NewNATS(client.NATSConfig{Conn: srv.Connect(), AgentID: "A", Keys: keys})
+	require.NoError(t, err)
+	t.Cleanup(way.Close)
+	c := client.New(client.Config{Transport: way, PollDelay: time.Millisecond})
+	for range 20 { // numbers that rise twenty times by chance do not happen
+		conn := srv.Connect()
+		tr, err := transport.NewNATS(transport.NATSConfig{Conn: conn, AgentID: "A", Keys: keys})
+		require.NoError(t, err)
+		a, err := agent.New(agent.Config{ID: "A", Transports: []transport.Transport{tr}})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		require.Eventually(t, func() bool { return conn.NumSubscriptions() == 1 && conn.Flush() == nil }, 20*time.Second, time.Millisecond)
+		if err := c.Ping(t.Context()); err != nil {
+			require.ErrorIs(t, err, seal.ErrSequence)
+			require.NoError(t, c.Ping(t.Context()))
+		}
+		cancel()
+		require.NoError(t, <-ended)
+	}
+}
+
 // The client and the agent understand each other over every transport.
 func TestEndToEnd(t *testing.T) {
 	keys := &seal.Keys{Crypt: "Y3J5cHQta2V5LWZvci10ZXN0", Sign: "c2lnbi1rZXktZm9yLXRlc3Q="}

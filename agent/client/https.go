@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +41,7 @@ type HTTPS struct {
 	url   *url.URL // of the agent, without user info
 	user  *url.Userinfo
 	http  *http.Client
-	codec codec
+	codec *codec
 	turn  chan struct{} // with encryption messages are numbered, so one request at a time is under way: it has an element meanwhile
 }
 
@@ -89,7 +88,7 @@ func (h *HTTPS) Close() { h.http.CloseIdleConnections() }
 
 // Do implements Transport. It fails with ErrAuthentication, a *StatusError, or because the agent could not be reached.
 func (h *HTTPS) Do(ctx context.Context, request messaging.AgentRequest) (messaging.AgentReply, error) {
-	if h.codec.session != nil {
+	if h.codec.keys != nil {
 		select {
 		case h.turn <- struct{}{}:
 			defer func() { <-h.turn }()
@@ -170,53 +169,4 @@ func success(response *http.Response) error {
 	default:
 		return &StatusError{code}
 	}
-}
-
-// A codec turns requests into bytes and back, encrypted where there are keys.
-type codec struct{ session *seal.Session }
-
-func newCodec(keys *seal.Keys, agentID string) (codec, error) {
-	if keys == nil {
-		return codec{}, nil
-	}
-	if err := keys.Validate(); err != nil {
-		return codec{}, fmt.Errorf("agent client: %w", err)
-	}
-	return codec{seal.NewSession(*keys, agentID)}, nil
-}
-
-func (c codec) encode(request messaging.AgentRequest) ([]byte, error) {
-	if c.session == nil {
-		return json.Marshal(request)
-	}
-	to := request.ReplyTo
-	request.ReplyTo = ""
-	plain, err := json.Marshal(request)
-	if err != nil {
-		return nil, err
-	}
-	envelope, err := c.session.Seal(plain)
-	if err != nil {
-		return nil, err
-	}
-	envelope.ReplyTo = to
-	return json.Marshal(envelope)
-}
-
-func (c codec) decode(data []byte) (messaging.AgentReply, error) {
-	if c.session != nil {
-		var envelope messaging.AgentEnvelope
-		if err := json.Unmarshal(data, &envelope); err != nil {
-			return messaging.AgentReply{}, fmt.Errorf("read reply: %w", err)
-		}
-		var err error
-		if data, err = c.session.Open(envelope); err != nil {
-			return messaging.AgentReply{}, err
-		}
-	}
-	reply, err := messaging.AgentCall("<id>").DecodeAnswer(data)
-	if err == nil && reply.Exception == nil && reply.Value == nil {
-		return reply, errors.New("read reply: it has neither value nor exception, as no agent answers")
-	}
-	return reply, err
 }

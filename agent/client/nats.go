@@ -31,7 +31,7 @@ type NATSConfig struct {
 // NATS sends requests as a director does. Close ends the subscription for replies.
 type NATS struct {
 	cfg     NATSConfig
-	codec   codec
+	codec   *codec
 	replies string // subject of replies without its last part
 	sub     *nats.Subscription
 	sending sync.Mutex // makes sealing and publishing one step: an agent takes rising numbers only

@@ -43,19 +43,34 @@ func (m *Manager) RemoveDynamic(cid string) error {
 
 func (m *Manager) dynamicDir() string { return filepath.Join(m.cfg.BaseDir, "data", "dynamic_disks") }
 
-// Associate makes instance/disks/<name> links to the devices of persistent disks, in place of all that were there.
-func (m *Manager) Associate(ctx context.Context, associations []settings.DiskAssociation) error {
-	dir := filepath.Join(m.cfg.BaseDir, "instance", "disks")
-	wanted := map[string]string{}
+// CheckAssociations fails as Associate would where a name cannot be used or a disk is not there, and changes nothing.
+func (m *Manager) CheckAssociations(ctx context.Context, associations []settings.DiskAssociation) error {
+	_, err := m.devices(ctx, associations)
+	return err
+}
+
+// devices finds the device for each name.
+func (m *Manager) devices(ctx context.Context, associations []settings.DiskAssociation) (map[string]string, error) {
+	found := map[string]string{}
 	for _, a := range associations {
 		if err := plain(a.Name); err != nil {
-			return fmt.Errorf("associate disk: %w", err)
+			return nil, fmt.Errorf("associate disk: %w", err)
 		}
 		_, device, err := m.find(ctx, a.CID)
 		if err != nil {
-			return fmt.Errorf("associate disk '%s': %w", a.Name, err)
+			return nil, fmt.Errorf("associate disk '%s': %w", a.Name, err)
 		}
-		wanted[a.Name] = device
+		found[a.Name] = device
+	}
+	return found, nil
+}
+
+// Associate makes instance/disks/<name> links to the devices of persistent disks, in place of all that were there.
+func (m *Manager) Associate(ctx context.Context, associations []settings.DiskAssociation) error {
+	dir := filepath.Join(m.cfg.BaseDir, "instance", "disks")
+	wanted, err := m.devices(ctx, associations)
+	if err != nil {
+		return err
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

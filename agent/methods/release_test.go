@@ -137,7 +137,7 @@ func TestState(t *testing.T) {
 		networks := `{"default":{"type":"manual","ip":"10.0.0.21","dns":null,"cloud_properties":{"n":9007199254740993}},"dyn":{"type":"dynamic","k":[]}}`
 		assert.Equal(t, `"applied"`, n.value("apply", map[string]any{
 			"deployment": "cf", "networks": json.RawMessage(networks), "index": 3, "id": "6f1c", "job": "",
-			"agent_id": "forged", "vm": "forged", "env": map[string]any{"kept": true},
+			"agent_id": "forged", "vm": "forged", "vitals": "forged", "env": map[string]any{"kept": true},
 		}), "without a configuration hash it is only kept")
 		for _, method := range []string{"get_state", "state"} {
 			text := n.value(method, "full")
@@ -150,6 +150,7 @@ func TestState(t *testing.T) {
 			assert.IsType(t, "", vitals["mem"].(map[string]any)["kb"])
 			assert.IsType(t, 0., vitals["uptime"].(map[string]any)["secs"])
 		}
+		assert.NotContains(t, decoded(t, n.value("get_state")), "vitals", "which nobody asked for")
 		n.fails("Network 'gone' is not found in settings", "apply", map[string]any{"networks": map[string]any{"gone": map[string]any{}}})
 
 		beat := n.machine.Heartbeat(t.Context())

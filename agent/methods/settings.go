@@ -16,9 +16,10 @@ func (m *Machine) settingsMethods() []action.Method {
 }
 
 // updateSettings first keeps what the director says, at once, so that a process which dies then has it when it is back. With
-// another bus or blob store the process ends, and the task has its outcome from resumeUpdate.
+// another bus or blob store the process ends, and the task has its outcome from resumeUpdate. What is refused is not kept: no
+// process could start with it, and none would be there to take a better one.
 func (m *Machine) updateSettings(ctx context.Context, next settings.Update) (string, error) {
-	if err := certs.Check(next.TrustedCerts); err != nil {
+	if err := m.checkUpdate(ctx, next); err != nil {
 		return "", err
 	}
 	restart, err := m.Loader.Apply(next)
@@ -29,6 +30,21 @@ func (m *Machine) updateSettings(ctx context.Context, next settings.Update) (str
 		return "", m.leave(ctx)
 	}
 	return updated, m.establish(ctx)
+}
+
+func (m *Machine) checkUpdate(ctx context.Context, next settings.Update) error {
+	if err := certs.Check(next.TrustedCerts); err != nil {
+		return err
+	}
+	if m.cfg.CheckUpdate != nil {
+		if err := m.cfg.CheckUpdate(next); err != nil {
+			return err
+		}
+	}
+	if m.Disks != nil {
+		return m.Disks.CheckAssociations(ctx, next.DiskAssociations)
+	}
+	return nil
 }
 
 const updated = "ok"

@@ -3,6 +3,7 @@ package methods_test
 import (
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/deakit/deakit/agent/client"
 	"github.com/deakit/deakit/agent/methods"
+	"github.com/deakit/deakit/agent/settings"
 	"github.com/deakit/deakit/agent/transport"
 	"github.com/deakit/deakit/messaging/messagingtest"
 )
@@ -61,6 +63,26 @@ func TestUpdateSettingsWithoutRestart(t *testing.T) {
 		assert.Fail(t, "it restarts", n.ended)
 	default:
 	}
+}
+
+// What is refused is not kept, not even the part of it that is right: the next process could not start with it.
+func TestRefusedSettingsAreNotKept(t *testing.T) {
+	broken := errors.New("the store is on fire")
+	n := run(t, plan{Config: methods.Config{CheckUpdate: func(next settings.Update) error {
+		if len(next.Blobstores) > 0 {
+			return broken
+		}
+		return nil
+	}}})
+	require.NoError(t, n.UpdateSettings(t.Context(), client.UpdateSettings{TrustedCerts: certificates(t)}))
+	kept := n.read("bosh/update_settings.json")
+	gone := []any{map[string]any{"name": "x", "cid": "gone"}}
+	n.fails("could not be found", "update_settings", map[string]any{"disk_associations": gone})
+	n.fails("could not be found", "update_settings", map[string]any{"disk_associations": gone, "mbus": map[string]any{"urls": []string{"nats://10.0.0.7:4222"}}})
+	n.fails("no id of a disk", "update_settings", map[string]any{"disk_associations": []any{map[string]any{"name": "../x", "cid": "disk-0"}}})
+	n.fails("on fire", "update_settings", map[string]any{"blobstores": []any{map[string]any{"provider": "x"}}})
+	assert.Equal(t, kept, n.read("bosh/update_settings.json"))
+	assert.Len(t, n.trusted(), 1)
 }
 
 // Another bus ends the process. Who asks on has "ok" from the next one, in which it counts.

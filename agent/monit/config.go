@@ -177,6 +177,15 @@ func WriteAlertConfig(cfg AlertConfig) error {
 	return write(cfg.Base, "monit/alerts.monitrc", fmt.Appendf(nil, alertConfig, cfg.Recipient, cfg.Port, credentials, cfg.Base))
 }
 
+// RemoveAlertConfig has monit send no alerts, from its next start or reload on: those of an earlier agent would wait for nobody.
+func RemoveAlertConfig(base string) error {
+	err := os.Remove(filepath.Join(base, "monit/alerts.monitrc"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("configure monit: %w", err)
+	}
+	return nil
+}
+
 // quotable checks what stands between quotes in monit's language, which has no escapes.
 func quotable(value string) error {
 	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == '"' }) {

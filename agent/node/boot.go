@@ -60,6 +60,7 @@ type machine struct {
 	agent      *agent.Agent
 
 	services []service
+	hurry    bool // the first heartbeat is late; belongs to the service that sends it
 }
 
 // A service runs beside the agent.
@@ -151,8 +152,9 @@ func (m *machine) load(ctx context.Context) (*settings.Settings, error) {
 	return s, nil
 }
 
-// withDefault fills in what settings do not say.
-func withDefault(s *settings.Settings, d settings.Settings) *settings.Settings {
+// withDefault fills in what settings do not say, in a copy: they are the source's, which may hand them out again.
+func withDefault(said *settings.Settings, d settings.Settings) *settings.Settings {
+	s := *said
 	if s.AgentID == "" {
 		s.AgentID = d.AgentID
 	}
@@ -171,7 +173,7 @@ func withDefault(s *settings.Settings, d settings.Settings) *settings.Settings {
 		}
 		s.Blobstore.Options = options
 	}
-	return s
+	return &s
 }
 
 // makeDirs makes what jobs and the agent write to, with the modes of the Go agent.
@@ -263,7 +265,7 @@ func (m *machine) addresses() []string {
 }
 
 // openBlobs opens the store that the settings name, and those of what is sent to the agent.
-func (m *machine) openBlobs(ctx context.Context) error {
+func (m *machine) openBlobs(context.Context) error {
 	dir := func(parts ...string) string { return filepath.Join(append([]string{m.cfg.Base, "data"}, parts...)...) }
 	m.sensitive = blobstore.NewLocal(dir("sensitive_blobs"), blobstore.LocalOptions{})
 	m.sent = blobstore.NewLocal(dir("blobs"), blobstore.LocalOptions{})
@@ -271,7 +273,7 @@ func (m *machine) openBlobs(ctx context.Context) error {
 	if named.Provider == "" {
 		named.Provider = "dummy" // all blobs are sent to the agent
 	}
-	store, err := blobstore.Open(ctx, named.Provider, named.Options, blobstore.Environment{BaseDir: m.cfg.Base, TempDir: dir("tmp"), NATS: m.conn})
+	store, err := blobstore.Open(named.Provider, named.Options, blobstore.Environment{BaseDir: m.cfg.Base, TempDir: dir("tmp"), NATS: m.conn})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -25,7 +26,7 @@ func (m *machine) openBus(context.Context) error {
 	if err := transport.CheckBus(urls[0]); err != nil {
 		return err
 	}
-	if !strings.HasPrefix(strings.ToLower(urls[0]), "https://") {
+	if !isHTTPS(urls[0]) {
 		return m.openNATS(urls)
 	}
 	at, err := url.Parse(urls[0])
@@ -34,6 +35,8 @@ func (m *machine) openBus(context.Context) error {
 	}
 	return m.openHTTPS(at)
 }
+
+func isHTTPS(mbus string) bool { return strings.HasPrefix(strings.ToLower(mbus), "https://") }
 
 func (m *machine) certificates() *transport.Certificates {
 	cert := m.effective.MbusCert
@@ -50,8 +53,18 @@ func (m *machine) openNATS(urls []string) (err error) {
 		return err
 	}
 	m.place.Servers = transport.BusHosts(strings.Join(urls, ","))
-	m.bus, err = transport.NewNATS(transport.NATSConfig{Conn: m.conn, AgentID: id, Keys: m.keys, Logger: m.log})
+	cfg := transport.NATSConfig{Conn: m.conn, AgentID: id, Keys: m.keys, Logger: m.log}
+	if m.cfg.Legacy {
+		cfg.Overflow = m.overflow
+	}
+	m.bus, err = transport.NewNATS(cfg)
 	return err
+}
+
+// overflow puts a reply that is too long into the blob store, where directors of old look for it.
+func (m *machine) overflow(ctx context.Context, reply []byte) (id string, err error) {
+	id, _, err = m.blobs.Put(ctx, bytes.NewReader(reply))
+	return id, err
 }
 
 func (m *machine) openHTTPS(at *url.URL) error {
@@ -98,7 +111,11 @@ func (m *machine) serverTLS(host string) (*tls.Config, error) {
 	keyText, keyErr := os.ReadFile(key)
 	switch {
 	case certErr == nil && keyErr == nil:
-		return transport.ServerTLS(transport.Certificates{Certificate: string(certText), PrivateKey: string(keyText)})
+		config, err := transport.ServerTLS(transport.Certificates{Certificate: string(certText), PrivateKey: string(keyText)})
+		if err != nil {
+			return nil, fmt.Errorf("the certificate of the agent's own, %s and %s: remove both to have them made anew: %w", cert, key, err)
+		}
+		return config, nil
 	case !errors.Is(keyErr, os.ErrNotExist):
 		return nil, fmt.Errorf("a certificate of the agent's own needs both %s and %s: remove the one to have both made anew: %w", cert, key, errors.Join(certErr, keyErr))
 	}

@@ -62,13 +62,14 @@ type Config struct {
 	// Unmounted tells the vitals of all disks by the file system that they are on, mounted or not; for development.
 	Unmounted bool
 
-	// Legacy makes arguments and results those of the Ruby agent, for directors of before 2014.
+	// Legacy makes arguments and results those of the Ruby agent, for directors of before 2014. Over NATS, a reply that is too
+	// long is put into the blob store.
 	Legacy bool
 
 	// Methods are answered besides those of the agent, whose names they must not have.
 	Methods []action.Method
 
-	// PowerOff is what the method shutdown does. Nil: the agent ends, and the machine goes on.
+	// PowerOff is what the method shutdown does. Nil, and with Legacy: the agent ends, and the machine goes on.
 	PowerOff func(context.Context) error
 
 	// Ready is told when the agent takes requests, or is about to: over NATS there may be no server yet. It must not block.
@@ -146,6 +147,9 @@ func (c Config) withDefaults() (Config, error) {
 	case Monit, Dev, None:
 	default:
 		errs = append(errs, fmt.Errorf("Supervisor must be %s, %s or %s, not %q", Monit, Dev, None, c.Supervisor))
+	}
+	if _, err := action.New(c.Methods...); err != nil { // a machine should not come up for nothing
+		errs = append(errs, err)
 	}
 	if c.Resolver == nil {
 		var err error

@@ -46,8 +46,14 @@ func (m *machine) openHealth(context.Context) error {
 	return nil
 }
 
-// collect says how the machine is. It is first asked when all steps are done.
+// collect says how the machine is. It is asked by one service only, and when all steps are done.
 func (m *machine) collect(ctx context.Context) messaging.AgentHeartbeat {
+	if m.hurry {
+		m.hurry = false
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, brief)
+		defer cancel()
+	}
 	return m.methods.Heartbeat(ctx)
 }
 

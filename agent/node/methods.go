@@ -2,13 +2,16 @@ package node
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 
 	"github.com/deakit/deakit/agent"
+	"github.com/deakit/deakit/agent/blobstore"
 	"github.com/deakit/deakit/agent/certs"
 	"github.com/deakit/deakit/agent/hosts"
 	"github.com/deakit/deakit/agent/methods"
+	"github.com/deakit/deakit/agent/settings"
 	"github.com/deakit/deakit/agent/sshuser"
 	"github.com/deakit/deakit/agent/task"
 	"github.com/deakit/deakit/agent/transport"
@@ -18,7 +21,7 @@ import (
 func (m *machine) openMethods(context.Context) error {
 	cfg := methods.Config{
 		AgentID: m.place.AgentID, Base: m.cfg.Base, SystemRoot: m.cfg.Root, Owner: methods.VcapOwner(),
-		Legacy: m.cfg.Legacy, PowerOff: m.cfg.PowerOff, Logger: m.log,
+		Legacy: m.cfg.Legacy, CheckUpdate: m.checkUpdate, PowerOff: m.cfg.PowerOff, Logger: m.log,
 	}
 	if cfg.PowerOff == nil {
 		cfg.PowerOff = func(context.Context) error {
@@ -45,6 +48,18 @@ func (m *machine) openMethods(context.Context) error {
 	return err
 }
 
+// checkUpdate refuses a blob store with which the agent would not come up again.
+func (m *machine) checkUpdate(next settings.Update) error {
+	if len(next.Blobstores) == 0 || next.Blobstores[0].Provider == "" {
+		return nil
+	}
+	store := next.Blobstores[0] // which is the one that counts
+	if bus := slices.Concat(next.Mbus.URLs, m.effective.MbusURLs)[0]; store.Provider == "nats" && isHTTPS(bus) {
+		return errors.New(`blobstore provider "nats": the bus is https://, and there is no connection to NATS`)
+	}
+	return blobstore.Check(store.Provider, store.Options)
+}
+
 // openSystem adds the parts that work on the system outside of the base directory.
 func (m *machine) openSystem(parts *methods.Parts) (err error) {
 	if m.cfg.Root == "" {
@@ -68,9 +83,12 @@ func (m *machine) openSystem(parts *methods.Parts) (err error) {
 	return err
 }
 
-// methodsEnd ends the node when a method wants that.
+// methodsEnd ends the node when a method wants that, to be started again or not.
 func (m *machine) methodsEnd(ctx context.Context) error {
-	if err := m.methods.Run(ctx); err != nil {
+	switch err := m.methods.Run(ctx); {
+	case errors.Is(err, methods.ErrShutdown):
+		m.end(ErrShutdown)
+	case err != nil:
 		m.end(ErrRestart)
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/deakit/deakit/agent/action"
 	"github.com/deakit/deakit/agent/client"
 	"github.com/deakit/deakit/agent/node"
 	"github.com/deakit/deakit/agent/settings"
@@ -99,6 +100,20 @@ func (s source) Settings(context.Context) (*settings.Settings, error) {
 }
 func (source) PublicSSHKey(context.Context) (string, error) { return "", nil }
 
+// held is a source that hands out the same object each time.
+type held struct{ settings *settings.Settings }
+
+func (h held) Settings(context.Context) (*settings.Settings, error) { return h.settings, nil }
+func (held) PublicSSHKey(context.Context) (string, error)           { return "", nil }
+
+// What a source hands out stays as it is.
+func TestSettingsAreTheSources(t *testing.T) {
+	said := &settings.Settings{}
+	run(t, node.Config{Base: t.TempDir(), Source: held{said}, Supervisor: node.None, Default: settings.Settings{
+		AgentID: "a", Mbus: "https://u:p@127.0.0.1:0", Blobstore: settings.Blobstore{Provider: "dummy"}}})
+	assert.Equal(t, &settings.Settings{}, said)
+}
+
 // The first heartbeat comes at once, and what a director set aside is filled in from the defaults.
 func TestDefaultsAndHeartbeat(t *testing.T) {
 	server := messagingtest.NewServer(t)
@@ -126,8 +141,8 @@ func TestDefaultsAndHeartbeat(t *testing.T) {
 }
 
 func TestWhatCannotWork(t *testing.T) {
-	_, err := node.New(node.Config{Base: "relative", Supervisor: "pet"})
-	for _, said := range []string{"Source is missing", "absolute path", `not "pet"`} {
+	_, err := node.New(node.Config{Base: "relative", Supervisor: "pet", Methods: []action.Method{{Name: "bark", Do: "woof"}}})
+	for _, said := range []string{"Source is missing", "absolute path", `not "pet"`, "method bark: Do is a string"} {
 		require.ErrorContains(t, err, said)
 	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -158,6 +173,23 @@ func TestWhatCannotWork(t *testing.T) {
 	}
 }
 
+// Who finds files that make no sense is told which, and what to do.
+func TestFilesThatMakeNoSense(t *testing.T) {
+	for name, says := range map[string]string{"update_settings.json": "remove it", "agent.key": "remove both"} {
+		dir := t.TempDir()
+		cfg, err := node.Development(dir, "", "https://127.0.0.1:0")
+		require.NoError(t, err)
+		_, stop := run(t, cfg)
+		require.NoError(t, stop())
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "bosh", name), []byte("{"), 0o600))
+		n, err := node.New(cfg)
+		require.NoError(t, err)
+		err = n.Run(t.Context())
+		require.ErrorContains(t, err, filepath.Join(dir, "bosh", name))
+		require.ErrorContains(t, err, says)
+	}
+}
+
 // A service that cannot go on ends the agent.
 func TestServiceThatFails(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -169,6 +201,88 @@ func TestServiceThatFails(t *testing.T) {
 	n, err := node.New(cfg)
 	require.NoError(t, err)
 	require.ErrorContains(t, n.Run(t.Context()), "system log")
+}
+
+// A director of either time ends the agent for good, and one of old has its answer before.
+func TestShutdown(t *testing.T) {
+	for name, legacy := range map[string]bool{"of today": false, "of old": true} {
+		t.Run(name, func(t *testing.T) {
+			cfg, err := node.Development(t.TempDir(), "", "https://u:p@127.0.0.1:0")
+			require.NoError(t, err)
+			cfg.Legacy = legacy
+			ready := make(chan node.Place, 1)
+			cfg.Ready = func(at node.Place) { ready <- at }
+			n, err := node.New(cfg)
+			require.NoError(t, err)
+			ended := make(chan error, 1)
+			go func() { ended <- n.Run(t.Context()) }()
+			way, err := client.NewHTTPS(client.HTTPSConfig{URL: "https://u:p@" + (<-ready).Address})
+			require.NoError(t, err)
+			defer way.Close()
+			require.NoError(t, client.New(client.Config{Transport: way}).Shutdown(t.Context()))
+			require.ErrorIs(t, <-ended, node.ErrShutdown)
+		})
+	}
+}
+
+// What is too long for NATS is in the blob store for a director of old, and an exception for one of today.
+func TestLongReplies(t *testing.T) {
+	server := messagingtest.NewServer(t)
+	long := strings.Repeat("x", 2<<20)
+	for name, legacy := range map[string]bool{"of-today": false, "of-old": true} {
+		t.Run(name, func(t *testing.T) {
+			store := t.TempDir()
+			run(t, node.Config{
+				Base: t.TempDir(), Source: source(`{}`), Supervisor: node.None, Legacy: legacy, Heartbeat: -1,
+				Default: settings.Settings{AgentID: name, Mbus: server.URL(), Blobstore: settings.Blobstore{
+					Provider: "local", Options: map[string]any{"blobstore_path": store}}},
+				Methods: []action.Method{{Name: "talk", Do: func(context.Context) (string, error) { return long, nil }}},
+			})
+			way, err := client.NewNATS(client.NATSConfig{Conn: server.Connect(), AgentID: name})
+			require.NoError(t, err)
+			defer way.Close()
+			agent := client.New(client.Config{Transport: way})
+			require.NoError(t, agent.WaitUntilReady(t.Context()))
+			_, err = agent.Call(t.Context(), "talk")
+			var remote *client.RemoteError
+			require.ErrorAs(t, err, &remote)
+			if !legacy {
+				assert.Equal(t, "Response exceeded maximum allowed length", remote.Message)
+				return
+			}
+			assert.Equal(t, "message > NATS_MAX_PAYLOAD, stored in blobstore", remote.Message)
+			stored, err := os.ReadFile(filepath.Join(store, remote.BlobID))
+			require.NoError(t, err)
+			assert.Equal(t, `{"value":"`+long+`"}`, string(stored))
+		})
+	}
+}
+
+// A blob store that cannot be opened is refused while there is an agent to say so.
+func TestRefusedBlobStore(t *testing.T) {
+	dir := t.TempDir()
+	cfg, err := node.Development(dir, "", "https://u:p@127.0.0.1:0")
+	require.NoError(t, err)
+	at, _ := run(t, cfg)
+	way, err := client.NewHTTPS(client.HTTPSConfig{URL: "https://u:p@" + at.Address})
+	require.NoError(t, err)
+	defer way.Close()
+	agent := client.New(client.Config{Transport: way, PollDelay: time.Millisecond})
+	for says, store := range map[string]any{
+		"not found in PATH":         map[string]any{"provider": "nonsense"},
+		"missing blobstore_path":    map[string]any{"provider": "local"},
+		"endpoint must be a string": map[string]any{"provider": "dav", "options": map[string]any{"endpoint": 3}},
+		"replicas must be":          map[string]any{"provider": "nats", "options": map[string]any{"replicas": "x"}},
+		"no connection to NATS":     map[string]any{"provider": "nats"},
+	} {
+		mbus := map[string]any{}
+		if says == "replicas must be" { // only on the bus that it has
+			mbus["urls"] = []string{"nats://10.0.0.7:4222"}
+		}
+		_, err := agent.Run(t.Context(), "update_settings", map[string]any{"mbus": mbus, "blobstores": []any{store}})
+		require.ErrorContains(t, err, says)
+	}
+	assert.NoFileExists(t, filepath.Join(dir, "bosh/update_settings.json"))
 }
 
 func TestSteps(t *testing.T) {

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -71,7 +70,7 @@ func (m *machine) openMonit() error {
 // openMail has monit send its alerts here, with a password that is new each time (Ruby agent).
 func (m *machine) openMail() error {
 	if m.cfg.NoAlerts {
-		return nil
+		return monit.RemoveAlertConfig(m.cfg.Base)
 	}
 	_, port, err := net.SplitHostPort(m.cfg.SMTP)
 	if err != nil {
@@ -94,19 +93,20 @@ func (m *machine) openMail() error {
 	return monit.WriteAlertConfig(monit.AlertConfig{Base: m.cfg.Base, Port: number, User: user, Password: password})
 }
 
-// settled runs a service once the development supervisor, which begins at the same time, can be asked, or soon all the same: the
-// first heartbeat is due within a second. A client of monit waits by itself.
+// settled runs a service once the supervisor, which begins at the same time, can be asked, or soon all the same: the first heartbeat
+// is due within a second.
 func (m *machine) settled(run func(context.Context) error) func(context.Context) error {
 	const patience, pause = 800 * time.Millisecond, 10 * time.Millisecond
 	return func(ctx context.Context) error {
 		late, look := time.NewTimer(patience), time.NewTicker(pause)
 		defer late.Stop()
 		defer look.Stop()
-		for m.cfg.Supervisor == Dev && errors.Is(m.supervisor.Status(ctx).Err, supervisor.ErrNotRunning) {
+		for !m.answers(ctx) {
 			select {
 			case <-look.C:
 				continue
 			case <-late.C:
+				m.hurry = true
 			case <-ctx.Done():
 			}
 			break
@@ -114,6 +114,16 @@ func (m *machine) settled(run func(context.Context) error) func(context.Context)
 		return run(ctx)
 	}
 }
+
+// answers tells whether the supervisor can be asked. A client of monit would go on asking.
+func (m *machine) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, brief)
+	defer cancel()
+	return m.supervisor.Status(ctx).Err == nil
+}
+
+// brief is how long a supervisor may take to answer when the first heartbeat is due.
+const brief = 100 * time.Millisecond
 
 // nobody supervises: jobs are installed, nothing is started, and all is said to be well.
 type nobody struct{ files supervisor.Files }

@@ -177,7 +177,7 @@ func (l *Loader) update() (Update, error) {
 		err = json.Unmarshal(data, &u)
 	}
 	if err != nil {
-		return Update{}, fmt.Errorf("read what the director changed, %s: %w", l.path(updateName), err)
+		return Update{}, fmt.Errorf("read what the director changed, %s: %w: mend the file, or remove it to do without", l.path(updateName), err)
 	}
 	return u, nil
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/deakit/deakit/agent/client"
@@ -72,8 +74,8 @@ func (c *cli) showState(value json.RawMessage) error {
 		line("deployment", s.Deployment)
 		line("instance", fmt.Sprintf("%s/%s", s.Name, s.ID))
 	}
-	for name, network := range s.Networks {
-		line("network "+name, network.IP)
+	for _, name := range slices.Sorted(maps.Keys(s.Networks)) {
+		line("network "+name, s.Networks[name].IP)
 	}
 	for _, p := range s.Processes {
 		line("process "+p.Name, p.State)
