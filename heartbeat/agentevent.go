@@ -49,7 +49,7 @@ type AgentEvent interface {
 // AgentBeat says that a heartbeat came.
 type AgentBeat struct {
 	AgentStatus
-	Before AgentStatus // the status until then: Before.Seen is zero for the first heartbeat, Before.Life Lost for one that is back
+	Before AgentStatus // until then: Seen is zero if this is the first heartbeat; Life is Lost if it is back (AgentReceiver: from a loss that was told)
 }
 
 // AgentAlerted says that something went wrong on a machine, once for each alert.
@@ -64,7 +64,7 @@ type AgentLeft struct{ AgentStatus }
 // An AgentFinding is an event that lasts: an [AgentLost] or [AgentRogue].
 type AgentFinding interface {
 	AgentEvent
-	since() time.Time
+	finding()
 }
 
 // AgentLost says that an agent is expected, and has been silent for too long: its machine is gone, or cut off.
@@ -79,5 +79,5 @@ type AgentRogue struct {
 	Since time.Time // when it counted as rogue
 }
 
-func (l AgentLost) since() time.Time  { return l.Since }
-func (r AgentRogue) since() time.Time { return r.Since }
+func (AgentLost) finding()  {}
+func (AgentRogue) finding() {}

@@ -52,10 +52,17 @@ type AgentReceiver struct {
 	log     *slog.Logger
 	monitor *AgentMonitor
 
-	checked    time.Time // until when all findings have been told
-	deaf       bool      // the server was away at the last attempt
-	reconnects uint64    // of the connection, when it was last looked at
-	crowded    bool      // the last agent was refused because there are too many
+	told       map[told]bool // findings that go on
+	checked    time.Time     // until when all findings have been told
+	deaf       bool          // the server was away at the last attempt
+	reconnects uint64        // of the connection, when it was last looked at
+	crowded    bool          // the last agent was refused because there are too many
+}
+
+// told is a finding that Observe knows.
+type told struct {
+	id   string
+	lost bool // or else rogue
 }
 
 // NewAgentReceiver checks the configuration. It starts nothing; the connection stays the caller's.
@@ -115,10 +122,16 @@ func (r *AgentReceiver) subscribe(in *messaging.Inbox) error {
 	return errors.Join(
 		hear(r, in, messaging.HMAgentHeartbeat(id), maxAgentBeat, func(id string, beat messaging.AgentHeartbeat) error {
 			event, err := r.monitor.Heartbeat(id, beat, time.Now())
-			if err == nil {
-				r.cfg.Observe(event)
+			if err != nil {
+				return err
 			}
-			return err
+			if lost := (told{id, true}); r.told[lost] {
+				delete(r.told, lost)
+			} else if event.Before.Life == Lost {
+				event.Before.Life = event.Life // it is the heartbeat that was late, maybe here
+			}
+			r.cfg.Observe(event)
+			return nil
 		}),
 		hear(r, in, messaging.HMAgentAlert(id), maxAgentAlert, func(id string, alert messaging.AgentAlert) error {
 			event, first, err := r.monitor.Alert(id, alert, time.Now())
@@ -168,31 +181,35 @@ func (r *AgentReceiver) refuse(msg *nats.Msg, err error) {
 func (r *AgentReceiver) check(ctx context.Context, in *messaging.Inbox) {
 	now := time.Now()
 	r.deaf = r.deaf || !r.conn.IsConnected() || r.conn.Stats().Reconnects != r.reconnects
-	if !r.deaf && r.news(now) == nil {
-		r.checked = now
-		return
+	found, news := r.look(now)
+	if r.deaf || len(news) > 0 {
+		if !r.hears(ctx) {
+			return
+		}
+		for range len(in.C()) { // what came before the server's answer
+			in.Dispatch(ctx, <-in.C())
+		}
+		now = time.Now()
+		found, news = r.look(now)
 	}
-	if !r.hears(ctx) {
-		return
-	}
-	for range len(in.C()) { // what came before the server's answer
-		in.Dispatch(ctx, <-in.C())
-	}
-	now = time.Now()
-	for _, finding := range r.news(now) {
+	r.told, r.checked = found, now
+	for _, finding := range news {
 		r.cfg.Observe(finding)
 	}
-	r.checked = now
 }
 
-func (r *AgentReceiver) news(now time.Time) []AgentFinding {
-	var found []AgentFinding
+// look returns all findings, and those of them that have not been told.
+func (r *AgentReceiver) look(now time.Time) (all map[told]bool, news []AgentFinding) {
+	all = map[told]bool{}
 	for _, finding := range r.monitor.Check(now) {
-		if finding.since().After(r.checked) {
-			found = append(found, finding)
+		_, lost := finding.(AgentLost)
+		key := told{finding.Status().ID, lost}
+		all[key] = true
+		if !r.told[key] {
+			news = append(news, finding)
 		}
 	}
-	return found
+	return all, news
 }
 
 // hears tells whether the server is there, and excuses all agents when it is not, or was not.
