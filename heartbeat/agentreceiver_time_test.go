@@ -2,9 +2,7 @@ package heartbeat_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"sync"
@@ -12,107 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deakit/deakit/heartbeat"
 	"github.com/deakit/deakit/messaging"
 )
-
-// A bus is a NATS server that is reached by pipes, so that its time and that of its clients is the bubble's.
-type bus struct {
-	t   *testing.T
-	srv *server.Server
-}
-
-func newBus(t *testing.T) *bus {
-	t.Helper()
-	srv, err := server.NewServer(&server.Options{DontListen: true, NoLog: true, NoSigs: true})
-	require.NoError(t, err)
-	started := make(chan struct{})
-	go func() { defer close(started); srv.Start() }()
-	require.True(t, srv.ReadyForConnections(time.Minute))
-	t.Cleanup(func() {
-		<-started
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
-	return &bus{t, srv}
-}
-
-// connect gives a connection that comes back for ever, and the link that it goes over.
-func (b *bus) connect() (*nats.Conn, *link) {
-	b.t.Helper()
-	l := &link{srv: b.srv}
-	conn, err := nats.Connect("", nats.InProcessServer(l), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1))
-	require.NoError(b.t, err)
-	b.t.Cleanup(conn.Close)
-	return conn, l
-}
-
-// A link leads to a server, unless it is down.
-type link struct {
-	srv *server.Server
-
-	mu   sync.Mutex
-	down bool
-	wire *wire
-}
-
-// InProcessConn implements nats.InProcessConnProvider.
-func (l *link) InProcessConn() (net.Conn, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.down {
-		return nil, errors.New("the link is down")
-	}
-	conn, err := l.srv.InProcessConn()
-	l.wire = &wire{Conn: conn}
-	return l.wire, err
-}
-
-// cut closes what is open, and keeps it so.
-func (l *link) cut() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.down = true
-	_ = l.wire.Close()
-}
-
-func (l *link) mend() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.down = false
-}
-
-// swallow lets nothing more through of what the server says, without anybody being told.
-func (l *link) swallow() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.wire.mu.Lock()
-	defer l.wire.mu.Unlock()
-	l.wire.swallows = true
-}
-
-type wire struct {
-	net.Conn
-	mu       sync.Mutex
-	swallows bool
-}
-
-func (w *wire) Read(p []byte) (int, error) {
-	for {
-		n, err := w.Conn.Read(p)
-		w.mu.Lock()
-		swallows := w.swallows
-		w.mu.Unlock()
-		if err != nil || !swallows {
-			return n, err
-		}
-	}
-}
 
 // alone tells whether this is a process for this test only, and otherwise runs it in one. nats.go has one pool of timers, for
 // reconnecting among others, and those of a bubble must not meet those of another.
@@ -265,11 +168,29 @@ func TestNobodyIsLostWithTheLink(t *testing.T) {
 		require.Len(t, told, 1)
 		assert.Regexp(t, `b lost at 36[89]\d`, told[0], "a minute after the link came back")
 
-		// It is down for a moment in which a heartbeat comes.
 		s.link.cut()
 		assert.Empty(t, s.after(20*time.Second))
 		s.link.mend()
 		assert.Empty(t, s.after(10*time.Minute), "b was lost before, and is not told once more")
+	})
+}
+
+// The link is down for less than the time between two looks.
+func TestLinkThatIsDownForAMoment(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := listen(t, heartbeat.AgentMonitorConfig{}, nil)
+		_, stop := s.agent("a")
+		s.agent("b")
+		assert.Len(t, s.after(30*time.Second+300*time.Millisecond), 2)
+		s.link.cut()
+		assert.Empty(t, s.after(200*time.Millisecond))
+		s.link.mend()
+		assert.Empty(t, s.after(70*time.Second))
+		stop() // its last heartbeat was at 90
+		assert.Equal(t, []string{"a lost at 150"}, s.after(10*time.Minute), "the moment is over")
 	})
 }
 
@@ -303,6 +224,25 @@ func TestNobodyIsLostInTheQueue(t *testing.T) {
 		assert.Equal(t, []string{"slow heard at 10"}, s.after(time.Minute))
 		stop()
 		assert.Equal(t, []string{"slow lost at 670"}, s.after(11*time.Minute), "its heartbeats of before were heard at 610")
+	})
+}
+
+// One that is back, and lost again while that is told.
+func TestAgentIsLostInTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := listen(t, heartbeat.AgentMonitorConfig{}, func(event heartbeat.AgentEvent) {
+			if beat, ok := event.(heartbeat.AgentBeat); ok && beat.Before.Life == heartbeat.Lost {
+				time.Sleep(10 * time.Minute)
+			}
+		})
+		_, stop := s.agent("a")
+		synctest.Wait()
+		stop()
+		assert.Equal(t, []string{"a heard at 0", "a lost at 60"}, s.after(100*time.Second))
+		_, stop = s.agent("a")
+		synctest.Wait()
+		stop()
+		assert.Equal(t, []string{"a back at 100", "a lost at 700"}, s.after(20*time.Minute))
 	})
 }
 
