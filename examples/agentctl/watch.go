@@ -15,7 +15,7 @@ import (
 
 // watch is the health monitor for people.
 type watch struct {
-	IDs     []string      `arg:"" optional:"" name:"id" help:"Agents that should be there: they are lost too when they are never heard, and others are rogue after two minutes. Default: the one of --agent, or all that are heard."`
+	IDs     []string      `arg:"" optional:"" name:"id" help:"Agents that should be there: they are lost too when they are never heard, and others are rogue after two minutes. Not with --agent, which is expected; default: all that are heard."`
 	Silence time.Duration `default:"60s" placeholder:"TIME" help:"After how long without a heartbeat an agent is lost (${default})."`
 	Changes bool          `help:"Leave out heartbeats that tell no other job state or number of processes than those before."`
 }
@@ -31,6 +31,9 @@ func (w *watch) listen(ctx context.Context, c *cli) error {
 	}
 	if strings.HasPrefix(mbus, "https:") {
 		return fmt.Errorf("%w: agents tell the health monitor over NATS only; name its server, as in -m nats://10.0.0.6:4222", errUsage)
+	}
+	if id != "" && len(w.IDs) > 0 {
+		return fmt.Errorf("%w: --agent listens to %s only, so no others can be expected", errUsage, id)
 	}
 	ca, err := c.authority(caFile)
 	if err != nil {

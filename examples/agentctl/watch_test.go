@@ -94,6 +94,7 @@ func TestWatchExitCodes(t *testing.T) {
 	ctl(t, exitUsage, "-m", "https://vcap:pw@127.0.0.1:1", "watch")
 	ctl(t, exitUsage, "-m", "http://127.0.0.1:1", "watch")
 	ctl(t, exitUsage, "--dev", startAgent(t, ""), "watch")
+	ctl(t, exitUsage, "-m", "nats://127.0.0.1:1", "--agent", "a", "watch", "b")
 	ctl(t, exitUnreachable, "-m", "nats://127.0.0.1:1", "watch")
 	ctl(t, exitUsage, "-m", messagingtest.NewServer(t).URL(), "--agent", "a.b", "watch")
 	locked := messagingtest.NewServer(t, func(o *server.Options) { o.Username, o.Password = "hm", "secret" })
