@@ -1,6 +1,6 @@
 // Package heartbeat tells who is alive and what is missing: a [Monitor] is fed with the heartbeats and exit messages of
 // DEAs and compares what it knows with what somebody wants to run, as a health manager does. An [Agent] sends the heartbeats,
-// alerts and the shutdown event of a BOSH agent to its health monitor.
+// alerts and the shutdown event of a BOSH agent to its health monitor, and an [AgentMonitor] is what stands there.
 //
 // The Monitor is data and rules only. It starts nothing, reads no clock and no network: the caller receives the
 // messages, passes the time, and acts on the [Finding]s. So it can stand in a controller, in a test, or behind a page
@@ -28,11 +28,18 @@
 //
 // A BOSH agent tells only that it lives, and how its machine is. [Agent] sends that over NATS, at once and at an interval, and makes
 // up for a server that is away; what it sends, the agent collects (packages below agent). The messages are
-// [messaging.AgentHeartbeat], [messaging.AgentAlert] and [messaging.AgentShutdown], and whoever listens decodes those of all
-// agents with [messaging.HMAgentHeartbeat] and its like.
+// [messaging.AgentHeartbeat], [messaging.AgentAlert] and [messaging.AgentShutdown].
+//
+// [AgentMonitor] is the health monitor's side, what a resurrector or a dashboard stands on. As the Monitor, it is data and rules
+// only: who lives, how the machines are, who is lost or rogue. [AgentReceiver] feeds it from NATS and tells of each change. What
+// should be there, a director says to [AgentMonitor.Manage]; what is to be done about the lost is left to the caller, who had
+// better not recreate a whole platform because a network is down.
 //
 // # Where it differs from HM9000
 //
 // An instance of an old version is extra only when the new version runs at its index, so that a change of version needs
 // no gap. An evacuating instance is kept when its replacement crashes. An advertisement is no sign of life.
+//
+// And from the BOSH health monitor: alerts are told apart by agent and id. The silence of an agent that said good-bye is no loss
+// although its heartbeats went on for a while. While the link is down nobody is lost.
 package heartbeat

@@ -59,6 +59,24 @@ func TestInboxKeepsTheOrderOfSubjects(t *testing.T) {
 	assert.Equal(t, want, got)
 }
 
+// Who reads for himself is told of everything, with its subject.
+func TestHandleRaw(t *testing.T) {
+	conn := messagingtest.NewServer(t).Connect()
+	in := messaging.NewInbox(conn, nil)
+	defer in.Close()
+	var got []string
+	require.NoError(t, in.HandleRaw("some.*.subject", func(_ context.Context, msg *nats.Msg) {
+		got = append(got, msg.Subject+" "+string(msg.Data))
+	}))
+	require.Error(t, in.HandleRaw("some..subject", nil))
+	for _, text := range []string{"one {", "two null", "three "} {
+		subject, data, _ := strings.Cut(text, " ")
+		require.NoError(t, conn.Publish("some."+subject+".subject", []byte(data)))
+		in.Dispatch(t.Context(), <-in.C())
+	}
+	assert.Equal(t, []string{"some.one.subject {", "some.two.subject null", "some.three.subject "}, got)
+}
+
 func TestInboxSurvivesBadMessagesAndPanics(t *testing.T) {
 	conn := messagingtest.NewServer(t).Connect()
 	in := messaging.NewInbox(conn, nil)

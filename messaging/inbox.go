@@ -53,6 +53,12 @@ func Handle[T any](in *Inbox, subject Subject[T], handler func(context.Context, 
 	})
 }
 
+// HandleRaw subscribes to a subject, which may have wildcards, and leaves it to the handler to read the messages: one that wants
+// to know on which subject a message came, or to look at its size first.
+func (in *Inbox) HandleRaw(subject string, handler func(context.Context, *nats.Msg)) error {
+	return in.subscribe(subject, "", handler)
+}
+
 // Answer subscribes to a query. The handler, or whom it tells, sends any number of answers to the Reply.
 func Answer[Q, A any](in *Inbox, query Query[Q, A], handler func(context.Context, Q, Reply)) error {
 	return AnswerInGroup(in, query, "", handler)

@@ -65,7 +65,8 @@ type cli struct {
 		Put blobPut `cmd:"" help:"Store a file at the agent under an id."`
 		Get blobGet `cmd:"" help:"Fetch a blob that is at the agent."`
 	} `cmd:"" help:"Blobs of an agent over HTTPS."`
-	Call call `cmd:"" help:"Call any method."`
+	Call  call  `cmd:"" help:"Call any method."`
+	Watch watch `cmd:"" help:"Print what agents tell the health monitor over NATS, as it comes: heartbeats, alerts, good-byes, and who falls silent. --agent listens to one only."`
 
 	out io.Writer
 }

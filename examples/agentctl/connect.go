@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
 	"os"
 	"strings"
@@ -51,11 +52,9 @@ func (c *cli) connect(ctx context.Context) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	var ca string
-	if caFile != "" && !c.Insecure {
-		if ca, err = readText(caFile); err != nil {
-			return nil, err
-		}
+	ca, err := c.authority(caFile)
+	if err != nil {
+		return nil, err
 	}
 	if err := transport.CheckBus(mbus); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
@@ -84,38 +83,9 @@ func (c *cli) connectNATS(ctx context.Context, mbus, agentID, ca string, keys *s
 	if agentID == "" {
 		return nil, nil, fmt.Errorf("%w: over NATS, --agent has to say which agent is meant, by its id", errUsage)
 	}
-	if _, err := url.Parse(mbus); err != nil {
-		return nil, nil, errors.New("--mbus is no URL") // what it is may hold a password
-	}
-	cfg := transport.ConnectConfig{Servers: []string{mbus}, Name: "agentctl"}
-	if c.Cert != "" {
-		cert, err := readText(c.Cert)
-		if err != nil {
-			return nil, nil, err
-		}
-		key, err := readText(c.Key)
-		if err != nil {
-			return nil, nil, err
-		}
-		cfg.TLS = &transport.Certificates{CA: ca, Certificate: cert, PrivateKey: key}
-	}
-	conn, err := transport.Connect(cfg)
+	conn, err := c.dialNATS(ctx, mbus, ca, nil)
 	if err != nil {
 		return nil, nil, err
-	}
-	if !conn.IsConnected() { // it would go on trying for ever; a person wants to know now
-		err := conn.LastError()
-		conn.Close()
-		if errors.Is(err, nats.ErrAuthorization) {
-			return nil, nil, fmt.Errorf("%w at the NATS server, %s", client.ErrAuthentication, transport.BusHosts(mbus))
-		}
-		return nil, nil, fmt.Errorf("%w: no NATS server answers at %s", errConnect, transport.BusHosts(mbus))
-	}
-	waiting, cancel := context.WithTimeout(ctx, c.Timeout)
-	defer cancel()
-	if err := conn.FlushWithContext(waiting); err != nil {
-		conn.Close()
-		return nil, nil, fmt.Errorf("%w: no NATS server: %w", errConnect, err)
 	}
 	way, err := client.NewNATS(client.NATSConfig{Conn: conn, AgentID: agentID, DirectorID: c.Director, Timeout: c.Timeout, Keys: keys})
 	if err != nil {
@@ -124,11 +94,62 @@ func (c *cli) connectNATS(ctx context.Context, mbus, agentID, ca string, keys *s
 	}
 	return way, func() {
 		way.Close()
-		const patience = 5 * time.Second
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		_ = messaging.Drain(ctx, conn) // cuts the link in the end
+		leave(conn)
 	}, nil
+}
+
+// dialNATS gives a connection to a server that is there. Without a log, nobody is told what becomes of it.
+func (c *cli) dialNATS(ctx context.Context, mbus, ca string, log *slog.Logger) (*nats.Conn, error) {
+	if _, err := url.Parse(mbus); err != nil {
+		return nil, errors.New("--mbus is no URL") // what it is may hold a password
+	}
+	cfg := transport.ConnectConfig{Servers: []string{mbus}, Name: "agentctl", Logger: log}
+	if c.Cert != "" {
+		cert, err := readText(c.Cert)
+		if err != nil {
+			return nil, err
+		}
+		key, err := readText(c.Key)
+		if err != nil {
+			return nil, err
+		}
+		cfg.TLS = &transport.Certificates{CA: ca, Certificate: cert, PrivateKey: key}
+	}
+	conn, err := transport.Connect(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if !conn.IsConnected() { // it would go on trying for ever; a person wants to know now
+		err := conn.LastError()
+		conn.Close()
+		if errors.Is(err, nats.ErrAuthorization) {
+			return nil, fmt.Errorf("%w at the NATS server, %s", client.ErrAuthentication, transport.BusHosts(mbus))
+		}
+		return nil, fmt.Errorf("%w: no NATS server answers at %s", errConnect, transport.BusHosts(mbus))
+	}
+	waiting, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	if err := conn.FlushWithContext(waiting); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("%w: no NATS server: %w", errConnect, err)
+	}
+	return conn, nil
+}
+
+// leave ends a connection to NATS.
+func leave(conn *nats.Conn) {
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_ = messaging.Drain(ctx, conn) // cuts the link in the end
+}
+
+// authority is the certificate that the agent, or the NATS server, is known by, if one was named.
+func (c *cli) authority(file string) (string, error) {
+	if file == "" || c.Insecure {
+		return "", nil
+	}
+	return readText(file)
 }
 
 // keys are those of env.bosh.credentials, from a file.

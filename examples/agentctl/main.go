@@ -37,12 +37,13 @@ const description = `Talks to a BOSH agent, of any age, over HTTPS or NATS.
   agentctl -m https://vcap:pw@10.0.0.21:6868 --ca ca.pem state --full
   agentctl -m nats://10.0.0.6:4222 --agent ID apply spec.json
   agentctl -m ... call mount_disk '"disk-1"'                  any method, with its arguments as JSON
+  agentctl -m nats://10.0.0.6:4222 watch                      heartbeats, alerts and losses of all agents, as they come
 
 Results go to standard output: text as it is, everything else as JSON. What a task is up to goes to standard error. The first
 interrupt cancels an errand or a drain and shows what it came to; of other tasks it ends the wait only, and tells their id.
 
 Exit codes:
-  0  done
+  0  done; watch was interrupted
   1  the agent says that it failed, or this program did; standard error says what
   2  the command line makes no sense
   3  the agent could not be reached, or did not answer
@@ -67,6 +68,11 @@ type saver interface{ output() string }
 // A talker is a command that is more.
 type talker interface {
 	talk(ctx context.Context, c *cli, to *connection) error
+}
+
+// A listener is a command that asks no agent.
+type listener interface {
+	listen(ctx context.Context, c *cli) error
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
@@ -142,6 +148,9 @@ func exitCode(err error) int {
 func (c *cli) run(command any) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if command, ok := command.(listener); ok {
+		return command.listen(ctx, c)
+	}
 	to, err := c.connect(ctx)
 	if err != nil {
 		return err
