@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/deakit/deakit/agent/transport/seal"
@@ -91,12 +93,22 @@ func (h *HTTPS) Run(ctx context.Context, handler Handler) error {
 
 // Handler is the HTTP side alone, for a server of one's own. The context is that of all actions.
 func (h *HTTPS) Handler(ctx context.Context, handler Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/agent", h.authenticated(func(w http.ResponseWriter, r *http.Request) { h.serve(ctx, handler, w, r) }))
-	if h.cfg.Blobs != nil {
-		mux.Handle("/blobs/", h.authenticated(h.serveBlob))
-	}
-	return mux
+	agent := h.authenticated(func(w http.ResponseWriter, r *http.Request) { h.serve(ctx, handler, w, r) })
+	blobs, none := h.authenticated(h.serveBlob), h.authenticated(http.NotFound)
+	// Not http.ServeMux: it redirects from paths like //agent before anybody has asked for credentials.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked, clean := r.URL.Path, path.Clean("/"+r.URL.Path)
+		switch {
+		case asked == "/agent":
+			agent.ServeHTTP(w, r)
+		case h.cfg.Blobs != nil && strings.HasPrefix(asked, "/blobs/"):
+			blobs.ServeHTTP(w, r)
+		case clean == "/agent", h.cfg.Blobs != nil && strings.HasPrefix(clean+"/", "/blobs/"):
+			none.ServeHTTP(w, r) // another way to write a path that is there
+		default:
+			http.NotFound(w, r)
+		}
+	})
 }
 
 // authenticated lets those in who have the credentials. Whether they do takes the same time for all who have not.

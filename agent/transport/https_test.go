@@ -119,6 +119,41 @@ func TestHTTPSPaths(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, response.StatusCode)
 }
 
+// Credentials are asked for, and nobody is sent elsewhere, however a path is written.
+func TestHTTPSPathsAreNotRedirected(t *testing.T) {
+	s := newSite(t, pong)
+	s.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	raw := func(path string, stranger bool) func(*http.Request) {
+		return func(r *http.Request) {
+			r.URL.Path = path
+			if stranger {
+				r.Header.Del("Authorization")
+			}
+		}
+	}
+	for _, path := range []string{"//agent", "/./agent", "/x/../agent", "/agent/", "/blobs", "//blobs/x", "/./blobs/x"} {
+		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodGet} {
+			response, _ := s.do(method, "/", `{"method":"ping"}`, raw(path, true))
+			assert.Equal(t, http.StatusUnauthorized, response.StatusCode, "%s %s", method, path)
+			response, body := s.do(method, "/", `{"method":"ping"}`, raw(path, false))
+			assert.Equal(t, http.StatusNotFound, response.StatusCode, "%s %s", method, path)
+			assert.NotContains(t, body, "pong")
+		}
+	}
+	for _, path := range []string{"/blobs/", "/blobs//x", "/blobs/a/../x", "/blobs/..", "/blobs/."} {
+		response, _ := s.do(http.MethodPut, "/", "content", raw(path, true))
+		assert.Equal(t, http.StatusUnauthorized, response.StatusCode, path)
+	}
+	response, _ := s.do(http.MethodPut, "/", "last element", raw("/blobs/a/../x", false))
+	assert.Equal(t, http.StatusCreated, response.StatusCode)
+	assert.Equal(t, "last element", read(t, s.dir+"/x"))
+	for _, path := range []string{"/blobs/", "/blobs/..", "/blobs/."} {
+		response, body := s.do(http.MethodPut, "/", "content", raw(path, false))
+		assert.Equal(t, http.StatusInternalServerError, response.StatusCode, "an id that cannot be is a failure, as in the original")
+		assert.Contains(t, body, "blob id")
+	}
+}
+
 func TestHTTPSAuthentication(t *testing.T) {
 	s := newSite(t, pong)
 	for name, change := range map[string]func(*http.Request){
