@@ -87,7 +87,7 @@ func about(m *action.Action, request transport.Request) action.Request {
 func (a *Agent) start(m *action.Action, call action.Call, asked action.Request, raw json.RawMessage) (json.RawMessage, error) {
 	spec := task.Spec{Method: m.Name, Cancellable: m.Cancellable, Do: a.work(m, call, asked)}
 	if m.Resume != nil {
-		spec.Persistent = raw
+		spec.Persistent, spec.BeginsItself = raw, m.BeginsItself
 	}
 	id, err := a.tasks.Start(spec)
 	if err != nil {

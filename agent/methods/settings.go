@@ -6,12 +6,13 @@ import (
 	"github.com/deakit/deakit/agent/action"
 	"github.com/deakit/deakit/agent/certs"
 	"github.com/deakit/deakit/agent/settings"
+	"github.com/deakit/deakit/agent/task"
 )
 
 func (m *Machine) settingsMethods() []action.Method {
 	return []action.Method{{
 		Name: "update_settings", Async: true, Secret: true,
-		Do: m.updateSettings, Resume: m.resumeUpdate,
+		Do: m.updateSettings, Resume: m.resumeUpdate, BeginsItself: true,
 	}}
 }
 
@@ -21,7 +22,7 @@ func (m *Machine) updateSettings(ctx context.Context, next settings.Update) (str
 	if err := certs.Check(next.TrustedCerts); err != nil {
 		return "", err
 	}
-	restart, err := m.Loader.Apply(next)
+	restart, err := m.keep(ctx, next)
 	if err != nil {
 		return "", err
 	}
@@ -32,6 +33,23 @@ func (m *Machine) updateSettings(ctx context.Context, next settings.Update) (str
 }
 
 const updated = "ok"
+
+// keep stores an update, and only then notes that its task has begun: whoever is told "ok" by the next process relies on it. As it
+// does so alone, a process that repeats the task puts nothing back that came later.
+func (m *Machine) keep(ctx context.Context, next settings.Update) (restart bool, err error) {
+	leave, err := m.update.take(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	if restart, err = m.Loader.Apply(next); err != nil {
+		return false, err
+	}
+	if err := task.Begun(ctx); err != nil {
+		m.log.Warn("agent.settings.task_not_noted", "error", err) // it is repeated, and comes to the same
+	}
+	return restart, nil
+}
 
 func (m *Machine) resumeUpdate(ctx context.Context) (any, error) { return updated, m.establish(ctx) }
 

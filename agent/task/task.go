@@ -19,6 +19,10 @@ type Spec struct {
 
 	// Persistent, when not nil, is the request as it came. It is kept in the Store until the task has ended.
 	Persistent json.RawMessage
+
+	// BeginsItself says that Do calls [Begun] when it has kept what the next process needs; until then that process repeats the
+	// task. Without it a persistent task has begun when Do is called.
+	BeginsItself bool
 }
 
 // An Outcome is what became of a task.

@@ -332,6 +332,41 @@ func TestResume(t *testing.T) {
 	assert.Error(t, err, "it had ended")
 }
 
+// One that begins itself is repeated until it has said so, and resumed from then on.
+func TestBegun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tasks.json")
+	never, at, mayBegin := make(chan struct{}), make(chan error), make(chan struct{})
+	do := func(ctx context.Context, id string) (json.RawMessage, error) {
+		at <- nil
+		select {
+		case <-mayBegin:
+			at <- task.Begun(ctx)
+		case <-ctx.Done():
+		}
+		return until(never)(ctx, id)
+	}
+	cfg := task.Config{
+		Resume: func(string) (task.Func, bool) { return value(`"resumed"`), true },
+		Repeat: func(string, json.RawMessage) (task.Func, bool) { return value(`"repeated"`), true },
+	}
+	for _, want := range []string{`"repeated"`, `"resumed"`} {
+		cfg.Store = task.NewStore(file)
+		first, stop := started(t, cfg)
+		id := start(t, first, task.Spec{Method: "m", Persistent: json.RawMessage(`{}`), BeginsItself: true, Do: do})
+		require.NoError(t, <-at)
+		if want == `"resumed"` {
+			close(mayBegin)
+			require.NoError(t, <-at)
+		}
+		stop()
+		cfg.Store = task.NewStore(file)
+		second, stop := started(t, cfg)
+		assert.Equal(t, want, string(outcome(t, second, id).Value))
+		stop()
+	}
+	require.NoError(t, task.Begun(t.Context()), "outside of tasks it means nothing")
+}
+
 // A persistent task that was cancelled while it waited does not come back.
 func TestCancelledPersistentTask(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "tasks.json")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/agent/client"
 )
@@ -107,4 +109,31 @@ func TestKilledMigration(t *testing.T) {
 	at := mount()
 	require.NoError(t, m.agent.MigrateDisk(ctx, at, other[at]))
 	assert.Equal(t, "all there is", m.file("store/data"))
+}
+
+// Whoever hears "ok" of an agent that is back relies on it: one that was killed before it had kept new settings keeps them now.
+func TestKilledBeforeSettingsAreKept(t *testing.T) {
+	t.Parallel()
+	m := development(t)
+	kept := filepath.Join(m.base, "bosh/update_settings.json")
+	require.NoError(t, unix.Mkfifo(kept, 0o600)) // the agent reads it first, and comes no further
+	update := client.UpdateSettings{Blobstores: json.RawMessage(`[{"provider":"local","options":{"blobstore_path":"` + m.store() + `"}}]`)}
+	task, err := m.agent.Start(t.Context(), "update_settings", update)
+	require.NoError(t, err)
+	var held *os.File
+	require.Eventually(t, func() bool {
+		held, err = os.OpenFile(kept, os.O_WRONLY|unix.O_NONBLOCK, 0) // fails while nobody reads
+		return err == nil
+	}, patience, time.Millisecond)
+	defer held.Close()
+	m.Kill()
+	require.NoError(t, os.Remove(kept))
+
+	m.start()
+	require.Equal(t, exitOK, m.End(), "it begins anew with the other store")
+	m.start()
+	value, err := m.agent.Resume(task.Method, task.ID).Wait(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, `"ok"`, string(value))
+	assert.Contains(t, m.file("bosh/update_settings.json"), m.store())
 }
