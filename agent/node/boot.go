@@ -222,7 +222,7 @@ func (m *machine) noteTimeServers(context.Context) error {
 	if len(m.effective.NTP) == 0 {
 		return nil
 	}
-	return atomicfile.WriteFile(filepath.Join(m.cfg.Base, "bosh", "etc", "ntpserver"), []byte(strings.Join(m.effective.NTP, " ")+"\n"), 0o644)
+	return m.unlessFull(atomicfile.UpdateFile(filepath.Join(m.cfg.Base, "bosh", "etc", "ntpserver"), []byte(strings.Join(m.effective.NTP, " ")+"\n"), 0o644))
 }
 
 func (m *machine) openDisks(context.Context) (err error) {

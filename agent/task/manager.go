@@ -82,7 +82,7 @@ func (m *Manager) Load() error {
 		if !ok {
 			m.log.Warn("agent.task.forgotten", "task", e.TaskID, "method", e.Method)
 			if err := m.cfg.Store.remove(e.TaskID); err != nil {
-				return err
+				m.log.Error("agent.task.unsettled", "task", e.TaskID, "error", err) // the next start finds it once more
 			}
 			continue
 		}
