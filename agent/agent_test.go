@@ -126,7 +126,7 @@ func TestOwnMethods(t *testing.T) {
 		`{"method":"get_task"}`: exception("Action Failed get_task: Extracting method arguments from payload: " +
 			"Not enough arguments, expected 1, got 0"),
 		`{"method":"get_task","arguments":[7]}`: exception("Action Failed get_task: Extracting method arguments from payload: " +
-			"Unmarshalling action argument: argument 1: json: cannot unmarshal number into Go value of type string"),
+			"Unmarshalling action argument: argument 1: must be a string, not a number"),
 		`{"method":"get_task","arguments":["X"]}`:    exception("Action Failed get_task: Task with id X could not be found"),
 		`{"method":"cancel_task","arguments":["X"]}`: exception("Action Failed cancel_task: Task with id X could not be found"),
 	} {
