@@ -308,6 +308,21 @@ func TestProtocolDecides(t *testing.T) {
 	assert.Equal(t, `{"value":3}`, a.result(id))
 }
 
+// Tasks that hold large requests are refused when they are too many, as any other request.
+func TestBusyWithLargeTasks(t *testing.T) {
+	free := make(chan struct{})
+	a := start(t, agent.Config{Tasks: task.Config{Load: 1 << 20}, Methods: []action.Method{{
+		Name: "upload_blob", Async: true, Do: func(_ context.Context, payload string) (int, error) { <-free; return len(payload), nil },
+	}}})
+	payload := strings.Repeat("x", 600<<10)
+	id := a.begin("upload_blob", payload)
+	request := `{"method":"upload_blob","arguments":["` + payload + `"]}`
+	assert.Equal(t, exception("Action Failed upload_blob: "+task.ErrBusy.Error()), a.ask(request))
+	close(free)
+	assert.Equal(t, `{"value":614400}`, a.result(id))
+	a.result(a.begin("upload_blob", payload))
+}
+
 // However many requests are at work, others are refused rather than piled up, and those that are quick are answered.
 func TestBusy(t *testing.T) {
 	free, begun := make(chan struct{}), make(chan struct{}, 10)

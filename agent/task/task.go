@@ -16,6 +16,7 @@ type Spec struct {
 	Method      string
 	Do          Func
 	Cancellable bool
+	Size        int // bytes of what it holds until it has ended, such as its request
 
 	// Persistent, when not nil, is the request as it came. It is kept in the Store until the task has ended.
 	Persistent json.RawMessage
@@ -57,4 +58,5 @@ type record struct {
 	ended  time.Time
 	result Outcome
 	size   int // bytes of the result
+	load   int // bytes of what it holds until then
 }

@@ -199,6 +199,26 @@ func TestTooManyWait(t *testing.T) {
 	}
 }
 
+// Tasks are refused by what they hold, too, and one alone may hold any amount.
+func TestTooMuchWaits(t *testing.T) {
+	m, _ := started(t, task.Config{Workers: 1, Load: 100})
+	free := make(chan struct{})
+	first := start(t, m, task.Spec{Size: 200, Do: until(free)})
+	_, err := m.Start(task.Spec{Size: 1, Do: value("1")})
+	require.ErrorIs(t, err, task.ErrBusy)
+	close(free)
+	outcome(t, m, first)
+	never := make(chan struct{})
+	waiting := start(t, m, task.Spec{Size: 60, Cancellable: true, Do: until(never)})
+	second := start(t, m, task.Spec{Size: 40, Cancellable: true, Do: until(never)})
+	_, err = m.Start(task.Spec{Size: 1, Do: value("1")})
+	require.ErrorIs(t, err, task.ErrBusy)
+	require.NoError(t, m.Cancel(second))
+	third := start(t, m, task.Spec{Size: 40, Do: value("1")})
+	require.NoError(t, m.Cancel(waiting))
+	assert.NoError(t, outcome(t, m, third).Err)
+}
+
 func TestOutcomesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

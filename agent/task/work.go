@@ -98,6 +98,7 @@ func (m *Manager) end(r *record, outcome Outcome) {
 		r.size = len(outcome.Err.Error())
 	}
 	r.spec = Spec{Method: r.spec.Method}
+	m.load -= r.load
 	m.finished, m.kept = append(m.finished, r), m.kept+r.size
 	m.forget()
 }

@@ -30,9 +30,10 @@ type HTTPSConfig struct {
 	AgentID  string        // for encryption
 	Keys     *seal.Keys    // when set, all requests must be encrypted, and replies are
 
-	MaxRequest int64         // bytes of the longest request; default 64 MiB
-	MaxBlob    int64         // bytes of the largest blob; default 16 GiB
-	MaxTime    time.Duration // for one body to come or go; default 1 h. One that stands still is given up after 30 s
+	MaxRequest  int64         // bytes of the longest request; default 64 MiB
+	MaxInFlight int64         // bytes of all requests that are under way; default 256 MiB. Those beyond are refused with 503
+	MaxBlob     int64         // bytes of the largest blob; default 16 GiB
+	MaxTime     time.Duration // for one body to come or go; default 1 h. One that stands still is given up after 30 s
 
 	Logger *slog.Logger // nil discards
 }
@@ -46,6 +47,7 @@ type HTTPS struct {
 	codec *codec
 	log   *slog.Logger
 	want  [sha256.Size]byte // digest of the Authorization header
+	room  *budget
 }
 
 // NewHTTPS checks the configuration. It starts nothing.
@@ -66,7 +68,7 @@ func NewHTTPS(cfg HTTPSConfig) (*HTTPS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("agent on HTTPS: %w", err)
 	}
-	h := &HTTPS{cfg: cfg, codec: codec, log: cfg.Logger}
+	h := &HTTPS{cfg: cfg, codec: codec, log: cfg.Logger, room: newBudget(cfg.MaxInFlight)}
 	if cfg.User != nil {
 		password, _ := cfg.User.Password()
 		credentials := base64.StdEncoding.EncodeToString([]byte(cfg.User.Username() + ":" + password))
@@ -130,9 +132,20 @@ func (h *HTTPS) serve(ctx context.Context, handler Handler, w http.ResponseWrite
 		http.NotFound(w, r)
 		return
 	}
-	data, err := io.ReadAll(h.body(w, r, h.cfg.MaxRequest))
+	held := share{of: h.room}
+	defer held.giveBack()
+	err := ErrBusy
+	var data []byte
+	if held.grow(min(max(r.ContentLength, 0), h.cfg.MaxRequest)) {
+		data, err = io.ReadAll(&counted{Reader: h.body(w, r, h.cfg.MaxRequest), share: &held})
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, ErrBusy):
+		h.log.Warn("agent.request.refused", "from", r.RemoteAddr, "error", err)
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
 	case errors.As(err, &tooLarge):
 		h.log.Warn("agent.request.refused", "from", r.RemoteAddr, "error", err)
 		http.Error(w, fmt.Sprintf("a request has %d bytes at most", h.cfg.MaxRequest), http.StatusRequestEntityTooLarge)

@@ -197,6 +197,54 @@ func TestHTTPSRequestsAreIndependent(t *testing.T) {
 	assert.Equal(t, `{"value":["late"]}`, <-slow)
 }
 
+// A flood of large requests is refused before it is read, whether it says its length or not, and others are taken when there is room.
+func TestHTTPSFloodOfLargeRequests(t *testing.T) {
+	begun, free := make(chan struct{}, 10), make(chan struct{})
+	s := newSite(t, func(context.Context, transport.Request) transport.Reply {
+		begun <- struct{}{}
+		<-free
+		return transport.Reply{Value: json.RawMessage(`"done"`)}
+	}, func(cfg *transport.HTTPSConfig) { cfg.MaxInFlight = 1 << 20 })
+	large := `{"method":"upload_blob","arguments":["` + strings.Repeat("x", 300<<10) + `"]}`
+	replies := make(chan string, 3)
+	for range 3 {
+		go func() {
+			_, body := s.do(http.MethodPost, "/agent", large)
+			replies <- body
+		}()
+		<-begun
+	}
+	chunked := func(r *http.Request) { r.ContentLength = -1 }
+	for _, change := range []func(*http.Request){func(*http.Request) {}, chunked} {
+		response, body := s.do(http.MethodPost, "/agent", large, change)
+		assert.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
+		assert.Equal(t, "1", response.Header.Get("Retry-After"))
+		assert.Equal(t, transport.ErrBusy.Error()+"\n", body)
+	}
+	close(free)
+	for range 3 {
+		assert.Equal(t, `{"value":"done"}`, <-replies)
+	}
+	for range 5 { // one after the other there is room
+		require.Eventually(t, func() bool {
+			_, body := s.do(http.MethodPost, "/agent", large, chunked)
+			return body == `{"value":"done"}`
+		}, 20*time.Second, time.Millisecond)
+	}
+}
+
+// One request is taken whatever all may have together: it has a limit of its own.
+func TestHTTPSOneLargeRequest(t *testing.T) {
+	s := newSite(t, pong, func(cfg *transport.HTTPSConfig) { cfg.MaxInFlight = 100 })
+	large := `{"method":"ping","arguments":["` + strings.Repeat("x", 300<<10) + `"]}`
+	for _, length := range []int64{int64(len(large)), -1} {
+		require.Eventually(t, func() bool { // the one before may be there for a moment still
+			_, body := s.do(http.MethodPost, "/agent", large, func(r *http.Request) { r.ContentLength = length })
+			return body == `{"value":"pong"}`
+		}, 20*time.Second, time.Millisecond)
+	}
+}
+
 // A client that goes away does not leave half of an action behind.
 func TestHTTPSActionOutlivesItsClient(t *testing.T) {
 	begun, gone := make(chan struct{}), make(chan struct{})
