@@ -239,6 +239,9 @@ func (m *machine) nameDisks(ctx context.Context) error {
 	if err != nil || len(update.DiskAssociations) == 0 {
 		return err
 	}
+	if err := m.disks.CheckAssociated(ctx, update.DiskAssociations); err != nil {
+		return err
+	}
 	return m.disks.Associate(ctx, update.DiskAssociations)
 }
 

@@ -96,6 +96,43 @@ func TestRealDisks(t *testing.T) {
 	require.ErrorContains(t, m.agent.MountDisk(ctx, "vol-9"), "Persistent disk with volume id 'vol-9' could not be found")
 }
 
+// A machine whose disks are not those that the director has named does not come up, and says why.
+func TestDisksThatAreNotThoseNamed(t *testing.T) {
+	t.Parallel()
+	devices := []string{attach(t, 64*mib), attach(t, 64*mib)}
+	disks := func(cids ...string) object {
+		all := object{}
+		for i, cid := range cids {
+			all[cid] = devices[i]
+		}
+		return object{"persistent": all}
+	}
+	m := overNATS(t, messagingtest.NewServer(t), func(settings object) { settings["disks"] = disks("vol-1") }, "-M", "dummy")
+	unmounted(t, m.dir)
+	named := []client.DiskAssociation{{Name: "db", CID: "vol-1"}}
+	require.NoError(t, m.agent.UpdateSettings(t.Context(), client.UpdateSettings{DiskAssociations: named}))
+	m.Kill()
+	m.again()
+	m.Kill()
+	var settings object
+	require.NoError(t, json.Unmarshal([]byte(m.file("../settings.json")), &settings))
+	for want, cids := range map[string][]string{"Attached disk disagrees with previous mount": {"vol-2"}, "Unexpected disk attached": {"vol-1", "vol-2"}} {
+		settings["disks"] = disks(cids...)
+		m.json("settings.json", settings)
+		p := programtest.Start(t, m.args...)
+		assert.Equal(t, exitFailed, p.End())
+		assert.Contains(t, p.Text(), want)
+	}
+	settings["disks"] = object{}
+	m.json("settings.json", settings)
+	p := programtest.Start(t, m.args...)
+	assert.Equal(t, exitFailed, p.End())
+	assert.Contains(t, p.Text(), "Disk vol-1 is not attached")
+	settings["disks"] = disks("vol-1")
+	m.json("settings.json", settings)
+	m.again()
+}
+
 // A disk that is full is told, leaves nothing half-done, and the agent goes on.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
