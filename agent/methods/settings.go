@@ -2,11 +2,16 @@ package methods
 
 import (
 	"context"
+	"fmt"
+	"reflect"
+	"slices"
 
 	"github.com/deakit/deakit/agent/action"
+	"github.com/deakit/deakit/agent/blobstore"
 	"github.com/deakit/deakit/agent/certs"
 	"github.com/deakit/deakit/agent/settings"
 	"github.com/deakit/deakit/agent/task"
+	"github.com/deakit/deakit/agent/transport"
 )
 
 func (m *Machine) settingsMethods() []action.Method {
@@ -22,6 +27,9 @@ func (m *Machine) updateSettings(ctx context.Context, next settings.Update) (str
 	if err := certs.Check(next.TrustedCerts); err != nil {
 		return "", err
 	}
+	if err := m.check(ctx, next); err != nil {
+		return "", err
+	}
 	restart, err := m.keep(ctx, next)
 	if err != nil {
 		return "", err
@@ -33,6 +41,32 @@ func (m *Machine) updateSettings(ctx context.Context, next settings.Update) (str
 }
 
 const updated = "ok"
+
+// check refuses another bus or blob store with which the next process could not begin: nobody could tell it a better one.
+func (m *Machine) check(ctx context.Context, next settings.Update) error {
+	kept, err := m.Loader.Update()
+	if err != nil {
+		return err
+	}
+	merged, _ := kept.Merge(next)
+	before, after := m.Settings.Effective(kept), m.Settings.Effective(merged)
+	if !slices.Equal(before.MbusURLs, after.MbusURLs) || before.MbusCert != after.MbusCert {
+		var certificates *transport.Certificates
+		if c := after.MbusCert; c.CA != "" || c.Certificate != "" {
+			certificates = &transport.Certificates{CA: c.CA, Certificate: c.Certificate, PrivateKey: c.PrivateKey}
+		}
+		if err := transport.CheckMbus(after.MbusURLs, certificates); err != nil {
+			return fmt.Errorf("the new message bus cannot be used, and nothing was changed: %w", err)
+		}
+	}
+	// That of NATS is made when it is opened, over the new bus.
+	if store := after.Blobstore; store.Provider != "nats" && !reflect.DeepEqual(before.Blobstore, store) {
+		if _, err := blobstore.Open(ctx, store.Provider, store.Options, blobstore.Environment{BaseDir: m.cfg.Base, TempDir: m.temp()}); err != nil {
+			return fmt.Errorf("the new blob store cannot be used, and nothing was changed: %w", err)
+		}
+	}
+	return nil
+}
 
 // keep stores an update, and only then notes that its task has begun: whoever is told "ok" by the next process relies on it. As it
 // does so alone, a process that repeats the task puts nothing back that came later.

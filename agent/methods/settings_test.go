@@ -98,6 +98,53 @@ func TestUpdateSettingsWithRestart(t *testing.T) {
 	require.NoError(t, again.Apply(t.Context(), map[string]any{}))
 }
 
+// A bus with which the agent could not begin again is refused while somebody can tell another one, and without its secrets.
+func TestUpdateSettingsWithABusThatCannotWork(t *testing.T) {
+	n := run(t, plan{})
+	good, err := transport.SelfSigned("10.0.0.7")
+	require.NoError(t, err)
+	other, err := transport.SelfSigned("10.0.0.7")
+	require.NoError(t, err)
+	cert := func(ca, certificate, key string) map[string]any {
+		return map[string]any{"ca": ca, "certificate": certificate, "private_key": key}
+	}
+	for _, c := range []struct {
+		says string
+		mbus map[string]any
+	}{
+		{"scheme", map[string]any{"urls": []string{"http://vcap:secret-word@10.0.0.7:80"}}},
+		{"want nats://", map[string]any{"urls": []string{"nats://vcap:secret-word@10.0.0.7:port"}}},
+		{"want nats://", map[string]any{"urls": []string{"nats://10.0.0.7:4222", ""}}},
+		{"want nats://", map[string]any{"urls": []string{"nats://"}}},
+		{"with a port", map[string]any{"urls": []string{"https://vcap:secret-word@10.0.0.7"}}},
+		{"either https://", map[string]any{"urls": []string{"nats://10.0.0.7:4222", "https://10.0.0.7:1"}}},
+		{"Parsing certificate and private key", map[string]any{"cert": cert(good.CA, good.Certificate, other.PrivateKey)}},
+		{"Parsing certificate and private key", map[string]any{"cert": cert(good.CA, "", "")}},
+		{"Parsing CA certificate", map[string]any{"urls": []string{"nats://10.0.0.7:4222"}, "cert": cert("no PEM", good.Certificate, good.PrivateKey)}},
+		{"Loading configured tls certificate", map[string]any{"urls": []string{"https://10.0.0.7:1"}, "cert": cert(good.CA, good.Certificate, "secret-word")}},
+	} {
+		_, err := n.Run(t.Context(), "update_settings", map[string]any{"trusted_certs": certificates(t), "mbus": c.mbus})
+		require.ErrorContains(t, err, c.says)
+		assert.ErrorContains(t, err, "nothing was changed")
+		assert.NotContains(t, err.Error(), "secret-word")
+		assert.NoFileExists(t, n.path("bosh/update_settings.json"))
+		assert.Empty(t, n.trusted())
+	}
+	for says, options := range map[string]map[string]any{
+		"missing blobstore_path": {}, "blobstore_path": {"blobstore_path": 5}, "endpoint": {"password": "secret-word"},
+	} {
+		store := map[string]any{"provider": "local", "options": options}
+		if says == "endpoint" {
+			store["provider"] = "dav"
+		}
+		_, err := n.Run(t.Context(), "update_settings", map[string]any{"blobstores": []any{store}})
+		require.ErrorContains(t, err, says)
+		assert.ErrorContains(t, err, "nothing was changed")
+		assert.NotContains(t, err.Error(), "secret-word")
+	}
+	assert.NoFileExists(t, n.path("bosh/update_settings.json"))
+}
+
 // Nothing that changes the machine begins while the process is about to end.
 func TestNothingBeginsBeforeTheEnd(t *testing.T) {
 	n := run(t, plan{stays: true})

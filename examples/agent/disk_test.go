@@ -203,9 +203,11 @@ func TestStartOnFullDisk(t *testing.T) {
 			state, err := m.agent.State(t.Context())
 			require.NoError(t, err)
 			assert.JSONEq(t, `"vm-2"`, string(state.VM["name"]))
-			assert.Contains(t, m.Text(), "settings.not_kept")
-			err = m.agent.UpdateSettings(t.Context(), client.UpdateSettings{TrustedCerts: ""})
-			require.ErrorContains(t, err, "no space left on device")
+			if supervisor != "monit" { // which writes, too, and may leave some room
+				assert.Contains(t, m.Text(), "settings.not_kept")
+				err = m.agent.UpdateSettings(t.Context(), client.UpdateSettings{TrustedCerts: ""})
+				require.ErrorContains(t, err, "no space left on device")
+			}
 
 			require.NoError(t, os.Remove(filepath.Join(m.base, "filling")))
 			require.NoError(t, m.agent.UpdateSettings(t.Context(), client.UpdateSettings{TrustedCerts: ""}))
