@@ -127,7 +127,7 @@ func TestOwnMethods(t *testing.T) {
 		`{"method":"get_task"}`: exception("Action Failed get_task: Extracting method arguments from payload: " +
 			"Not enough arguments, expected 1, got 0"),
 		`{"method":"get_task","arguments":[7]}`: exception("Action Failed get_task: Extracting method arguments from payload: " +
-			"Unmarshalling action argument: argument 1: json: cannot unmarshal number into Go value of type string"),
+			"Unmarshalling action argument: argument 1: must be a string, not a number"),
 		`{"method":"get_task","arguments":["X"]}`:    exception("Action Failed get_task: Task with id X could not be found"),
 		`{"method":"cancel_task","arguments":["X"]}`: exception("Action Failed cancel_task: Task with id X could not be found"),
 	} {
@@ -307,6 +307,21 @@ func TestProtocolDecides(t *testing.T) {
 	id, isTask := reply.Task()
 	require.True(t, isTask)
 	assert.Equal(t, `{"value":3}`, a.result(id))
+}
+
+// Tasks that hold large requests are refused when they are too many, as any other request.
+func TestBusyWithLargeTasks(t *testing.T) {
+	free := make(chan struct{})
+	a := start(t, agent.Config{Tasks: task.Config{Load: 1 << 20}, Methods: []action.Method{{
+		Name: "upload_blob", Async: true, Do: func(_ context.Context, payload string) (int, error) { <-free; return len(payload), nil },
+	}}})
+	payload := strings.Repeat("x", 600<<10)
+	id := a.begin("upload_blob", payload)
+	request := `{"method":"upload_blob","arguments":["` + payload + `"]}`
+	assert.Equal(t, exception("Action Failed upload_blob: "+task.ErrBusy.Error()), a.ask(request))
+	close(free)
+	assert.Equal(t, `{"value":614400}`, a.result(id))
+	a.result(a.begin("upload_blob", payload))
 }
 
 // However many requests are at work, others are refused rather than piled up, and those that are quick are answered.

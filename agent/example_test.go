@@ -27,5 +27,5 @@ func Example() {
 	// Output:
 	// {"value":"pong"}
 	// {"value":"hello bob"}
-	// {"exception":{"message":"Action Failed greet: Extracting method arguments from payload: Unmarshalling action argument: argument 1: json: cannot unmarshal number into Go value of type string"}}
+	// {"exception":{"message":"Action Failed greet: Extracting method arguments from payload: Unmarshalling action argument: argument 1: must be a string, not a number"}}
 }

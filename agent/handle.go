@@ -42,7 +42,7 @@ type UnknownMethodError struct{ Method string }
 func (e *UnknownMethodError) Error() string { return fmt.Sprintf("unknown message %.200s", e.Method) }
 
 // ErrBusy: as many requests are under way as the Config lets in.
-var ErrBusy = errors.New("too many requests are under way: ask again later")
+var ErrBusy = transport.ErrBusy
 
 // Handle does what a request asks; it is the transport.Handler of the agent. What takes long becomes a task, so it returns
 // soon for all but those methods that do their work at once. Call it while Run runs: before, nothing is known of the tasks of an
@@ -66,7 +66,7 @@ func (a *Agent) run(ctx context.Context, m *action.Action, request transport.Req
 	}
 	asked := about(m, request)
 	if m.IsAsync(asked.Protocol) {
-		return a.start(m, call, asked, request.Raw)
+		return a.start(m, call, asked, request)
 	}
 	if !m.Quick {
 		leave, err := a.enter(ctx)
@@ -85,10 +85,12 @@ func about(m *action.Action, request transport.Request) action.Request {
 }
 
 // start makes a task of a call.
-func (a *Agent) start(m *action.Action, call action.Call, asked action.Request, raw json.RawMessage) (json.RawMessage, error) {
-	spec := task.Spec{Method: m.Name, Cancellable: m.Cancellable, Do: a.work(m, call, asked)}
+func (a *Agent) start(m *action.Action, call action.Call, asked action.Request, request transport.Request) (json.RawMessage, error) {
+	spec := task.Spec{
+		Method: m.Name, Cancellable: m.Cancellable, Do: a.work(m, call, asked), Size: max(len(request.Arguments), len(request.Raw)),
+	}
 	if m.Resume != nil {
-		spec.Persistent = raw
+		spec.Persistent, spec.BeginsItself = request.Raw, m.BeginsItself
 	}
 	id, err := a.tasks.Start(spec)
 	if err != nil {

@@ -70,7 +70,7 @@ func read(raw json.RawMessage, t reflect.Type) (_ reflect.Value, err error) {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("unexpected end of JSON input")
 		}
-		return value, err
+		return value, inTerms(err)
 	}
 	return value.Elem(), check(value.Elem())
 }

@@ -38,6 +38,10 @@ type Method struct {
 	// done then.
 	Resume func(context.Context) (any, error)
 
+	// BeginsItself, with Resume, says that Do calls task.Begun when it has kept what Resume relies on. If the agent is killed
+	// before, Do is called again by the next one, so it may be called twice.
+	BeginsItself bool
+
 	// Secret keeps arguments out of error texts. (They are in no log in any case.)
 	Secret bool
 
@@ -76,6 +80,9 @@ func newAction(m Method) (*Action, error) {
 	}
 	if !m.Async && (m.Cancellable || m.Resume != nil || m.AsyncSince != 0) {
 		return nil, fmt.Errorf("method %s: Cancellable, Resume and AsyncSince are for Async methods", m.Name)
+	}
+	if m.BeginsItself && m.Resume == nil {
+		return nil, fmt.Errorf("method %s: BeginsItself is for methods with Resume", m.Name)
 	}
 	if m.Async && m.Quick {
 		return nil, fmt.Errorf("method %s: a Quick method is not Async", m.Name)

@@ -50,6 +50,8 @@ func (w *work) runScript(ctx context.Context) error {
 		Stderr: stderr,
 		Grace:  w.cfg.Grace,
 		Sweep:  true,
+
+		Register: process.NewRegister(w.cfg.Base, w.log),
 	})
 	// Whoever goes on would write to what is packed, or to what is compiled next.
 	if e := process.KillMarked(w.mark()); err == nil {

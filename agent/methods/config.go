@@ -52,10 +52,6 @@ type Config struct {
 
 	Grace time.Duration // between TERM and KILL for a script that is ended; default 10 s
 
-	// CheckUpdate refuses what update_settings brings when the next process could not start with it. Nil: only certificates and
-	// names of disks are looked at.
-	CheckUpdate func(settings.Update) error
-
 	// PowerOff is shutdown, and must not wait for the end of this process. Nil: nothing happens, as on the dummy platform.
 	PowerOff func(context.Context) error
 

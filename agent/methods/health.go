@@ -3,10 +3,11 @@ package methods
 import (
 	"context"
 
+	"path/filepath"
+
 	"github.com/deakit/deakit/agent/supervisor"
 	"github.com/deakit/deakit/agent/vitals"
 	"github.com/deakit/deakit/messaging"
-	"path/filepath"
 )
 
 // Heartbeat is how the machine is at this moment, for heartbeat.AgentConfig.Collect. It has an answer also when the supervisor

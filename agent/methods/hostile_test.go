@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/deakit/deakit/agent/action"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -69,6 +71,7 @@ func TestHostileArguments(t *testing.T) {
 		} {
 			text := n.raw(c.method, c.arguments)
 			assert.Contains(t, text, c.text, "%s %s", c.method, c.arguments)
+			assert.NotRegexp(t, goTerms, text)
 			require.NoError(t, n.Ping(t.Context()))
 		}
 		after, err := os.ReadDir(outside)
@@ -114,4 +117,45 @@ func (n *node) raw(method, arguments string) string {
 		return ""
 	}
 	return reply.Exception.Message
+}
+
+// goTerms are words that mean nothing to whoever wrote the JSON.
+var goTerms = regexp.MustCompile(`Go (value|struct)|cannot unmarshal|json: |interface \{\}|map\[|runtime error|strconv\.|` +
+	`\b(action|blobstore|certs|client|compile|digest|disk|hosts|job|json|logs|messaging|methods|reflect|script|settings|spec|sshuser|task|transport)\.[A-Z]`)
+
+// TestArgumentErrorsAreInTermsOfJSON: each method is called with each shape of argument that it may not expect.
+func TestArgumentErrorsAreInTermsOfJSON(t *testing.T) {
+	n := run(t, plan{parts: withUsers(t)})
+	members := []string{"archive", "blob_id", "blobstore_headers", "blobstore_id", "blobstores", "cert", "checksum", "configuration_hash", "deployment",
+		"deps", "digest", "disk_associations", "env", "filters", "id", "index", "ips", "iscsi_settings", "job", "log_type", "lun", "mbus",
+		"multi_digest", "name", "networks", "owning_user", "package_get_signed_url", "packages", "path", "payload", "persistent_disk",
+		"properties", "public_key", "rendered_templates_archive", "resource_pool", "sha1", "signed_url", "trusted_certs", "upload_signed_url",
+		"user", "user_regex", "version"}
+	shapes := []string{`5`, `1.5`, `-1`, `1e400`, `"x"`, `true`, `null`, `[]`, `[5]`, `[null]`, `[{"name":5,"cid":5,"provider":5}]`, `{}`, `{"x":5}`,
+		`{"x":{"name":5}}`, `{"templates":5}`, `{"urls":5}`, `{"cert":5}`, `{"target":5}`}
+	all := slices.Clone(shapes)
+	for _, shape := range shapes {
+		for _, member := range members {
+			all = append(all, `{"`+member+`":`+shape+`}`)
+		}
+	}
+	registry, err := action.New(n.machine.Methods()...)
+	require.NoError(t, err)
+	refused := map[string]bool{}
+	for _, name := range registry.Names() {
+		method, _ := registry.Lookup(name)
+		for _, shape := range all {
+			for _, leading := range []string{"", `"x",`, `"x","x","x","1",`} {
+				_, err := method.Bind(json.RawMessage("[" + leading + shape + "," + shape + "]"))
+				if err == nil {
+					continue
+				}
+				refused[name] = true
+				assert.NotRegexp(t, goTerms, err.Error(), "%s %s", name, shape)
+			}
+		}
+	}
+	for _, name := range []string{"apply", "compile_package", "ssh", "update_settings", "sync_dns", "upload_blob", "run_script", "add_persistent_disk"} {
+		assert.True(t, refused[name], name)
+	}
 }

@@ -80,9 +80,12 @@ func (m *Machine) Methods() []action.Method {
 	)
 }
 
-// Boot puts the machine in order before the agent takes requests: it removes what a process that was killed left half-written,
-// mounts the persistent disk that was mounted last, and makes the directories that jobs write to.
+// Boot puts the machine in order before the agent takes requests: it ends the scripts of a process that was killed, removes what that left
+// half-written, mounts the persistent disk that was mounted last, and makes the directories that jobs write to.
 func (m *Machine) Boot(ctx context.Context) error {
+	if err := m.scripts.EndOrphans(ctx); err != nil {
+		return fmt.Errorf("boot: %w", err)
+	}
 	if err := m.cleanTemp(); err != nil {
 		return fmt.Errorf("boot: clean up temporary files: %w", err)
 	}

@@ -3,7 +3,6 @@ package methods_test
 import (
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/deakit/deakit/agent/client"
 	"github.com/deakit/deakit/agent/methods"
-	"github.com/deakit/deakit/agent/settings"
 	"github.com/deakit/deakit/agent/transport"
 	"github.com/deakit/deakit/messaging/messagingtest"
 )
@@ -67,20 +65,14 @@ func TestUpdateSettingsWithoutRestart(t *testing.T) {
 
 // What is refused is not kept, not even the part of it that is right: the next process could not start with it.
 func TestRefusedSettingsAreNotKept(t *testing.T) {
-	broken := errors.New("the store is on fire")
-	n := run(t, plan{Config: methods.Config{CheckUpdate: func(next settings.Update) error {
-		if len(next.Blobstores) > 0 {
-			return broken
-		}
-		return nil
-	}}})
+	n := run(t, plan{})
 	require.NoError(t, n.UpdateSettings(t.Context(), client.UpdateSettings{TrustedCerts: certificates(t)}))
 	kept := n.read("bosh/update_settings.json")
 	gone := []any{map[string]any{"name": "x", "cid": "gone"}}
 	n.fails("could not be found", "update_settings", map[string]any{"disk_associations": gone})
 	n.fails("could not be found", "update_settings", map[string]any{"disk_associations": gone, "mbus": map[string]any{"urls": []string{"nats://10.0.0.7:4222"}}})
 	n.fails("no id of a disk", "update_settings", map[string]any{"disk_associations": []any{map[string]any{"name": "../x", "cid": "disk-0"}}})
-	n.fails("on fire", "update_settings", map[string]any{"blobstores": []any{map[string]any{"provider": "x"}}})
+	n.fails("not found in PATH", "update_settings", map[string]any{"blobstores": []any{map[string]any{"provider": "x"}}})
 	assert.Equal(t, kept, n.read("bosh/update_settings.json"))
 	assert.Len(t, n.trusted(), 1)
 }
@@ -118,6 +110,53 @@ func TestUpdateSettingsWithRestart(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(again.read("bosh/tasks.json")), &tasks))
 	assert.Empty(t, tasks)
 	require.NoError(t, again.Apply(t.Context(), map[string]any{}))
+}
+
+// A bus with which the agent could not begin again is refused while somebody can tell another one, and without its secrets.
+func TestUpdateSettingsWithABusThatCannotWork(t *testing.T) {
+	n := run(t, plan{})
+	good, err := transport.SelfSigned("10.0.0.7")
+	require.NoError(t, err)
+	other, err := transport.SelfSigned("10.0.0.7")
+	require.NoError(t, err)
+	cert := func(ca, certificate, key string) map[string]any {
+		return map[string]any{"ca": ca, "certificate": certificate, "private_key": key}
+	}
+	for _, c := range []struct {
+		says string
+		mbus map[string]any
+	}{
+		{"scheme", map[string]any{"urls": []string{"http://vcap:secret-word@10.0.0.7:80"}}},
+		{"want nats://", map[string]any{"urls": []string{"nats://vcap:secret-word@10.0.0.7:port"}}},
+		{"want nats://", map[string]any{"urls": []string{"nats://10.0.0.7:4222", ""}}},
+		{"want nats://", map[string]any{"urls": []string{"nats://"}}},
+		{"with a port", map[string]any{"urls": []string{"https://vcap:secret-word@10.0.0.7"}}},
+		{"either https://", map[string]any{"urls": []string{"nats://10.0.0.7:4222", "https://10.0.0.7:1"}}},
+		{"Parsing certificate and private key", map[string]any{"cert": cert(good.CA, good.Certificate, other.PrivateKey)}},
+		{"Parsing certificate and private key", map[string]any{"cert": cert(good.CA, "", "")}},
+		{"Parsing CA certificate", map[string]any{"urls": []string{"nats://10.0.0.7:4222"}, "cert": cert("no PEM", good.Certificate, good.PrivateKey)}},
+		{"Loading configured tls certificate", map[string]any{"urls": []string{"https://10.0.0.7:1"}, "cert": cert(good.CA, good.Certificate, "secret-word")}},
+	} {
+		_, err := n.Run(t.Context(), "update_settings", map[string]any{"trusted_certs": certificates(t), "mbus": c.mbus})
+		require.ErrorContains(t, err, c.says)
+		assert.ErrorContains(t, err, "nothing was changed")
+		assert.NotContains(t, err.Error(), "secret-word")
+		assert.NoFileExists(t, n.path("bosh/update_settings.json"))
+		assert.Empty(t, n.trusted())
+	}
+	for says, options := range map[string]map[string]any{
+		"missing blobstore_path": {}, "blobstore_path": {"blobstore_path": 5}, "endpoint": {"password": "secret-word"},
+	} {
+		store := map[string]any{"provider": "local", "options": options}
+		if says == "endpoint" {
+			store["provider"] = "dav"
+		}
+		_, err := n.Run(t.Context(), "update_settings", map[string]any{"blobstores": []any{store}})
+		require.ErrorContains(t, err, says)
+		assert.ErrorContains(t, err, "nothing was changed")
+		assert.NotContains(t, err.Error(), "secret-word")
+	}
+	assert.NoFileExists(t, n.path("bosh/update_settings.json"))
 }
 
 // Nothing that changes the machine begins while the process is about to end.

@@ -48,7 +48,7 @@ func TestSSH(t *testing.T) {
 
 func TestSSHRefusals(t *testing.T) {
 	n := run(t, plan{parts: withUsers(t)})
-	n.fails("must begin with bosh_", "ssh", "setup", map[string]any{"user": "root", "public_key": "ssh-rsa AAAA me"})
+	n.fails("there is such a user", "ssh", "setup", map[string]any{"user": "root", "public_key": "ssh-rsa AAAA me"})
 	n.fails("Unknown command for SSH method", "ssh", "dance", map[string]any{})
 	n.fails("user_regex is missing", "ssh", "cleanup", map[string]any{})
 	n.fails("bad expression", "ssh", "cleanup", map[string]any{"user_regex": "("})
@@ -64,7 +64,7 @@ func TestSSHOfOld(t *testing.T) {
 	n := run(t, plan{parts: withUsers(t), Config: methods.Config{Legacy: true}})
 	result := decoded(t, n.value("ssh", "setup", map[string]any{"user": "root", "public_key": "ssh-rsa AAAA me"}))
 	assert.Equal(t, []any{"setup", "failure"}, []any{result["command"], result["status"]})
-	assert.Contains(t, result["error"], "must begin with bosh_")
+	assert.Contains(t, result["error"], "there is such a user")
 	assert.Equal(t, `{"command":"cleanup","status":"bad_user"}`, n.value("ssh", "cleanup", map[string]any{}))
 	assert.Equal(t, `null`, n.value("ssh", "dance", map[string]any{}))
 }

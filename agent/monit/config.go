@@ -78,7 +78,7 @@ func write(base, name string, data []byte) error {
 	if err := root.MkdirAll(path.Dir(name), 0o700); err != nil {
 		return fmt.Errorf("configure monit: %w", err)
 	}
-	if err := atomicfile.WriteFileIn(root, name, data, 0o600); err != nil {
+	if err := atomicfile.UpdateFileIn(root, name, data, 0o600); err != nil {
 		return fmt.Errorf("configure monit: %w", err)
 	}
 	return nil

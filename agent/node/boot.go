@@ -232,7 +232,7 @@ func (m *machine) noteTimeServers(context.Context) error {
 	if len(m.effective.NTP) == 0 {
 		return nil
 	}
-	return atomicfile.WriteFile(filepath.Join(m.cfg.Base, "bosh", "etc", "ntpserver"), []byte(strings.Join(m.effective.NTP, " ")+"\n"), 0o644)
+	return m.unlessFull(atomicfile.UpdateFile(filepath.Join(m.cfg.Base, "bosh", "etc", "ntpserver"), []byte(strings.Join(m.effective.NTP, " ")+"\n"), 0o644))
 }
 
 func (m *machine) openDisks(context.Context) (err error) {
@@ -247,6 +247,9 @@ func (m *machine) openDisks(context.Context) (err error) {
 func (m *machine) nameDisks(ctx context.Context) error {
 	update, err := m.loader.Update()
 	if err != nil || len(update.DiskAssociations) == 0 {
+		return err
+	}
+	if err := m.disks.CheckAssociated(ctx, update.DiskAssociations); err != nil {
 		return err
 	}
 	return m.disks.Associate(ctx, update.DiskAssociations)

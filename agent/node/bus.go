@@ -26,7 +26,7 @@ func (m *machine) openBus(context.Context) error {
 	if err := transport.CheckBus(urls[0]); err != nil {
 		return err
 	}
-	if !isHTTPS(urls[0]) {
+	if !m.effective.Listens() {
 		return m.openNATS(urls)
 	}
 	at, err := url.Parse(urls[0])
@@ -35,8 +35,6 @@ func (m *machine) openBus(context.Context) error {
 	}
 	return m.openHTTPS(at)
 }
-
-func isHTTPS(mbus string) bool { return strings.HasPrefix(strings.ToLower(mbus), "https://") }
 
 func (m *machine) certificates() *transport.Certificates {
 	cert := m.effective.MbusCert

@@ -114,7 +114,7 @@ func (a Access) write(base string) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(filepath.Join(base, devAccess), append(data, '\n'), 0o600)
+	return atomicfile.UpdateFile(filepath.Join(base, devAccess), append(data, '\n'), 0o600)
 }
 
 // ReadAccess tells how the agent of a directory is reached.

@@ -7,11 +7,9 @@ import (
 	"slices"
 
 	"github.com/deakit/deakit/agent"
-	"github.com/deakit/deakit/agent/blobstore"
 	"github.com/deakit/deakit/agent/certs"
 	"github.com/deakit/deakit/agent/hosts"
 	"github.com/deakit/deakit/agent/methods"
-	"github.com/deakit/deakit/agent/settings"
 	"github.com/deakit/deakit/agent/sshuser"
 	"github.com/deakit/deakit/agent/task"
 	"github.com/deakit/deakit/agent/transport"
@@ -21,7 +19,7 @@ import (
 func (m *machine) openMethods(context.Context) error {
 	cfg := methods.Config{
 		AgentID: m.place.AgentID, Base: m.cfg.Base, SystemRoot: m.cfg.Root, Owner: methods.VcapOwner(),
-		Legacy: m.cfg.Legacy, CheckUpdate: m.checkUpdate, PowerOff: m.cfg.PowerOff, Logger: m.log,
+		Legacy: m.cfg.Legacy, PowerOff: m.cfg.PowerOff, Logger: m.log,
 	}
 	if cfg.PowerOff == nil {
 		cfg.PowerOff = func(context.Context) error {
@@ -46,18 +44,6 @@ func (m *machine) openMethods(context.Context) error {
 	m.methods, err = methods.New(cfg, parts)
 	m.service("methods", m.methodsEnd)
 	return err
-}
-
-// checkUpdate refuses a blob store with which the agent would not come up again.
-func (m *machine) checkUpdate(next settings.Update) error {
-	if len(next.Blobstores) == 0 || next.Blobstores[0].Provider == "" {
-		return nil
-	}
-	store := next.Blobstores[0] // which is the one that counts
-	if bus := slices.Concat(next.Mbus.URLs, m.effective.MbusURLs)[0]; store.Provider == "nats" && isHTTPS(bus) {
-		return errors.New(`blobstore provider "nats": the bus is https://, and there is no connection to NATS`)
-	}
-	return blobstore.Check(store.Provider, store.Options)
 }
 
 // openSystem adds the parts that work on the system outside of the base directory.

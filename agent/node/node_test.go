@@ -273,7 +273,7 @@ func TestRefusedBlobStore(t *testing.T) {
 		"missing blobstore_path":    map[string]any{"provider": "local"},
 		"endpoint must be a string": map[string]any{"provider": "dav", "options": map[string]any{"endpoint": 3}},
 		"replicas must be":          map[string]any{"provider": "nats", "options": map[string]any{"replicas": "x"}},
-		"no connection to NATS":     map[string]any{"provider": "nats"},
+		"needs a bus of NATS":       map[string]any{"provider": "nats"},
 	} {
 		mbus := map[string]any{}
 		if says == "replicas must be" { // only on the bus that it has

@@ -10,6 +10,7 @@ import (
 	"github.com/deakit/deakit/agent/alert"
 	"github.com/deakit/deakit/agent/monit"
 	"github.com/deakit/deakit/agent/supervisor"
+	"github.com/deakit/deakit/internal/atomicfile"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -90,7 +91,16 @@ func (m *machine) openMail() error {
 		return err
 	}
 	m.service("mail server", server.Run)
-	return monit.WriteAlertConfig(monit.AlertConfig{Base: m.cfg.Base, Port: number, User: user, Password: password})
+	return m.unlessFull(monit.WriteAlertConfig(monit.AlertConfig{Base: m.cfg.Base, Port: number, User: user, Password: password}))
+}
+
+// unlessFull passes over a file that did not fit on the disk: what is missing then is less than an agent that does not answer.
+func (m *machine) unlessFull(err error) error {
+	if !atomicfile.IsFull(err) {
+		return err
+	}
+	m.log.Warn("agent.disk_full", "error", err)
+	return nil
 }
 
 // settled runs a service once the supervisor, which begins at the same time, can be asked, or soon all the same: the first heartbeat

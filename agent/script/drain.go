@@ -169,7 +169,7 @@ func (r *Runner) drain(ctx context.Context, s script, current spec.Spec, what ch
 func (r *Runner) ask(ctx context.Context, s script, what change, env []string) (said string, status int, err error) {
 	stdout, stderr := process.NewBounded(maxNumber), process.NewBounded(maxNumber)
 	status, err = process.Run(ctx, process.Command{
-		Path: s.path, Args: what.args(), Dir: "/", Env: env, Stdout: stdout, Stderr: stderr, Grace: r.cfg.Grace,
+		Path: s.path, Args: what.args(), Dir: "/", Env: env, Stdout: stdout, Stderr: stderr, Grace: r.cfg.Grace, Register: r.register,
 	})
 	if text := stderr.String(); text != "" {
 		r.log.Debug("script.drain.stderr", "job", s.job, "text", text)

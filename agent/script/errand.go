@@ -59,7 +59,7 @@ func (r *Runner) errand(ctx context.Context, job string) (ErrandResult, error) {
 	}
 	stdout, stderr := process.NewBounded(r.cfg.MaxOutput), process.NewBounded(r.cfg.MaxOutput)
 	status, err := process.Run(ctx, process.Command{
-		Path: s.path, Dir: "/", Env: env, Stdout: stdout, Stderr: stderr, Grace: r.cfg.Grace, Sweep: true,
+		Path: s.path, Dir: "/", Env: env, Stdout: stdout, Stderr: stderr, Grace: r.cfg.Grace, Sweep: true, Register: r.register,
 	})
 	if err != nil && (status == process.NotStarted || ctx.Err() == nil) {
 		return ErrandResult{}, fmt.Errorf("Running errand of job '%s': %w", job, err)

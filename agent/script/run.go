@@ -82,7 +82,7 @@ func (r *Runner) logged(ctx context.Context, s script, name string, env []string
 	}
 	defer stderr.Close()
 	status, err := process.Run(ctx, process.Command{
-		Path: s.path, Dir: "/", Env: env, Stdout: stdout, Stderr: stderr, Grace: r.cfg.Grace, Nice: niceBy,
+		Path: s.path, Dir: "/", Env: env, Stdout: stdout, Stderr: stderr, Grace: r.cfg.Grace, Nice: niceBy, Register: r.register,
 	})
 	if err == nil && status != 0 {
 		err = fmt.Errorf("Running script: Command exited with %d; see %s", status, stderr.Name())

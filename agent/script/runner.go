@@ -48,8 +48,9 @@ const defaultMaxOutput = 256 << 10
 
 // A Runner runs scripts. Its methods may be called from several goroutines at once.
 type Runner struct {
-	cfg Config
-	log *slog.Logger
+	cfg      Config
+	log      *slog.Logger
+	register *process.Register
 }
 
 // New checks a configuration. It does nothing yet.
@@ -65,7 +66,13 @@ func New(cfg Config) (*Runner, error) {
 	if cfg.MaxOutput < 2 {
 		cfg.MaxOutput = defaultMaxOutput
 	}
-	return &Runner{cfg, cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))}, nil
+	return &Runner{cfg, cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)), process.NewRegister(cfg.Base, cfg.Logger)}, nil
+}
+
+// EndOrphans ends the scripts that an agent with the same base directory left running when it was killed, those of packages that were
+// compiled too, as a context that ends does. Call it when no script runs yet.
+func (r *Runner) EndOrphans(ctx context.Context) error {
+	return r.register.EndOrphans(ctx, r.cfg.Grace)
 }
 
 // A CancelledError is a script that was ended because its context was, the cause of which is in it.

@@ -1,11 +1,18 @@
 package settings
 
+import "strings"
+
 // Effective is what holds of what settings and updates say about the same things.
 type Effective struct {
 	MbusURLs  []string
 	MbusCert  Cert
 	Blobstore Blobstore
 	NTP       []string
+}
+
+// Listens tells whether the agent takes requests over HTTPS, and is no client of NATS.
+func (e Effective) Listens() bool {
+	return len(e.MbusURLs) > 0 && strings.HasPrefix(strings.ToLower(e.MbusURLs[0]), "https://")
 }
 
 // Effective decides, each on its own: an update of the director comes first, then env.bosh, then the top of the

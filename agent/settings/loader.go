@@ -68,14 +68,18 @@ func (e *LoadError) Error() string {
 // Unwrap returns both reasons.
 func (e *LoadError) Unwrap() []error { return []error{e.Source, e.Cache} }
 
-// Load asks the source and keeps what it says, with the keys that are not known here. If the source fails it returns what
-// was kept, if that fails too a [*LoadError].
+// Load asks the source and keeps what it says, with the keys that are not known here. That they cannot be kept, as on a full
+// disk, is told in the log. If the source fails it returns what was kept, if that fails too a [*LoadError].
 func (l *Loader) Load(ctx context.Context) (*Settings, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s, err := l.cfg.Source.Settings(ctx)
 	if err == nil {
-		return s, l.keep(ctx, s)
+		if err := l.place(ctx, s); err != nil {
+			return nil, fmt.Errorf("keep settings: %w", err)
+		}
+		l.keep(ctx, s)
+		return s, nil
 	}
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("load settings: %w", context.Cause(ctx))
@@ -100,11 +104,9 @@ func (l *Loader) kept(ctx context.Context) (*Settings, error) {
 	return s, err
 }
 
-func (l *Loader) keep(ctx context.Context, s *Settings) error {
+// keep stores settings for the time when the source does not answer. If it cannot, they stay where they can be read again.
+func (l *Loader) keep(ctx context.Context, s *Settings) {
 	data, err := s.JSON()
-	if err == nil {
-		err = l.place(ctx, s)
-	}
 	if err == nil {
 		err = l.write(cacheName, data)
 	}
@@ -112,7 +114,8 @@ func (l *Loader) keep(ctx context.Context, s *Settings) error {
 		err = remove(filepath.Join(l.cfg.Dir, cacheName)) // of a time when they were kept there
 	}
 	if err != nil {
-		return fmt.Errorf("keep settings: %w", err)
+		l.log.Warn("settings.not_kept", "error", err, "hint", "without the source, the next start has older settings or none")
+		return
 	}
 	if w, ok := l.cfg.Source.(Wiper); ok {
 		if err := w.Wipe(ctx); err != nil {
@@ -120,7 +123,6 @@ func (l *Loader) keep(ctx context.Context, s *Settings) error {
 			l.log.Error("settings.not_wiped", "error", err)
 		}
 	}
-	return nil
 }
 
 // place moves to where settings want to be kept, with what else was kept beside them.
@@ -226,5 +228,5 @@ func (l *Loader) write(name string, data []byte) error {
 	if err := os.MkdirAll(l.dir, 0o755); err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(l.path(name), data, 0o600)
+	return atomicfile.UpdateFile(l.path(name), data, 0o600)
 }

@@ -92,11 +92,35 @@ func TestLoadFallsBackToTheCache(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
+// Settings that are there count, also when they cannot be kept; it is told in the log.
 func TestCacheThatCannotBeWritten(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "bosh")
 	require.NoError(t, os.WriteFile(dir, nil, 0o600))
-	_, err := settings.NewLoader(settings.LoaderConfig{Source: &stub{text: composed}, Dir: dir}).Load(t.Context())
-	require.ErrorContains(t, err, "keep settings")
+	var log strings.Builder
+	loader := settings.NewLoader(settings.LoaderConfig{Source: &stub{text: composed}, Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s, err := loader.Load(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "vm-17", s.VM.Name)
+	assert.Contains(t, log.String(), "settings.not_kept")
+	assert.NotContains(t, log.String(), "pw@")
+}
+
+// Settings that are kept already are not written again.
+func TestCacheIsWrittenWhenItChanges(t *testing.T) {
+	dir := t.TempDir()
+	source := &stub{text: composed}
+	loader := settings.NewLoader(settings.LoaderConfig{Source: source, Dir: dir})
+	cache := func() os.FileInfo {
+		_, err := loader.Load(t.Context())
+		require.NoError(t, err)
+		info, err := os.Stat(filepath.Join(dir, "settings.json"))
+		require.NoError(t, err)
+		return info
+	}
+	first := cache()
+	assert.True(t, os.SameFile(first, cache()))
+	source.text = `{"agent_id":"another"}`
+	assert.False(t, os.SameFile(first, cache()))
 }
 
 // TestSettingsThatCanBeReadOnce are wiped out once they are in the cache, from which later loads have them.
@@ -108,8 +132,8 @@ func TestSettingsThatCanBeReadOnce(t *testing.T) {
 	require.NoError(t, os.WriteFile(dir, nil, 0o600))
 	loader := settings.NewLoader(settings.LoaderConfig{Source: multi, Dir: dir})
 	_, err = loader.Load(t.Context())
-	require.Error(t, err, "there is no place to keep them")
-	assert.NotEqual(t, "---", value)
+	require.NoError(t, err)
+	assert.NotEqual(t, "---", value, "there is no place to keep them, so they stay where they are")
 	require.NoError(t, os.Remove(dir))
 	for range 2 {
 		s, err := loader.Load(t.Context())

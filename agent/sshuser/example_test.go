@@ -14,7 +14,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	err = users.Setup(context.Background(), "root", "ssh-ed25519 AAAA")
+	err = users.Setup(context.Background(), "Root:", "ssh-ed25519 AAAA")
 	fmt.Println(errors.Is(err, sshuser.ErrName))
 	// Output: true
 }

@@ -14,12 +14,14 @@ import (
 	"time"
 )
 
-// Prefix begins the name of every user that is made or removed here, whatever a caller asks for.
+// Prefix begins the name of every user that Cleanup removes, whatever a caller asks for.
 const Prefix = "bosh_"
 
 var (
-	// ErrName: not the name of a user that may be made here.
-	ErrName = errors.New("user name must begin with " + Prefix + ", and have up to 32 lower-case letters, digits, '_' and '-'")
+	// ErrName: not a name for a user.
+	ErrName = errors.New("user name must begin with a lower-case letter or '_', and have up to 32 of them, digits and '-'")
+	// ErrTaken: there is a user of this name who was not made here.
+	ErrTaken = errors.New("there is such a user, who is not one for a while: take another name, such as one that begins with " + Prefix)
 	// ErrKey: not a public key.
 	ErrKey = errors.New("public key must be one line, or several, of a file authorized_keys")
 	// ErrPattern: the expression for users to be removed is malformed or too long.
@@ -33,7 +35,10 @@ const (
 	runTime    = time.Minute
 )
 
-var goodName = regexp.MustCompile(`^bosh_[a-z0-9_-]{1,27}$`)
+var (
+	goodName  = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+	ephemeral = regexp.MustCompile(`^bosh_[a-z0-9_-]{1,27}$`)
+)
 
 // Run runs a program as root and returns what it printed, also when it failed. Arguments go to it as they are: there is no shell.
 type Run func(ctx context.Context, program string, args ...string) ([]byte, error)
@@ -111,8 +116,9 @@ func (m *Manager) HostKey() (string, error) {
 	return string(data), nil
 }
 
-// Setup makes a user who can log in with the key. A user who exists gets the key in place of an earlier one. It fails with ErrName or
-// ErrKey before anything is done.
+// Setup makes a user who can log in with the key, of any name, as agents do; only Cleanup looks for those whose name begins with
+// bosh_. A user who was made here before, or has such a name, gets the key in place of an earlier one. It fails with ErrName, ErrKey or
+// ErrTaken before anything is done.
 func (m *Manager) Setup(ctx context.Context, user, publicKey string) error {
 	if !goodName.MatchString(user) {
 		return fmt.Errorf("set up ssh user %.40q: %w", user, ErrName)
@@ -136,11 +142,14 @@ func (m *Manager) setup(ctx context.Context, user, key string) error {
 	}
 	defer root.Close()
 	homes := filepath.Join(m.cfg.Base, "bosh_ssh")
-	if err := root.MkdirAll(relative(homes), 0o755); err != nil {
-		return err
-	}
 	account, found, err := lookup(root, user)
 	if err != nil {
+		return err
+	}
+	if found && !ephemeral.MatchString(user) && account.home != filepath.Join(homes, user) {
+		return ErrTaken
+	}
+	if err := root.MkdirAll(relative(homes), 0o755); err != nil {
 		return err
 	}
 	if !found {
@@ -183,7 +192,7 @@ func (m *Manager) Cleanup(ctx context.Context, expression string) ([]string, err
 	var removed []string
 	var problems []error
 	for _, a := range accounts {
-		if !goodName.MatchString(a.name) || !pattern.MatchString(a.name) {
+		if !ephemeral.MatchString(a.name) || !pattern.MatchString(a.name) {
 			continue
 		}
 		if err := m.program(ctx, "userdel", "-r", "-f", a.name); err != nil {

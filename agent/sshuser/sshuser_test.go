@@ -91,6 +91,10 @@ func TestRealUsers(t *testing.T) {
 	assert.Equal(t, "s", read(t, root, "etc/secret"))
 	assert.NoFileExists(t, filepath.Join(root, "etc/authorized_keys"))
 
+	// Any name will do, but only those with the prefix are cleaned up.
+	require.NoError(t, m.Setup(t.Context(), "jane", key))
+	require.NoError(t, m.Setup(t.Context(), "jane", "ssh-ed25519 CCCC"), "she was made here")
+	assert.Equal(t, "ssh-ed25519 CCCC\n", read(t, root, "var/vcap/bosh_ssh/jane/.ssh/authorized_keys"))
 	require.NoError(t, m.Setup(t.Context(), "bosh_2", key))
 	removed, err := m.Cleanup(t.Context(), "^bosh_1")
 	require.NoError(t, err)
@@ -104,6 +108,7 @@ func TestRealUsers(t *testing.T) {
 	assert.Contains(t, passwd, "vcap:x:1000")
 	assert.Contains(t, passwd, "bosh:x:1001")
 	assert.Contains(t, passwd, "root:x:0")
+	assert.Contains(t, passwd, "jane:x:20")
 
 	hostKey, err := m.HostKey()
 	require.NoError(t, err)
@@ -121,8 +126,11 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("%s %s was run", program, args)
 		return nil, nil
 	}})
-	for _, name := range []string{"", "root", "bosh_", "bosh", "vcap", "bosh_a b", "bosh_../x", "bosh_a:0", "bosh_a\n", "-bosh_a", "bosh_" + strings.Repeat("a", 28), "xbosh_a"} {
+	for _, name := range []string{"", "Root", "1a", "bosh_a b", "bosh_../x", "bosh_a:0", "bosh_a\n", "-bosh_a", "bosh_" + strings.Repeat("a", 28), "a.b"} {
 		require.ErrorIs(t, m.Setup(t.Context(), name, key), sshuser.ErrName, name)
+	}
+	for _, name := range []string{"root", "vcap", "bosh"} {
+		require.ErrorIs(t, m.Setup(t.Context(), name, key), sshuser.ErrTaken, name)
 	}
 	for _, bad := range []string{"", " \n", "ssh-rsa\x00", "ssh-rsa a\rb", strings.Repeat("a", 100_000)} {
 		require.ErrorIs(t, m.Setup(t.Context(), "bosh_a", bad), sshuser.ErrKey)

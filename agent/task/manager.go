@@ -14,6 +14,7 @@ import (
 type Config struct {
 	Workers int // tasks that run at a time; default 8
 	Waiting int // tasks that may wait beyond them; default 1000
+	Load    int // bytes that all those may hold in all; default 256 MiB. One alone may hold any amount
 
 	// How many outcomes are kept, for how long, and how many bytes of them in all (one outcome is kept whatever its size).
 	Keep      int           // default 1000
@@ -30,7 +31,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	for value, usual := range map[*int]int{&c.Workers: 8, &c.Waiting: 1000, &c.Keep: 1000, &c.KeepBytes: 64 << 20} {
+	for value, usual := range map[*int]int{&c.Workers: 8, &c.Waiting: 1000, &c.Keep: 1000, &c.KeepBytes: 64 << 20, &c.Load: 256 << 20} {
 		if *value <= 0 {
 			*value = usual
 		}
@@ -54,6 +55,7 @@ type Manager struct {
 	waiting  []*record // in the order of Start
 	finished []*record // in the order of their ends; the oldest goes first
 	kept     int       // bytes of finished
+	load     int       // bytes of the others
 	running  int
 	life     context.Context // nil before Run
 	ending   bool            // nothing new begins
@@ -82,13 +84,14 @@ func (m *Manager) Load() error {
 		if !ok {
 			m.log.Warn("agent.task.forgotten", "task", e.TaskID, "method", e.Method)
 			if err := m.cfg.Store.remove(e.TaskID); err != nil {
-				return err
+				m.log.Error("agent.task.unsettled", "task", e.TaskID, "error", err) // the next start finds it once more
 			}
 			continue
 		}
 		m.log.Info("agent.task.resumed", "task", e.TaskID, "method", e.Method, "begun", !e.Waiting)
-		r := &record{id: e.TaskID, stored: true, fresh: e.Waiting, spec: Spec{Method: e.Method, Do: do}}
+		r := &record{id: e.TaskID, stored: true, fresh: e.Waiting, spec: Spec{Method: e.Method, Do: do}, load: len(e.Payload)}
 		m.mu.Lock()
+		m.load += r.load
 		m.tasks[r.id] = r
 		m.waiting = append(m.waiting, r)
 		m.mu.Unlock()
@@ -126,12 +129,15 @@ func (m *Manager) Run(ctx context.Context) error {
 // written down; then nothing is run.
 func (m *Manager) Start(spec Spec) (string, error) {
 	stored := m.cfg.Store != nil && spec.Persistent != nil
-	r := &record{id: uuid.New(), spec: spec, stored: stored, fresh: stored}
-	if err := m.mayStart(); err != nil {
+	r := &record{id: uuid.New(), spec: spec, stored: stored, fresh: stored, load: spec.Size}
+	if err := m.admit(r.load); err != nil {
 		return "", err
 	}
 	if r.stored {
 		if err := m.cfg.Store.add(entry{TaskID: r.id, Method: spec.Method, Payload: spec.Persistent, Waiting: true}); err != nil {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.load -= r.load
 			return "", err
 		}
 	}
@@ -143,15 +149,17 @@ func (m *Manager) Start(spec Spec) (string, error) {
 	return r.id, nil
 }
 
-func (m *Manager) mayStart() error {
+// admit reserves what a new task holds.
+func (m *Manager) admit(load int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
 	case m.ending || m.life != nil && m.life.Err() != nil:
 		return ErrEnding
-	case len(m.waiting) >= m.cfg.Waiting:
+	case len(m.waiting) >= m.cfg.Waiting, m.load > 0 && m.load+load > m.cfg.Load:
 		return ErrBusy
 	}
+	m.load += load
 	return nil
 }
 

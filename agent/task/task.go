@@ -16,9 +16,14 @@ type Spec struct {
 	Method      string
 	Do          Func
 	Cancellable bool
+	Size        int // bytes of what it holds until it has ended, such as its request
 
 	// Persistent, when not nil, is the request as it came. It is kept in the Store until the task has ended.
 	Persistent json.RawMessage
+
+	// BeginsItself says that Do calls [Begun] when it has kept what the next process needs; until then that process repeats the
+	// task. Without it a persistent task has begun when Do is called.
+	BeginsItself bool
 }
 
 // An Outcome is what became of a task.
@@ -53,4 +58,5 @@ type record struct {
 	ended  time.Time
 	result Outcome
 	size   int // bytes of the result
+	load   int // bytes of what it holds until then
 }

@@ -199,6 +199,26 @@ func TestTooManyWait(t *testing.T) {
 	}
 }
 
+// Tasks are refused by what they hold, too, and one alone may hold any amount.
+func TestTooMuchWaits(t *testing.T) {
+	m, _ := started(t, task.Config{Workers: 1, Load: 100})
+	free := make(chan struct{})
+	first := start(t, m, task.Spec{Size: 200, Do: until(free)})
+	_, err := m.Start(task.Spec{Size: 1, Do: value("1")})
+	require.ErrorIs(t, err, task.ErrBusy)
+	close(free)
+	outcome(t, m, first)
+	never := make(chan struct{})
+	waiting := start(t, m, task.Spec{Size: 60, Cancellable: true, Do: until(never)})
+	second := start(t, m, task.Spec{Size: 40, Cancellable: true, Do: until(never)})
+	_, err = m.Start(task.Spec{Size: 1, Do: value("1")})
+	require.ErrorIs(t, err, task.ErrBusy)
+	require.NoError(t, m.Cancel(second))
+	third := start(t, m, task.Spec{Size: 40, Do: value("1")})
+	require.NoError(t, m.Cancel(waiting))
+	assert.NoError(t, outcome(t, m, third).Err)
+}
+
 func TestOutcomesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -330,6 +350,41 @@ func TestResume(t *testing.T) {
 	third, _ := started(t, task.Config{Store: task.NewStore(file), Resume: resumed})
 	_, _, err = third.Get(running)
 	assert.Error(t, err, "it had ended")
+}
+
+// One that begins itself is repeated until it has said so, and resumed from then on.
+func TestBegun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tasks.json")
+	never, at, mayBegin := make(chan struct{}), make(chan error), make(chan struct{})
+	do := func(ctx context.Context, id string) (json.RawMessage, error) {
+		at <- nil
+		select {
+		case <-mayBegin:
+			at <- task.Begun(ctx)
+		case <-ctx.Done():
+		}
+		return until(never)(ctx, id)
+	}
+	cfg := task.Config{
+		Resume: func(string) (task.Func, bool) { return value(`"resumed"`), true },
+		Repeat: func(string, json.RawMessage) (task.Func, bool) { return value(`"repeated"`), true },
+	}
+	for _, want := range []string{`"repeated"`, `"resumed"`} {
+		cfg.Store = task.NewStore(file)
+		first, stop := started(t, cfg)
+		id := start(t, first, task.Spec{Method: "m", Persistent: json.RawMessage(`{}`), BeginsItself: true, Do: do})
+		require.NoError(t, <-at)
+		if want == `"resumed"` {
+			close(mayBegin)
+			require.NoError(t, <-at)
+		}
+		stop()
+		cfg.Store = task.NewStore(file)
+		second, stop := started(t, cfg)
+		assert.Equal(t, want, string(outcome(t, second, id).Value))
+		stop()
+	}
+	require.NoError(t, task.Begun(t.Context()), "outside of tasks it means nothing")
 }
 
 // A persistent task that was cancelled while it waited does not come back.

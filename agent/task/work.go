@@ -57,7 +57,10 @@ func (m *Manager) attempt(ctx context.Context, r *record) (outcome Outcome) {
 		if ctx.Err() != nil { // it stays in the Store as one that waits, unless it was cancelled
 			return Outcome{Err: context.Cause(ctx)}
 		}
-		if err := m.cfg.Store.begin(r.id); err != nil {
+		begin := func() error { return m.cfg.Store.begin(r.id) }
+		if r.spec.BeginsItself {
+			ctx = context.WithValue(ctx, beginKey{}, begin)
+		} else if err := begin(); err != nil {
 			return Outcome{Err: err}
 		}
 	}
@@ -66,6 +69,18 @@ func (m *Manager) attempt(ctx context.Context, r *record) (outcome Outcome) {
 		return Outcome{Err: err}
 	}
 	return Outcome{Value: value}
+}
+
+type beginKey struct{}
+
+// Begun notes in the Store that a task has begun which begins itself; when it returns nil that is on disk: the next process resumes
+// the task. While it is not, the next one repeats it. Of other tasks, and outside of tasks, it does nothing.
+func Begun(ctx context.Context) error {
+	begin, ok := ctx.Value(beginKey{}).(func() error)
+	if !ok {
+		return nil
+	}
+	return begin()
 }
 
 // settle removes a task from the Store.
@@ -83,6 +98,7 @@ func (m *Manager) end(r *record, outcome Outcome) {
 		r.size = len(outcome.Err.Error())
 	}
 	r.spec = Spec{Method: r.spec.Method}
+	m.load -= r.load
 	m.finished, m.kept = append(m.finished, r), m.kept+r.size
 	m.forget()
 }

@@ -90,11 +90,16 @@ type DirBlobs struct{ root *os.Root }
 // NewDirBlobs uses a directory, which stays the caller's and must be open for as long as the blobs are used. It makes tmp,
 // and empties it: whatever is there was left by a process that died.
 func NewDirBlobs(root *os.Root) (*DirBlobs, error) {
-	if err := root.RemoveAll("tmp"); err != nil {
-		return nil, fmt.Errorf("blobs: %w", err)
+	left, err := fs.ReadDir(root.FS(), "tmp")
+	if err != nil { // it is not there, or no directory
+		if err := errors.Join(root.RemoveAll("tmp"), root.Mkdir("tmp", 0o750)); err != nil {
+			return nil, fmt.Errorf("blobs: %w", err)
+		}
 	}
-	if err := root.Mkdir("tmp", 0o750); err != nil {
-		return nil, fmt.Errorf("blobs: %w", err)
+	for _, entry := range left {
+		if err := root.RemoveAll(path.Join("tmp", entry.Name())); err != nil {
+			return nil, fmt.Errorf("blobs: %w", err)
+		}
 	}
 	return &DirBlobs{root}, nil
 }

@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/deakit/deakit/agent/transport/seal"
@@ -28,9 +30,10 @@ type HTTPSConfig struct {
 	AgentID  string        // for encryption
 	Keys     *seal.Keys    // when set, all requests must be encrypted, and replies are
 
-	MaxRequest int64         // bytes of the longest request; default 64 MiB
-	MaxBlob    int64         // bytes of the largest blob; default 16 GiB
-	MaxTime    time.Duration // for one body to come or go; default 1 h. One that stands still is given up after 30 s
+	MaxRequest  int64         // bytes of the longest request; default 64 MiB
+	MaxInFlight int64         // bytes of all requests that are under way; default 256 MiB. Those beyond are refused with 503
+	MaxBlob     int64         // bytes of the largest blob; default 16 GiB
+	MaxTime     time.Duration // for one body to come or go; default 1 h. One that stands still is given up after 30 s
 
 	Logger *slog.Logger // nil discards
 }
@@ -44,6 +47,7 @@ type HTTPS struct {
 	codec *codec
 	log   *slog.Logger
 	want  [sha256.Size]byte // digest of the Authorization header
+	room  *budget
 }
 
 // NewHTTPS checks the configuration. It starts nothing.
@@ -64,7 +68,7 @@ func NewHTTPS(cfg HTTPSConfig) (*HTTPS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("agent on HTTPS: %w", err)
 	}
-	h := &HTTPS{cfg: cfg, codec: codec, log: cfg.Logger}
+	h := &HTTPS{cfg: cfg, codec: codec, log: cfg.Logger, room: newBudget(cfg.MaxInFlight)}
 	if cfg.User != nil {
 		password, _ := cfg.User.Password()
 		credentials := base64.StdEncoding.EncodeToString([]byte(cfg.User.Username() + ":" + password))
@@ -91,12 +95,22 @@ func (h *HTTPS) Run(ctx context.Context, handler Handler) error {
 
 // Handler is the HTTP side alone, for a server of one's own. The context is that of all actions.
 func (h *HTTPS) Handler(ctx context.Context, handler Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/agent", h.authenticated(func(w http.ResponseWriter, r *http.Request) { h.serve(ctx, handler, w, r) }))
-	if h.cfg.Blobs != nil {
-		mux.Handle("/blobs/", h.authenticated(h.serveBlob))
-	}
-	return mux
+	agent := h.authenticated(func(w http.ResponseWriter, r *http.Request) { h.serve(ctx, handler, w, r) })
+	blobs, none := h.authenticated(h.serveBlob), h.authenticated(http.NotFound)
+	// Not http.ServeMux: it redirects from paths like //agent before anybody has asked for credentials.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked, clean := r.URL.Path, path.Clean("/"+r.URL.Path)
+		switch {
+		case asked == "/agent":
+			agent.ServeHTTP(w, r)
+		case h.cfg.Blobs != nil && strings.HasPrefix(asked, "/blobs/"):
+			blobs.ServeHTTP(w, r)
+		case clean == "/agent", h.cfg.Blobs != nil && strings.HasPrefix(clean+"/", "/blobs/"):
+			none.ServeHTTP(w, r) // another way to write a path that is there
+		default:
+			http.NotFound(w, r)
+		}
+	})
 }
 
 // authenticated lets those in who have the credentials. Whether they do takes the same time for all who have not.
@@ -118,9 +132,20 @@ func (h *HTTPS) serve(ctx context.Context, handler Handler, w http.ResponseWrite
 		http.NotFound(w, r)
 		return
 	}
-	data, err := io.ReadAll(h.body(w, r, h.cfg.MaxRequest))
+	held := share{of: h.room}
+	defer held.giveBack()
+	err := ErrBusy
+	var data []byte
+	if held.grow(min(max(r.ContentLength, 0), h.cfg.MaxRequest)) {
+		data, err = io.ReadAll(&counted{Reader: h.body(w, r, h.cfg.MaxRequest), share: &held})
+	}
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, ErrBusy):
+		h.log.Warn("agent.request.refused", "from", r.RemoteAddr, "error", err)
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
 	case errors.As(err, &tooLarge):
 		h.log.Warn("agent.request.refused", "from", r.RemoteAddr, "error", err)
 		http.Error(w, fmt.Sprintf("a request has %d bytes at most", h.cfg.MaxRequest), http.StatusRequestEntityTooLarge)

@@ -119,6 +119,41 @@ func TestHTTPSPaths(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, response.StatusCode)
 }
 
+// Credentials are asked for, and nobody is sent elsewhere, however a path is written.
+func TestHTTPSPathsAreNotRedirected(t *testing.T) {
+	s := newSite(t, pong)
+	s.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	raw := func(path string, stranger bool) func(*http.Request) {
+		return func(r *http.Request) {
+			r.URL.Path = path
+			if stranger {
+				r.Header.Del("Authorization")
+			}
+		}
+	}
+	for _, path := range []string{"//agent", "/./agent", "/x/../agent", "/agent/", "/blobs", "//blobs/x", "/./blobs/x"} {
+		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodGet} {
+			response, _ := s.do(method, "/", `{"method":"ping"}`, raw(path, true))
+			assert.Equal(t, http.StatusUnauthorized, response.StatusCode, "%s %s", method, path)
+			response, body := s.do(method, "/", `{"method":"ping"}`, raw(path, false))
+			assert.Equal(t, http.StatusNotFound, response.StatusCode, "%s %s", method, path)
+			assert.NotContains(t, body, "pong")
+		}
+	}
+	for _, path := range []string{"/blobs/", "/blobs//x", "/blobs/a/../x", "/blobs/..", "/blobs/."} {
+		response, _ := s.do(http.MethodPut, "/", "content", raw(path, true))
+		assert.Equal(t, http.StatusUnauthorized, response.StatusCode, path)
+	}
+	response, _ := s.do(http.MethodPut, "/", "last element", raw("/blobs/a/../x", false))
+	assert.Equal(t, http.StatusCreated, response.StatusCode)
+	assert.Equal(t, "last element", read(t, s.dir+"/x"))
+	for _, path := range []string{"/blobs/", "/blobs/..", "/blobs/."} {
+		response, body := s.do(http.MethodPut, "/", "content", raw(path, false))
+		assert.Equal(t, http.StatusInternalServerError, response.StatusCode, "an id that cannot be is a failure, as in the original")
+		assert.Contains(t, body, "blob id")
+	}
+}
+
 func TestHTTPSAuthentication(t *testing.T) {
 	s := newSite(t, pong)
 	for name, change := range map[string]func(*http.Request){
@@ -160,6 +195,54 @@ func TestHTTPSRequestsAreIndependent(t *testing.T) {
 	assert.Equal(t, `{"value":"pong"}`, body)
 	close(free)
 	assert.Equal(t, `{"value":["late"]}`, <-slow)
+}
+
+// A flood of large requests is refused before it is read, whether it says its length or not, and others are taken when there is room.
+func TestHTTPSFloodOfLargeRequests(t *testing.T) {
+	begun, free := make(chan struct{}, 10), make(chan struct{})
+	s := newSite(t, func(context.Context, transport.Request) transport.Reply {
+		begun <- struct{}{}
+		<-free
+		return transport.Reply{Value: json.RawMessage(`"done"`)}
+	}, func(cfg *transport.HTTPSConfig) { cfg.MaxInFlight = 1 << 20 })
+	large := `{"method":"upload_blob","arguments":["` + strings.Repeat("x", 300<<10) + `"]}`
+	replies := make(chan string, 3)
+	for range 3 {
+		go func() {
+			_, body := s.do(http.MethodPost, "/agent", large)
+			replies <- body
+		}()
+		<-begun
+	}
+	chunked := func(r *http.Request) { r.ContentLength = -1 }
+	for _, change := range []func(*http.Request){func(*http.Request) {}, chunked} {
+		response, body := s.do(http.MethodPost, "/agent", large, change)
+		assert.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
+		assert.Equal(t, "1", response.Header.Get("Retry-After"))
+		assert.Equal(t, transport.ErrBusy.Error()+"\n", body)
+	}
+	close(free)
+	for range 3 {
+		assert.Equal(t, `{"value":"done"}`, <-replies)
+	}
+	for range 5 { // one after the other there is room
+		require.Eventually(t, func() bool {
+			_, body := s.do(http.MethodPost, "/agent", large, chunked)
+			return body == `{"value":"done"}`
+		}, 20*time.Second, time.Millisecond)
+	}
+}
+
+// One request is taken whatever all may have together: it has a limit of its own.
+func TestHTTPSOneLargeRequest(t *testing.T) {
+	s := newSite(t, pong, func(cfg *transport.HTTPSConfig) { cfg.MaxInFlight = 100 })
+	large := `{"method":"ping","arguments":["` + strings.Repeat("x", 300<<10) + `"]}`
+	for _, length := range []int64{int64(len(large)), -1} {
+		require.Eventually(t, func() bool { // the one before may be there for a moment still
+			_, body := s.do(http.MethodPost, "/agent", large, func(r *http.Request) { r.ContentLength = length })
+			return body == `{"value":"pong"}`
+		}, 20*time.Second, time.Millisecond)
+	}
 }
 
 // A client that goes away does not leave half of an action behind.

@@ -23,6 +23,9 @@ type NATSConfig struct {
 	Keys     *seal.Keys // when set, all requests must be encrypted, and replies are
 	Overflow Overflow   // when set, longer replies go there, as old agents have it
 
+	// MaxInFlight is how many bytes all requests that are under way may have; default 256 MiB. Those beyond are answered with ErrBusy.
+	MaxInFlight int64
+
 	// ReplyFor is how long a reply waits for a server that is away; default 45 s, after which directors do not wait any more.
 	ReplyFor time.Duration
 
@@ -34,6 +37,7 @@ type NATS struct {
 	cfg   NATSConfig
 	codec *codec
 	log   *slog.Logger
+	room  *budget
 
 	// sending makes sealing and publishing one step: a director takes rising numbers only.
 	sending sync.Mutex
@@ -60,45 +64,75 @@ func NewNATS(cfg NATSConfig) (*NATS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("agent on NATS: %w", err)
 	}
-	return &NATS{cfg: cfg, codec: codec, log: cfg.Logger}, nil
+	return &NATS{cfg: cfg, codec: codec, log: cfg.Logger, room: newBudget(cfg.MaxInFlight)}, nil
 }
 
-// maxBurst is how many requests wait to be read; the library drops those beyond, and says so in the log. Reading is quick: it waits
-// for no handler.
-const maxBurst = 16 << 10
+// maxBurst is how many requests wait to be read, and maxBurstBytes how many bytes of them; the library drops those beyond. Reading is
+// quick: it waits for no handler.
+const (
+	maxBurst      = 16 << 10
+	maxBurstBytes = 64 << 20
+)
 
 // Run takes requests until ctx ends; those under way then have five seconds to end and be answered. It returns when all have
 // ended: nil, or why there is no subscription.
 func (n *NATS) Run(ctx context.Context, handler Handler) error {
-	requests := make(chan *nats.Msg, maxBurst)
-	sub, err := n.cfg.Conn.ChanSubscribe("agent."+n.cfg.AgentID, requests)
+	sub, err := n.cfg.Conn.SubscribeSync("agent." + n.cfg.AgentID)
+	if err == nil {
+		err = sub.SetPendingLimits(maxBurst, maxBurstBytes)
+	}
 	if err != nil {
 		return fmt.Errorf("agent on NATS: subscribe: %w", err)
 	}
 	life, cut := outlast(ctx)
 	defer cut()
 	var underWay sync.WaitGroup
-	take := func(msg *nats.Msg) {
-		request, session, err := n.codec.open(msg.Data)
-		if err != nil {
-			n.log.Error("agent.request.unreadable", "bytes", len(msg.Data), "error", err)
-			return
+	for {
+		msg, err := sub.NextMsgWithContext(ctx)
+		if err == nil {
+			n.take(life, &underWay, handler, msg)
+			continue
 		}
-		underWay.Go(func() { n.serve(life, handler, request, session) })
+		if errors.Is(err, nats.ErrSlowConsumer) {
+			dropped, _ := sub.Dropped() // fails when the connection is closed, as what comes next does
+			n.log.Error("agent.requests.dropped", "so_far", dropped)
+			continue
+		}
+		if ctx.Err() == nil { // somebody has closed the connection
+			n.log.Error("agent.requests.end", "error", err)
+			<-ctx.Done()
+		}
+		break
 	}
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case msg := <-requests:
-			take(msg)
+	for waiting, _, err := sub.Pending(); err == nil && waiting > 0; waiting, _, err = sub.Pending() {
+		if msg, err := sub.NextMsgWithContext(life); err == nil {
+			n.take(life, &underWay, handler, msg)
+		} else if !errors.Is(err, nats.ErrSlowConsumer) {
+			break
 		}
 	}
 	_ = sub.Unsubscribe() // fails only on a closed connection
-	for len(requests) > 0 {
-		take(<-requests)
-	}
 	underWay.Wait()
 	return nil
+}
+
+// take reads a request and has it served. One for which there is no room is answered, but nothing of it is kept meanwhile.
+func (n *NATS) take(life context.Context, underWay *sync.WaitGroup, handler Handler, msg *nats.Msg) {
+	request, session, err := n.codec.open(msg.Data)
+	if err != nil {
+		n.log.Error("agent.request.unreadable", "bytes", len(msg.Data), "error", err)
+		return
+	}
+	held := &share{of: n.room}
+	if !held.grow(int64(len(msg.Data))) {
+		n.log.Warn("agent.request.refused", "method", request.Method, "bytes", len(msg.Data), "error", ErrBusy)
+		request.Arguments, request.Raw = nil, nil
+		handler = func(context.Context, Request) Reply { return Reply{Err: ErrBusy} }
+	}
+	underWay.Go(func() {
+		defer held.giveBack()
+		n.serve(life, handler, request, session)
+	})
 }
 
 // serve answers one request.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -202,6 +203,35 @@ func TestNATSBurst(t *testing.T) {
 		_, err := replies.NextMsg(20 * time.Second)
 		require.NoError(t, err, "reply %d", i)
 	}
+}
+
+// A flood of large requests is refused rather than kept in memory, and others are taken again when there is room.
+func TestNATSFloodOfLargeRequests(t *testing.T) {
+	free := make(chan struct{})
+	b := newBus(t, messagingtest.NewServer(t), func(_ context.Context, r transport.Request) transport.Reply {
+		<-free
+		return transport.Reply{Value: json.RawMessage(strconv.Itoa(len(r.Arguments)))}
+	}, func(cfg *transport.NATSConfig) { cfg.MaxInFlight = 1 << 20 })
+	large := `["` + strings.Repeat("x", 300<<10) + `"]`
+	for i := range 5 {
+		b.send(`{"method":"upload_blob","arguments":` + large + `,"reply_to":"r.` + strconv.Itoa(i) + `"}`)
+	}
+	for range 2 {
+		subject, text := b.next()
+		assert.Contains(t, []string{"r.3", "r.4"}, subject)
+		assert.Equal(t, `{"exception":{"message":"`+transport.ErrBusy.Error()+`"}}`, text)
+	}
+	assert.Empty(t, b.replies)
+	close(free)
+	for range 3 {
+		_, text := b.next()
+		assert.Equal(t, `{"value":`+strconv.Itoa(len(large))+`}`, text)
+	}
+	require.Eventually(t, func() bool { // their room is given back
+		b.send(`{"method":"upload_blob","arguments":` + large + `,"reply_to":"r.last"}`)
+		_, text := b.next()
+		return strings.HasPrefix(text, `{"value":`)
+	}, 20*time.Second, time.Millisecond)
 }
 
 func TestNATSLimit(t *testing.T) {

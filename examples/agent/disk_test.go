@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/deakit/deakit/agent/client"
 	"github.com/deakit/deakit/agent/disk"
+	"github.com/deakit/deakit/examples/internal/programtest"
 	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/messaging/messagingtest"
 )
@@ -92,6 +96,43 @@ func TestRealDisks(t *testing.T) {
 	require.ErrorContains(t, m.agent.MountDisk(ctx, "vol-9"), "Persistent disk with volume id 'vol-9' could not be found")
 }
 
+// A machine whose disks are not those that the director has named does not come up, and says why.
+func TestDisksThatAreNotThoseNamed(t *testing.T) {
+	t.Parallel()
+	devices := []string{attach(t, 64*mib), attach(t, 64*mib)}
+	disks := func(cids ...string) object {
+		all := object{}
+		for i, cid := range cids {
+			all[cid] = devices[i]
+		}
+		return object{"persistent": all}
+	}
+	m := overNATS(t, messagingtest.NewServer(t), func(settings object) { settings["disks"] = disks("vol-1") }, "-M", "dummy")
+	unmounted(t, m.dir)
+	named := []client.DiskAssociation{{Name: "db", CID: "vol-1"}}
+	require.NoError(t, m.agent.UpdateSettings(t.Context(), client.UpdateSettings{DiskAssociations: named}))
+	m.Kill()
+	m.again()
+	m.Kill()
+	var settings object
+	require.NoError(t, json.Unmarshal([]byte(m.file("../settings.json")), &settings))
+	for want, cids := range map[string][]string{"Attached disk disagrees with previous mount": {"vol-2"}, "Unexpected disk attached": {"vol-1", "vol-2"}} {
+		settings["disks"] = disks(cids...)
+		m.json("settings.json", settings)
+		p := programtest.Start(t, m.args...)
+		assert.Equal(t, exitFailed, p.End())
+		assert.Contains(t, p.Text(), want)
+	}
+	settings["disks"] = object{}
+	m.json("settings.json", settings)
+	p := programtest.Start(t, m.args...)
+	assert.Equal(t, exitFailed, p.End())
+	assert.Contains(t, p.Text(), "Disk vol-1 is not attached")
+	settings["disks"] = disks("vol-1")
+	m.json("settings.json", settings)
+	m.again()
+}
+
 // A disk that is full is told, leaves nothing half-done, and the agent goes on.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
@@ -126,4 +167,67 @@ func TestFullDisk(t *testing.T) {
 	state, err := m.agent.State(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, state.Deployment, "the spec was not kept")
+}
+
+// An agent begins anew and answers on a disk on which nothing fits any more, and goes on as before when there is room.
+func TestStartOnFullDisk(t *testing.T) {
+	t.Parallel()
+	for _, supervisor := range []string{"dummy", "dev", "monit"} {
+		t.Run(supervisor, func(t *testing.T) {
+			t.Parallel()
+			if supervisor == "monit" {
+				needs.Tool(t, "monit", "monit")
+			}
+			device := attach(t, 16*mib)
+			out, err := exec.Command("mkfs.ext4", "-q", "-m", "0", device).CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			m := overNATS(t, messagingtest.NewServer(t), func(settings object) { settings["ntp"] = []string{"10.0.0.2"} },
+				"-M", supervisor, "--monit-port", strconv.Itoa(programtest.FreePort(t)))
+			m.Kill()
+			require.NoError(t, unix.Mount(device, m.base, "ext4", 0, ""))
+			t.Cleanup(func() { assert.NoError(t, unix.Unmount(m.base, unix.MNT_DETACH)) })
+			m.again()
+			m.fill()
+
+			m.Kill()
+			m.again() // its pid file and settings are there
+			m.Signal(syscall.SIGTERM)
+			require.Equal(t, exitOK, m.End())
+			m.again() // its pid file is not
+			m.Kill()
+			var settings object
+			require.NoError(t, json.Unmarshal([]byte(m.file("../settings.json")), &settings))
+			settings["vm"] = object{"name": "vm-2"}
+			m.json("settings.json", settings)
+			m.again() // the settings are others
+			state, err := m.agent.State(t.Context())
+			require.NoError(t, err)
+			assert.JSONEq(t, `"vm-2"`, string(state.VM["name"]))
+			if supervisor != "monit" { // which writes, too, and may leave some room
+				assert.Contains(t, m.Text(), "settings.not_kept")
+				err = m.agent.UpdateSettings(t.Context(), client.UpdateSettings{TrustedCerts: ""})
+				require.ErrorContains(t, err, "no space left on device")
+			}
+
+			require.NoError(t, os.Remove(filepath.Join(m.base, "filling")))
+			require.NoError(t, m.agent.UpdateSettings(t.Context(), client.UpdateSettings{TrustedCerts: ""}))
+			m.Kill()
+			m.again()
+			assert.Contains(t, m.file("bosh/settings.json"), "vm-2")
+		})
+	}
+}
+
+// fill leaves no room on the disk of the base directory.
+func (m *machine) fill() {
+	m.t.Helper()
+	f, err := os.Create(filepath.Join(m.base, "filling"))
+	require.NoError(m.t, err)
+	defer f.Close()
+	for _, size := range []int{mib, 4 << 10, 1} {
+		for err = nil; err == nil; _, err = f.Write(make([]byte, size)) {
+		}
+		require.ErrorIs(m.t, err, unix.ENOSPC)
+	}
+	require.NoError(m.t, f.Sync())
 }

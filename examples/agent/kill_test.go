@@ -1,15 +1,18 @@
 package main
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/agent/client"
 )
@@ -107,4 +110,96 @@ func TestKilledMigration(t *testing.T) {
 	at := mount()
 	require.NoError(t, m.agent.MigrateDisk(ctx, at, other[at]))
 	assert.Equal(t, "all there is", m.file("store/data"))
+}
+
+// Whoever hears "ok" of an agent that is back relies on it: one that was killed before it had kept new settings keeps them now.
+func TestKilledBeforeSettingsAreKept(t *testing.T) {
+	t.Parallel()
+	m := development(t)
+	kept := filepath.Join(m.base, "bosh/update_settings.json")
+	require.NoError(t, unix.Mkfifo(kept, 0o600)) // the agent reads it first, and comes no further
+	update := client.UpdateSettings{Blobstores: json.RawMessage(`[{"provider":"local","options":{"blobstore_path":"` + m.store() + `"}}]`)}
+	task, err := m.agent.Start(t.Context(), "update_settings", update)
+	require.NoError(t, err)
+	var held *os.File
+	require.Eventually(t, func() bool {
+		held, err = os.OpenFile(kept, os.O_WRONLY|unix.O_NONBLOCK, 0) // fails while nobody reads
+		return err == nil
+	}, patience, time.Millisecond)
+	defer held.Close()
+	m.Kill()
+	require.NoError(t, os.Remove(kept))
+
+	m.start()
+	require.Equal(t, exitOK, m.End(), "it begins anew with the other store")
+	m.start()
+	value, err := m.agent.Resume(task.Method, task.ID).Wait(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, `"ok"`, string(value))
+	assert.Contains(t, m.file("bosh/update_settings.json"), m.store())
+}
+
+// Scripts of an agent that was killed are ended by its successor, also what has left their process group and what does not heed
+// TERM; what a script left behind that had ended lives on.
+func TestKilledAgentLeavesNoScripts(t *testing.T) {
+	t.Parallel()
+	m := development(t)
+	tool, err := m.agent.CompilePackage(t.Context(), m.source(), nil)
+	require.NoError(t, err)
+	require.NoError(t, m.agent.Apply(t.Context(), m.spec(tool)))
+	pids := filepath.Join(m.base, "pids")
+	noted := func() (all []int) {
+		for field := range strings.FieldsSeq(m.file("pids")) {
+			pid, err := strconv.Atoi(field)
+			require.NoError(t, err)
+			all = append(all, pid)
+		}
+		return all
+	}
+	t.Cleanup(func() {
+		for _, pid := range noted() {
+			_ = unix.Kill(pid, unix.SIGKILL) // a test that failed left it
+		}
+	})
+	script := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(m.base, "jobs/web/bin", name), []byte("#!/bin/bash\n"+text), 0o755))
+	}
+	const endless = "setsid sleep 1001 & one=$!\nsleep 1002 &\n"
+	script("run", "trap '' TERM\n"+endless+"echo $$ $one $! >"+pids+"; while :; do wait; done\n")
+	for _, name := range []string{"drain", "pre-start"} {
+		script(name, endless+"echo $$ $one $! >"+pids+"; wait\n")
+	}
+	script("post-start", "setsid sleep 1003 >/dev/null 2>&1 & echo $! >"+pids+"\n")
+	endlessly := client.BlobRef{Name: "endless", Version: "1", BlobID: "endless", SHA1: m.blob("endless", files{
+		"packaging": endless + "echo $$ $one $! >" + pids + "; wait\n",
+	})}
+	for _, c := range []struct {
+		method    string
+		arguments []any
+	}{
+		{"run_errand", []any{"web"}}, {"drain", []any{"shutdown"}}, {"run_script", []any{"pre-start", object{}}},
+		{"compile_package", []any{endlessly.BlobID, endlessly.SHA1, endlessly.Name, endlessly.Version, object{}}},
+	} {
+		require.NoError(t, os.RemoveAll(pids))
+		_, err := m.agent.Start(t.Context(), c.method, c.arguments...)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return len(noted()) == 3 }, patience, time.Millisecond, c.method)
+		m.Kill()
+		for _, pid := range noted() {
+			assert.False(t, gone(pid), "%s: it knows nothing of it", c.method)
+		}
+		m.again()
+		for _, pid := range noted() {
+			assert.True(t, gone(pid), "%s: process %d goes on", c.method, pid)
+		}
+		left, err := os.ReadDir(filepath.Join(m.base, "bosh/running"))
+		require.NoError(t, err)
+		assert.Empty(t, left)
+	}
+	require.NoError(t, os.RemoveAll(pids))
+	require.NoError(t, m.agent.RunScript(t.Context(), "post-start", nil))
+	m.Kill()
+	m.again()
+	require.Len(t, noted(), 1)
+	assert.False(t, gone(noted()[0]), "the script had ended")
 }

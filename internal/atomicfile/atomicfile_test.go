@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/internal/atomicfile"
 )
@@ -68,4 +69,35 @@ func TestFailureLeavesNothing(t *testing.T) {
 		require.NoError(t, err)
 		assert.Len(t, entries, want, where)
 	}
+}
+
+// What is there already is not written again, so that a disk may be full.
+func TestUpdateFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "state")
+	stat := func() os.FileInfo {
+		info, err := os.Lstat(name)
+		require.NoError(t, err)
+		return info
+	}
+	require.NoError(t, atomicfile.UpdateFile(name, []byte("one"), 0o600))
+	before := stat()
+	require.NoError(t, atomicfile.UpdateFile(name, []byte("one"), 0o600))
+	assert.True(t, os.SameFile(before, stat()))
+	for _, change := range []func() error{
+		func() error { return os.WriteFile(name, []byte("two"), 0o600) },
+		func() error { return os.WriteFile(name, []byte("one and more"), 0o600) },
+		func() error { return os.Chmod(name, 0o644) },
+		func() error { return os.Symlink(name, name+"2") },
+		func() error { return os.Rename(name+"2", name) },
+	} {
+		require.NoError(t, change())
+		require.NoError(t, atomicfile.UpdateFile(name, []byte("one"), 0o600))
+		assert.Equal(t, fs.FileMode(0o600), stat().Mode())
+		content, err := os.ReadFile(name)
+		require.NoError(t, err)
+		assert.Equal(t, "one", string(content))
+	}
+	assert.ErrorContains(t, atomicfile.UpdateFile(filepath.Join(name, "below"), nil, 0o600), "not a directory")
+	assert.True(t, atomicfile.IsFull(fmt.Errorf("write: %w", unix.ENOSPC)))
+	assert.False(t, atomicfile.IsFull(fs.ErrNotExist))
 }

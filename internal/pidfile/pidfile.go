@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/deakit/deakit/internal/atomicfile"
 )
 
 // A RunningError says that the file belongs to a process that lives.
@@ -32,7 +34,7 @@ type File struct {
 
 // Create writes the id of this process, and a line feed, to the file at path, whose directory must exist, and locks it
 // until Remove or the end of the process. A file that a dead process left is taken over. When a live process holds it, or
-// is named in it, the error is a *RunningError.
+// is named in it, the error is a *RunningError. On a full disk the lock is what counts, and the file may stay empty.
 func Create(path string) (*File, error) {
 	for {
 		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
@@ -71,10 +73,17 @@ func claim(path string, file *os.File) error {
 	if pid != os.Getpid() && alive(pid) {
 		return &RunningError{path, pid}
 	}
-	if err := file.Truncate(0); err != nil {
-		return fmt.Errorf("cannot write pid file: %w", err)
+	return note(file)
+}
+
+// note writes down whose the file is. It writes over what was there, which takes no room on the disk.
+func note(file *os.File) error {
+	text := strconv.Itoa(os.Getpid()) + "\n"
+	_, err := file.WriteAt([]byte(text), 0)
+	if atomicfile.IsFull(err) { // then nobody is named, rather than a dead process
+		text, err = "", nil
 	}
-	if _, err := file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
+	if err = errors.Join(err, file.Truncate(int64(len(text)))); err != nil {
 		return fmt.Errorf("cannot write pid file: %w", err)
 	}
 	return nil

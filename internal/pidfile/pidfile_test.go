@@ -12,6 +12,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/deakit/deakit/internal/needs"
 )
 
 func TestCreateAndRemove(t *testing.T) {
@@ -102,4 +105,26 @@ func TestOneHolderAtATime(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// On a full disk the lock counts, and no dead process is named.
+func TestFullDisk(t *testing.T) {
+	needs.Root(t)
+	dir := t.TempDir()
+	require.NoError(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"))
+	t.Cleanup(func() { assert.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	kept := filepath.Join(dir, "kept.pid") // has room already
+	require.NoError(t, os.WriteFile(kept, []byte("999999999\n"), 0o644))
+	require.ErrorIs(t, os.WriteFile(filepath.Join(dir, "filling"), make([]byte, 1<<20), 0o600), unix.ENOSPC)
+	for name, want := range map[string]string{kept: fmt.Sprintf("%d\n", os.Getpid()), filepath.Join(dir, "new.pid"): ""} {
+		f, err := Create(name)
+		require.NoError(t, err)
+		data, err := os.ReadFile(name)
+		require.NoError(t, err)
+		assert.Equal(t, want, string(data))
+		_, err = Create(name)
+		var running *RunningError
+		require.ErrorAs(t, err, &running)
+		require.NoError(t, f.file.Close())
+	}
 }

@@ -27,11 +27,11 @@ func KillMarked(mark string) error {
 	}
 	empty := 0
 	for range markedRounds {
-		found, err := killMarked(mark)
+		found, err := signalMarked(mark, syscall.SIGKILL)
 		if err != nil {
 			return err
 		}
-		if empty++; found {
+		if empty++; len(found) > 0 {
 			empty = 0
 		}
 		if empty == markedEmpty {
@@ -42,10 +42,11 @@ func KillMarked(mark string) error {
 	return fmt.Errorf("there are always more processes of %s: find and kill them", mark)
 }
 
-func killMarked(mark string) (found bool, err error) {
+// signalMarked sends signals to all marked processes, and returns their ids.
+func signalMarked(mark string, signals ...os.Signal) (found []int, err error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	for _, dir := range dirs {
 		pid, err := strconv.Atoi(filepath.Base(dir))
@@ -57,8 +58,10 @@ func killMarked(mark string) (found bool, err error) {
 			continue // it has ended
 		}
 		if marked(dir, mark) {
-			found = true
-			_ = p.Signal(syscall.SIGKILL) // it may have ended
+			found = append(found, pid)
+			for _, s := range signals {
+				_ = p.Signal(s) // it may have ended
+			}
 		}
 		_ = p.Release() // it fails only where it was released before
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -202,4 +203,35 @@ func marked(t *testing.T, mark string) bool {
 		}
 	}
 	return false
+}
+
+// A script is known while it runs, and runs also where it cannot be noted.
+func TestRegister(t *testing.T) {
+	base := t.TempDir()
+	var log strings.Builder
+	register := process.NewRegister(base, slog.New(slog.NewTextHandler(&log, nil)))
+	var out strings.Builder
+	run := func() {
+		out.Reset()
+		status, err := process.Run(t.Context(), process.Command{
+			Path: "/bin/sh", Args: []string{"-c", "ls " + base + "/bosh/running; echo $DEAKIT_SCRIPT"}, Stdout: &out, Register: register,
+			Env: []string{"PATH=/bin:/usr/bin"},
+		})
+		require.NoError(t, err)
+		assert.Zero(t, status)
+	}
+	run()
+	noted := strings.Fields(out.String())
+	require.Len(t, noted, 2)
+	assert.Equal(t, noted[0], noted[1])
+	left, err := os.ReadDir(filepath.Join(base, "bosh/running"))
+	require.NoError(t, err)
+	assert.Empty(t, left)
+	require.NoError(t, register.EndOrphans(t.Context(), 0), "there are none")
+
+	require.NoError(t, os.RemoveAll(filepath.Join(base, "bosh")))
+	require.NoError(t, os.WriteFile(filepath.Join(base, "bosh"), nil, 0o600))
+	run()
+	assert.Contains(t, log.String(), "script.not_registered")
+	require.Error(t, register.EndOrphans(t.Context(), 0))
 }

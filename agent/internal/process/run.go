@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 
@@ -27,6 +28,8 @@ type Command struct {
 	Grace time.Duration // between TERM and KILL; default 10 s
 	Nice  int           // is added to the nice value of this process
 	Sweep bool          // kill what is left of the process group when the program has ended by itself
+
+	Register *Register // notes it while it runs; nil: if this process is killed, the program goes on
 }
 
 const (
@@ -52,6 +55,11 @@ func Run(ctx context.Context, c Command) (status int, err error) {
 	cmd.WaitDelay = outputDelay
 	if cmd.Env == nil {
 		cmd.Env = []string{} // nil would be that of this process
+	}
+	if c.Register != nil {
+		mark, leave := c.Register.enter()
+		defer leave()
+		cmd.Env = append(slices.Clip(cmd.Env), mark)
 	}
 	if err := cmd.Start(); err != nil {
 		return NotStarted, err
