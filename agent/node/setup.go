@@ -93,13 +93,13 @@ func Passwords() Step {
 	}}
 }
 
-var hostname = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+var hostname = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
 
 // Hostname names the machine by the agent's id, for the kernel, in etc/hostname and in etc/hosts below root. What sync_dns has
 // written to the latter stays.
 func Hostname(root string) Step {
 	return Step{"set the host name", func(ctx context.Context, s *settings.Settings) error {
-		if !hostname.MatchString(s.AgentID) {
+		if len(s.AgentID) > 63 || !hostname.MatchString(s.AgentID) {
 			return fmt.Errorf("the agent's id %q cannot be the name of a host", s.AgentID)
 		}
 		names, err := hosts.New(hosts.Config{Base: root, HostsFile: filepath.Join(root, "etc", "hosts"), Hostname: s.AgentID})

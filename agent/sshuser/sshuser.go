@@ -29,6 +29,7 @@ var (
 )
 
 const (
+	maxName    = 32       // bytes
 	maxKey     = 64 << 10 // bytes
 	maxPasswd  = 16 << 20 // bytes of /etc/passwd
 	maxPattern = 1 << 10  // bytes
@@ -36,8 +37,8 @@ const (
 )
 
 var (
-	goodName  = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
-	ephemeral = regexp.MustCompile(`^bosh_[a-z0-9_-]{1,27}$`)
+	goodName  = regexp.MustCompile(`^[a-z_][a-z0-9_-]*$`)
+	ephemeral = regexp.MustCompile(`^bosh_[a-z0-9_-]+$`)
 )
 
 // Run runs a program as root and returns what it printed, also when it failed. Arguments go to it as they are: there is no shell.
@@ -120,7 +121,7 @@ func (m *Manager) HostKey() (string, error) {
 // bosh_. A user who was made here before, or has such a name, gets the key in place of an earlier one. It fails with ErrName, ErrKey or
 // ErrTaken before anything is done.
 func (m *Manager) Setup(ctx context.Context, user, publicKey string) error {
-	if !goodName.MatchString(user) {
+	if len(user) > maxName || !goodName.MatchString(user) {
 		return fmt.Errorf("set up ssh user %.40q: %w", user, ErrName)
 	}
 	key := strings.TrimSpace(publicKey)
