@@ -21,7 +21,8 @@ type Environment struct {
 
 // Open makes the store that settings name: "dummy", "local", "simple", "dav", "s3" with their options as agents know
 // them (reference of the clients in Ruby and Go), "nats" for an object store in NATS with the options "bucket" (default
-// "blobs") and "replicas", which is opened when it is first needed. Any other provider X is the program bosh-blobstore-X, which gets the options as they are.
+// "blobs") and "replicas", which is opened when it is first needed. Any other provider X is the program bosh-blobstore-X,
+// which gets the options as they are.
 func Open(provider string, opts map[string]any, env Environment) (Store, error) {
 	store, err := open(provider, &options{values: opts}, env)
 	if err != nil {
@@ -115,9 +116,6 @@ func openS3(o *options) (Store, error) {
 	if !o.flagOr("use_ssl", true) {
 		scheme = "http"
 	}
-	if o.text("encryption_key") != "" {
-		return nil, errors.New("encryption_key is not supported: let the store encrypt")
-	}
 	cfg := S3Config{
 		Endpoint:        scheme + "://" + host,
 		Region:          o.text("region"),
@@ -128,10 +126,15 @@ func openS3(o *options) (Store, error) {
 		SessionToken:    o.text("session_token"),
 		HTTP:            o.http(),
 	}
+	key := o.text("encryption_key")
 	if o.err != nil {
 		return nil, o.err
 	}
-	return NewS3(cfg)
+	store, err := NewS3(cfg)
+	if err != nil || key == "" {
+		return store, err
+	}
+	return NewEncrypted(store, key), nil
 }
 
 // options reads the options of a provider. The first mistake is kept.

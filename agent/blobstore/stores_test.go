@@ -246,7 +246,7 @@ func TestOpen(t *testing.T) {
 		"port must be a whole number":           {"s3", object{"bucket_name": "b", "port": 1.5}},
 		"bucket_name":                           {"s3", object{}},
 		"both access_key_id and secret_access_": {"s3", object{"bucket_name": "b", "access_key_id": "k"}},
-		"encryption_key is not supported":       {"s3", object{"bucket_name": "b", "encryption_key": "k"}},
+		"encryption_key must be a string":       {"s3", object{"bucket_name": "b", "encryption_key": 7}},
 		"no connection to NATS":                 {"nats", nil},
 	} {
 		_, err := blobstore.Open(test.provider, test.options, env)
