@@ -39,6 +39,10 @@ type Config struct {
 	// Tolerate so many questions in a row that fail on their way, before a task is given up; default 10, -1 for none.
 	Tolerate int
 
+	// Retries is how many times more a request is sent when no reply came in time, by method; nil for none. What is sent again
+	// may be done twice. See [DirectorRetries].
+	Retries map[string]int
+
 	// Progress, when set, is told of each answer that a task goes on, and of each question that failed. It must not block.
 	Progress func(Progress)
 
@@ -96,7 +100,7 @@ func (c *Client) do(ctx context.Context, method string, arguments ...any) (messa
 		return messaging.AgentReply{}, err
 	}
 	request.Protocol = messaging.Int(c.cfg.Protocol)
-	reply, err := c.cfg.Transport.Do(ctx, request)
+	reply, err := c.send(ctx, request)
 	switch {
 	case err != nil:
 		return messaging.AgentReply{}, fmt.Errorf("agent: %s: %w", method, err)
