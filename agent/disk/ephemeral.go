@@ -150,25 +150,26 @@ func madeFor(prefix string, parts []Partition) bool {
 	return len(parts) == 1 || len(parts) == 2
 }
 
-// inPlace tells whether the disk is mounted at Dir. It refuses one that is mounted elsewhere, and a Dir that has another.
+// inPlace tells whether the disk is mounted at Dir. It refuses one that is mounted elsewhere, and a Dir that has another. What jobs
+// and containers mount besides, of a disk that is in place, is theirs: their binds show its name too.
 func (e Ephemeral) inPlace(ctx context.Context, device string, parts []Partition) (bool, error) {
 	mounts, err := e.System.Mounts(ctx)
 	if err != nil {
 		return false, err
 	}
-	ours := func(name string) bool {
-		return name == device || slices.ContainsFunc(parts, func(p Partition) bool { return p.Device == name })
+	ours := func(mount Mount) bool {
+		return mount.Device == device || slices.ContainsFunc(parts, func(p Partition) bool { return p.Device == mount.Device })
 	}
-	for _, mount := range mounts {
-		if ours(mount.Device) && mount.Dir != e.Dir {
-			return false, fmt.Errorf("%s is mounted at %s: unmount it first", mount.Device, mount.Dir)
-		}
-	}
-	there, taken := at(mounts, e.Dir)
-	if taken && !ours(there.Device) {
+	switch there, taken := at(mounts, e.Dir); {
+	case taken && ours(there):
+		return true, nil
+	case taken:
 		return false, fmt.Errorf("%s has %s, and not %s: unmount it first", e.Dir, there.Device, device)
 	}
-	return taken, nil
+	if i := slices.IndexFunc(mounts, ours); i >= 0 {
+		return false, fmt.Errorf("%s is mounted at %s: unmount it first", mounts[i].Device, mounts[i].Dir)
+	}
+	return false, nil
 }
 
 // partition makes the partitions, in place of all that there is.

@@ -225,6 +225,32 @@ func TestEphemeralRefused(t *testing.T) {
 	})
 }
 
+// TestEphemeralWithBinds: jobs and containers bind what is below data elsewhere, and are at it when an agent is started again.
+func TestEphemeralWithBinds(t *testing.T) {
+	m := loops(t)
+	e := m.ephemeral(`{}`)
+	e.setup()
+	for _, name := range []string{"kubelet", "elsewhere"} {
+		from, to := filepath.Join(e.Dir, "kubelet"), filepath.Join(e.Dir, name)
+		require.NoError(t, os.MkdirAll(from, 0o755))
+		require.NoError(t, os.MkdirAll(to, 0o755))
+		run(t, "mount", "--bind", from, to)
+	}
+	e.setup()
+	assert.Equal(t, e.part("2"), m.mounted(e.Dir))
+	assert.Equal(t, []string{e.part("1")}, e.used())
+
+	// Without Dir they keep the disk from being made anew.
+	other := filepath.Join(m.base, "bound")
+	require.NoError(t, os.MkdirAll(other, 0o755))
+	run(t, "mount", "--bind", filepath.Join(e.Dir, "kubelet"), other)
+	run(t, "umount", "--recursive", e.Dir)
+	e.swapOff()
+	e.settings.AgentID = "another"
+	require.ErrorContains(t, e.Setup(t.Context(), e.settings), e.part("2")+" is mounted at "+other)
+	assert.Equal(t, []string{name("0"), name("1")}, e.names())
+}
+
 // TestEphemeralOfTheOriginal: what bosh-agent has made is kept. It runs parted.
 func TestEphemeralOfTheOriginal(t *testing.T) {
 	m := loops(t)
