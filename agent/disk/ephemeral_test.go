@@ -251,6 +251,22 @@ func TestEphemeralWithBinds(t *testing.T) {
 	assert.Equal(t, []string{name("0"), name("1")}, e.names())
 }
 
+// TestEphemeralThatIsPersistent: settings that name one device twice, or devices whose names have moved, cost no data.
+func TestEphemeralThatIsPersistent(t *testing.T) {
+	everywhere(t, func(t *testing.T, m *machine) {
+		e, ctx := m.ephemeral(`{"disks":{"persistent":{"disk-0":"/dev/not-there"}}}`), t.Context()
+		e.settings.Disks.Persistent["disk-1"] = settings.Disk{CID: "disk-1", Path: e.device}
+		require.NoError(t, m.system.CreatePartition(ctx, e.device, ""))
+		require.NoError(t, m.system.Format(ctx, e.part("1"), "ext4"))
+		require.ErrorContains(t, e.Setup(ctx, e.settings), e.device+" is the persistent disk 'disk-1' too")
+		kind, err := m.system.FileSystem(ctx, e.part("1"))
+		require.NoError(t, err)
+		assert.Equal(t, "ext4", kind, "all is as it was")
+		delete(e.settings.Disks.Persistent, "disk-1")
+		e.setup()
+	})
+}
+
 // TestEphemeralOfTheOriginal: what bosh-agent has made is kept. It runs parted.
 func TestEphemeralOfTheOriginal(t *testing.T) {
 	m := loops(t)
