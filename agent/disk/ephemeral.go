@@ -28,6 +28,10 @@ type Ephemeral struct {
 	OnSystemDisk bool
 	Root         string // where the system is mounted; default "/"
 
+	// Hints are the files in which a [Manager] keeps what a director says of persistent disks that came after the settings, so that
+	// none of those is taken for the ephemeral one; a file that is not there says nothing. Default none.
+	Hints []string
+
 	Memory int64        // bytes of the machine, for the size of swap; 0 asks the kernel
 	Logger *slog.Logger // nil discards
 }
@@ -44,7 +48,7 @@ const ephemeralName = "bosh-partition-"
 // Whatever the disk held is lost, unless the names of its partitions say that they were made for this agent, by this package
 // or by the original: then it keeps what they hold, and its partitions as they are, also when another size of swap is wanted
 // since. So it can be called at each start of the agent. A disk that is in use elsewhere is refused, and one that would get new
-// partitions and is a persistent disk of the settings too.
+// partitions and is a persistent disk of the settings or hints too.
 func (e Ephemeral) Setup(ctx context.Context, s *settings.Settings) error {
 	e.Logger, e.Root = cmp.Or(e.Logger, slog.New(slog.DiscardHandler)), cmp.Or(e.Root, "/")
 	if e.System == nil {
@@ -174,21 +178,6 @@ func (e Ephemeral) inPlace(ctx context.Context, device string, parts []Partition
 		return false, fmt.Errorf("%s is mounted at %s: unmount it first", mounts[i].Device, mounts[i].Dir)
 	}
 	return false, nil
-}
-
-// mayBeLost refuses a device that a persistent disk of the settings has become: paths of devices may lead elsewhere than they did for
-// whoever wrote the settings, and what that disk holds is to last.
-func (e Ephemeral) mayBeLost(ctx context.Context, device string, s *settings.Settings) error {
-	for cid := range s.Disks.Persistent {
-		d, _ := s.PersistentDisk(cid)
-		brief, cancel := context.WithTimeout(ctx, listPatience) // one that is this device is there
-		found, err := e.Resolver.Resolve(brief, d.Disk)
-		cancel()
-		if err == nil && found == device {
-			return fmt.Errorf("%s is the persistent disk '%s' too: correct the settings, or attach both disks", device, cid)
-		}
-	}
-	return ctx.Err()
 }
 
 // partition makes the partitions, in place of all that there is.

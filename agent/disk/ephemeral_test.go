@@ -262,7 +262,18 @@ func TestEphemeralThatIsPersistent(t *testing.T) {
 		kind, err := m.system.FileSystem(ctx, e.part("1"))
 		require.NoError(t, err)
 		assert.Equal(t, "ext4", kind, "all is as it was")
+
+		// The director has told of it later.
 		delete(e.settings.Disks.Persistent, "disk-1")
+		require.NoError(t, m.manager().AddPersistent(ctx, "disk-2", settings.Disk{Path: e.device}))
+		e.Hints = []string{filepath.Join(m.base, "none.json"), filepath.Join(m.base, "bosh/persistent_disk_hints.json")}
+		require.ErrorContains(t, e.Setup(ctx, e.settings), e.device+" is the persistent disk 'disk-2' too")
+		e.Hints = append(e.Hints, e.Dir) // which cannot be read
+		require.ErrorContains(t, e.Setup(ctx, e.settings), "hints about disks")
+		assert.Empty(t, e.names(), "all is as it was")
+
+		require.NoError(t, m.manager().RemovePersistent("disk-2"))
+		e.Hints = e.Hints[:2]
 		e.setup()
 	})
 }
