@@ -28,6 +28,10 @@ type Ephemeral struct {
 	OnSystemDisk bool
 	Root         string // where the system is mounted; default "/"
 
+	// Hints are the files in which a [Manager] keeps what a director says of persistent disks that came after the settings, so that
+	// none of those is taken for the ephemeral one; a file that is not there says nothing. Default none.
+	Hints []string
+
 	Memory int64        // bytes of the machine, for the size of swap; 0 asks the kernel
 	Logger *slog.Logger // nil discards
 }
@@ -43,7 +47,8 @@ const ephemeralName = "bosh-partition-"
 //
 // Whatever the disk held is lost, unless the names of its partitions say that they were made for this agent, by this package
 // or by the original: then it keeps what they hold, and its partitions as they are, also when another size of swap is wanted
-// since. So it can be called at each start of the agent. A disk that is in use elsewhere is refused.
+// since. So it can be called at each start of the agent. A disk that is in use elsewhere is refused, and one that would get new
+// partitions and is a persistent disk of the settings or hints too.
 func (e Ephemeral) Setup(ctx context.Context, s *settings.Settings) error {
 	e.Logger, e.Root = cmp.Or(e.Logger, slog.New(slog.DiscardHandler)), cmp.Or(e.Root, "/")
 	if e.System == nil {
@@ -105,6 +110,9 @@ func (e Ephemeral) setup(ctx context.Context, device string, s *settings.Setting
 			e.Logger.Info("disk.ephemeral.kept", "device", device)
 			return nil
 		}
+		if err := e.mayBeLost(ctx, device, s); err != nil {
+			return err
+		}
 		if named, err = e.partition(ctx, device, prefix, s.Env.Bosh.SwapSize); err != nil {
 			return err
 		}
@@ -150,25 +158,26 @@ func madeFor(prefix string, parts []Partition) bool {
 	return len(parts) == 1 || len(parts) == 2
 }
 
-// inPlace tells whether the disk is mounted at Dir. It refuses one that is mounted elsewhere, and a Dir that has another.
+// inPlace tells whether the disk is mounted at Dir. It refuses one that is mounted elsewhere, and a Dir that has another. What jobs
+// and containers mount besides, of a disk that is in place, is theirs: their binds show its name too.
 func (e Ephemeral) inPlace(ctx context.Context, device string, parts []Partition) (bool, error) {
 	mounts, err := e.System.Mounts(ctx)
 	if err != nil {
 		return false, err
 	}
-	ours := func(name string) bool {
-		return name == device || slices.ContainsFunc(parts, func(p Partition) bool { return p.Device == name })
+	ours := func(mount Mount) bool {
+		return mount.Device == device || slices.ContainsFunc(parts, func(p Partition) bool { return p.Device == mount.Device })
 	}
-	for _, mount := range mounts {
-		if ours(mount.Device) && mount.Dir != e.Dir {
-			return false, fmt.Errorf("%s is mounted at %s: unmount it first", mount.Device, mount.Dir)
-		}
-	}
-	there, taken := at(mounts, e.Dir)
-	if taken && !ours(there.Device) {
+	switch there, taken := at(mounts, e.Dir); {
+	case taken && ours(there):
+		return true, nil
+	case taken:
 		return false, fmt.Errorf("%s has %s, and not %s: unmount it first", e.Dir, there.Device, device)
 	}
-	return taken, nil
+	if i := slices.IndexFunc(mounts, ours); i >= 0 {
+		return false, fmt.Errorf("%s is mounted at %s: unmount it first", mounts[i].Device, mounts[i].Dir)
+	}
+	return false, nil
 }
 
 // partition makes the partitions, in place of all that there is.

@@ -225,6 +225,59 @@ func TestEphemeralRefused(t *testing.T) {
 	})
 }
 
+// TestEphemeralWithBinds: jobs and containers bind what is below data elsewhere, and are at it when an agent is started again.
+func TestEphemeralWithBinds(t *testing.T) {
+	m := loops(t)
+	e := m.ephemeral(`{}`)
+	e.setup()
+	for _, name := range []string{"kubelet", "elsewhere"} {
+		from, to := filepath.Join(e.Dir, "kubelet"), filepath.Join(e.Dir, name)
+		require.NoError(t, os.MkdirAll(from, 0o755))
+		require.NoError(t, os.MkdirAll(to, 0o755))
+		run(t, "mount", "--bind", from, to)
+	}
+	e.setup()
+	assert.Equal(t, e.part("2"), m.mounted(e.Dir))
+	assert.Equal(t, []string{e.part("1")}, e.used())
+
+	// Without Dir they keep the disk from being made anew.
+	other := filepath.Join(m.base, "bound")
+	require.NoError(t, os.MkdirAll(other, 0o755))
+	run(t, "mount", "--bind", filepath.Join(e.Dir, "kubelet"), other)
+	run(t, "umount", "--recursive", e.Dir)
+	e.swapOff()
+	e.settings.AgentID = "another"
+	require.ErrorContains(t, e.Setup(t.Context(), e.settings), e.part("2")+" is mounted at "+other)
+	assert.Equal(t, []string{name("0"), name("1")}, e.names())
+}
+
+// TestEphemeralThatIsPersistent: settings that name one device twice, or devices whose names have moved, cost no data.
+func TestEphemeralThatIsPersistent(t *testing.T) {
+	everywhere(t, func(t *testing.T, m *machine) {
+		e, ctx := m.ephemeral(`{"disks":{"persistent":{"disk-0":"/dev/not-there"}}}`), t.Context()
+		e.settings.Disks.Persistent["disk-1"] = settings.Disk{CID: "disk-1", Path: e.device}
+		require.NoError(t, m.system.CreatePartition(ctx, e.device, ""))
+		require.NoError(t, m.system.Format(ctx, e.part("1"), "ext4"))
+		require.ErrorContains(t, e.Setup(ctx, e.settings), e.device+" is the persistent disk 'disk-1' too")
+		kind, err := m.system.FileSystem(ctx, e.part("1"))
+		require.NoError(t, err)
+		assert.Equal(t, "ext4", kind, "all is as it was")
+
+		// The director has told of it later.
+		delete(e.settings.Disks.Persistent, "disk-1")
+		require.NoError(t, m.manager().AddPersistent(ctx, "disk-2", settings.Disk{Path: e.device}))
+		e.Hints = []string{filepath.Join(m.base, "none.json"), filepath.Join(m.base, "bosh/persistent_disk_hints.json")}
+		require.ErrorContains(t, e.Setup(ctx, e.settings), e.device+" is the persistent disk 'disk-2' too")
+		e.Hints = append(e.Hints, e.Dir) // which cannot be read
+		require.ErrorContains(t, e.Setup(ctx, e.settings), "hints about disks")
+		assert.Empty(t, e.names(), "all is as it was")
+
+		require.NoError(t, m.manager().RemovePersistent("disk-2"))
+		e.Hints = e.Hints[:2]
+		e.setup()
+	})
+}
+
 // TestEphemeralOfTheOriginal: what bosh-agent has made is kept. It runs parted.
 func TestEphemeralOfTheOriginal(t *testing.T) {
 	m := loops(t)

@@ -26,9 +26,6 @@ func (m *Machine) settingsMethods() []action.Method {
 // another bus or blob store the process ends, and the task has its outcome from resumeUpdate. What is refused is not kept: no
 // process could start with it, and none would be there to take a better one.
 func (m *Machine) updateSettings(ctx context.Context, next settings.Update) (string, error) {
-	if err := m.checkUpdate(ctx, next); err != nil {
-		return "", err
-	}
 	restart, err := m.keep(ctx, next)
 	if err != nil {
 		return "", err
@@ -41,7 +38,8 @@ func (m *Machine) updateSettings(ctx context.Context, next settings.Update) (str
 
 const updated = "ok"
 
-// checkUpdate refuses what the next process could not begin with: nobody could tell it anything better.
+// checkUpdate refuses what the next process could not begin with: nobody could tell it anything better. What is kept stays as it is
+// meanwhile: of two that are right by themselves, both may be wrong.
 func (m *Machine) checkUpdate(ctx context.Context, next settings.Update) error {
 	if err := certs.Check(next.TrustedCerts); err != nil {
 		return err
@@ -82,7 +80,7 @@ func checkChange(before, after settings.Effective) error {
 	return nil
 }
 
-// keep stores an update, and only then notes that its task has begun: whoever is told "ok" by the next process relies on it. As it
+// keep checks and stores an update, and only then notes that its task has begun: whoever is told "ok" by the next process relies on it. As it
 // does so alone, a process that repeats the task puts nothing back that came later.
 func (m *Machine) keep(ctx context.Context, next settings.Update) (restart bool, err error) {
 	leave, err := m.update.take(ctx)
@@ -90,6 +88,9 @@ func (m *Machine) keep(ctx context.Context, next settings.Update) (restart bool,
 		return false, err
 	}
 	defer leave()
+	if err := m.checkUpdate(ctx, next); err != nil {
+		return false, err
+	}
 	if restart, err = m.Loader.Apply(next); err != nil {
 		return false, err
 	}

@@ -1,10 +1,12 @@
 package methods_test
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,7 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/deakit/deakit/agent/client"
+	"github.com/deakit/deakit/agent/disk"
 	"github.com/deakit/deakit/agent/methods"
+	"github.com/deakit/deakit/agent/settings"
 	"github.com/deakit/deakit/agent/transport"
 	"github.com/deakit/deakit/messaging/messagingtest"
 )
@@ -110,6 +114,58 @@ func TestUpdateSettingsWithRestart(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(again.read("bosh/tasks.json")), &tasks))
 	assert.Empty(t, tasks)
 	require.NoError(t, again.Apply(t.Context(), map[string]any{}))
+}
+
+// A gate holds those up who look for a device, once it is closed.
+type gate struct {
+	disk.Identity
+	closed  atomic.Bool
+	waiting chan struct{} // gets one for each of them
+	open    chan struct{}
+}
+
+func (g *gate) Resolve(ctx context.Context, d settings.Disk) (string, error) {
+	if g.closed.Load() {
+		g.waiting <- struct{}{}
+		<-g.open
+	}
+	return g.Identity.Resolve(ctx, d)
+}
+
+// Two changes that are right, each by itself, do not get by each other: the next process could not start with both.
+func TestUpdatesThatDoNotFitTogether(t *testing.T) {
+	slow := &gate{waiting: make(chan struct{}, 10), open: make(chan struct{})}
+	n := run(t, plan{stays: true, parts: func(p *methods.Parts) {
+		memory, err := disk.NewMemory(filepath.Join(t.TempDir(), "machine"))
+		require.NoError(t, err)
+		require.NoError(t, memory.Attach("/dev/sdb", 64<<20))
+		p.Disks, err = disk.New(disk.Config{
+			System: memory, Resolver: slow, BaseDir: t.TempDir(), Settings: p.Loader.Load, UnmountDelay: -1,
+		})
+		require.NoError(t, err)
+	}})
+	slow.closed.Store(true)
+	_, err := n.Start(t.Context(), "update_settings", map[string]any{
+		"mbus":              map[string]any{"urls": []string{"https://10.0.0.7:6868"}},
+		"disk_associations": []any{map[string]any{"name": "db", "cid": "disk-0"}},
+	})
+	require.NoError(t, err)
+	<-slow.waiting
+	second, err := n.Start(t.Context(), "update_settings", map[string]any{"blobstores": []any{map[string]any{"provider": "nats"}}})
+	require.NoError(t, err)
+	for range 50 { // time enough for it to get by
+		_, _, err = second.Get(t.Context())
+		require.NoError(t, err)
+	}
+	close(slow.open)
+	ctx, cancel := context.WithTimeout(t.Context(), waitFor)
+	defer cancel()
+	_, err = second.Wait(ctx)
+	require.ErrorContains(t, err, `"nats" needs a bus of NATS; nothing was changed`)
+	kept, err := n.parts.Loader.Update()
+	require.NoError(t, err)
+	assert.Len(t, kept.Mbus.URLs, 1)
+	assert.Empty(t, kept.Blobstores)
 }
 
 // A bus with which the agent could not begin again is refused while somebody can tell another one, and without its secrets.

@@ -93,16 +93,16 @@ func (m *machine) mountMemory(ctx context.Context) error {
 	return nil
 }
 
-// noteStart makes the marks. Who is killed between them has not come up.
+// noteStart makes the marks, where they are missing. Who is killed between them has not come up.
 func (m *machine) noteStart(context.Context) error {
 	if !m.cfg.Tmpfs || !m.onceOnly() {
 		return nil
 	}
 	inMemory, onDisk := m.startMarks()
-	if err := atomicfile.WriteFile(inMemory, nil, 0o600); err != nil {
+	if err := atomicfile.UpdateFile(inMemory, nil, 0o600); err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(onDisk, nil, 0o600)
+	return atomicfile.UpdateFile(onDisk, nil, 0o600)
 }
 
 // exists tells whether there is anything by that name.

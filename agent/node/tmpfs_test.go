@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -22,10 +23,15 @@ func TestRebooted(t *testing.T) {
 		Base: filepath.Join(dir, "vcap"), Disks: disks, Tmpfs: true, Supervisor: node.None, NoAlerts: true,
 		Source: source(`{"agent_id":"a","mbus":"` + messagingtest.NewServer(t).URL() + `","env":{"bosh":{"agent":{"settings":{"tmpfs":true}}}}}`),
 	}
+	var marks []os.FileInfo
 	for range 2 { // an agent, and its successor
 		_, stop := run(t, cfg)
 		require.NoError(t, stop())
+		mark, err := os.Stat(filepath.Join(cfg.Base, "bosh/bootonce"))
+		require.NoError(t, err)
+		marks = append(marks, mark)
 	}
+	assert.True(t, os.SameFile(marks[0], marks[1]), "it takes no room on a disk that is full by now")
 	assert.NoFileExists(t, filepath.Join(cfg.Base, "bosh/settings.json"))
 	mounts, err := disks.Mounts(t.Context())
 	require.NoError(t, err)

@@ -24,7 +24,11 @@ func (c *cli) steps(cfg *node.Config) ([]node.Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	ephemeral := disk.Ephemeral{Resolver: resolver, Dir: filepath.Join(cfg.Base, "data"), Logger: cfg.Logger}
+	const hints = "persistent_disk_hints.json" // wherever the settings are kept
+	ephemeral := disk.Ephemeral{
+		Resolver: resolver, Dir: filepath.Join(cfg.Base, "data"), Logger: cfg.Logger,
+		Hints: []string{filepath.Join(cfg.Base, "bosh", hints), filepath.Join(cfg.Base, "bosh/settings", hints)},
+	}
 	if memory, ok := cfg.Disks.(*disk.Memory); ok {
 		ephemeral.System = memory
 	}

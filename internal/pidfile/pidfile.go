@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,8 +34,9 @@ type File struct {
 }
 
 // Create writes the id of this process, and a line feed, to the file at path, whose directory must exist, and locks it
-// until Remove or the end of the process. A file that a dead process left is taken over. When a live process holds it, or
-// is named in it, the error is a *RunningError. On a full disk the lock is what counts, and the file may stay empty.
+// until Remove or the end of the process. A file that a dead process left is taken over, and one of before the machine was
+// started. When a live process holds it, or is named in it, the error is a *RunningError. On a full disk the lock is what
+// counts, and the file may stay empty.
 func Create(path string) (*File, error) {
 	for {
 		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
@@ -70,7 +72,7 @@ func claim(path string, file *os.File) error {
 		return errReplaced
 	}
 	// One that was written without a lock counts too, by an original for example.
-	if pid != os.Getpid() && alive(pid) {
+	if pid != os.Getpid() && alive(pid) && !beforeBoot(file) {
 		return &RunningError{path, pid}
 	}
 	return note(file)
@@ -115,6 +117,17 @@ func zombie(pid int) bool {
 	}
 	end := strings.LastIndex(string(stat), ") ") // the name before it may hold anything
 	return end >= 0 && strings.HasPrefix(string(stat)[end+2:], "Z")
+}
+
+// beforeBoot tells whether a file was written before the machine was started, as one is that outlived a loss of power. Whose id is in
+// it is dead, and the id may be another's for good.
+func beforeBoot(file *os.File) bool {
+	var up unix.Timespec
+	info, err := file.Stat()
+	if err != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
+		return false
+	}
+	return info.ModTime().Before(time.Now().Add(-time.Duration(up.Nano())))
 }
 
 // Remove takes the file away, unless it is another one by now, and gives up the lock.

@@ -65,6 +65,27 @@ func TestFilesOfOthers(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist)
 }
 
+// A process id that was written down before the machine was started is another process's by now.
+func TestFileOfAnEarlierBoot(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dea.pid")
+	text := fmt.Appendf(nil, "%d\n", os.Getppid())
+	require.NoError(t, os.WriteFile(path, text, 0o644))
+	_, err := Create(path)
+	var running *RunningError
+	require.ErrorAs(t, err, &running)
+
+	var up unix.Timespec
+	require.NoError(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &up))
+	earlier := time.Now().Add(-time.Duration(up.Nano()) - time.Minute)
+	require.NoError(t, os.Chtimes(path, time.Time{}, earlier))
+	f, err := Create(path)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, f.Remove()) }()
+	require.NoError(t, os.Chtimes(path, time.Time{}, earlier))
+	_, err = Create(path)
+	require.ErrorAs(t, err, &running, "a lock counts whatever time it is")
+}
+
 // A process that was killed is dead, also before its parent has taken notice.
 func TestFileOfAZombie(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dea.pid")

@@ -17,8 +17,8 @@ import (
 
 // A Register knows which scripts of an agent run, so that the next one can end those that go on because this one was killed. For
 // each there is a file while it runs, made before it is started; the name of that is in the environment of all that the script
-// starts. Unlike a process id it belongs to nobody else later, and an empty file needs no room on a full disk. What a script
-// leaves behind when it ends by itself is not known any more, and lives on.
+// starts, but for what clears that, as sudo does. Unlike a process id it belongs to nobody else later, and an empty file needs no room on
+// a full disk. What a script leaves behind when it ends by itself is not known any more, and lives on.
 type Register struct {
 	dir string
 	log *slog.Logger
@@ -54,7 +54,8 @@ func (r *Register) enter() (mark string, leave func()) {
 }
 
 // EndOrphans ends all scripts of an agent that was killed, with all that they have started: TERM first, and KILL after the time of
-// grace (default 10 s). It is for an agent that begins and runs none yet.
+// grace (default 10 s). It is for an agent that begins and runs none yet. One that cannot be killed, as it waits in the kernel for a disk
+// that does not answer, is told in the log: an agent that did not come up could not be told anything.
 func (r *Register) EndOrphans(ctx context.Context, grace time.Duration) error {
 	entries, err := os.ReadDir(r.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -62,8 +63,12 @@ func (r *Register) EndOrphans(ctx context.Context, grace time.Duration) error {
 	}
 	deadline := time.Now().Add(cmp.Or(grace, defaultGrace))
 	for _, entry := range entries {
-		if err := r.endOrphan(ctx, markName+"="+entry.Name(), deadline); err != nil {
+		switch err := r.endOrphan(ctx, markName+"="+entry.Name(), deadline); {
+		case err != nil && ctx.Err() != nil:
 			return fmt.Errorf("end scripts of an earlier agent: %w", err)
+		case err != nil:
+			r.log.Error("script.orphan_remains", "error", err, "effect", "it may go on beside this agent; the next one looks for it again")
+			continue
 		}
 		if err := os.Remove(filepath.Join(r.dir, entry.Name())); err != nil {
 			return fmt.Errorf("end scripts of an earlier agent: %w", err)
