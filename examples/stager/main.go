@@ -10,10 +10,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/deakit/deakit/component"
 	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/examples/internal/commandline"
 	"github.com/deakit/deakit/internal/pidfile"
 	"github.com/deakit/deakit/logging"
 )
@@ -55,22 +54,12 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout))
 }
 
-func run(args []string, stdout io.Writer) (code int) {
+func run(args []string, stdout io.Writer) int {
 	var c cli
-	code = -1
-	parser, err := kong.New(&c, kong.Name("stager"), kong.Description(description), kong.UsageOnError(),
-		kong.Writers(stdout, os.Stderr), kong.Exit(func(n int) { code = n }))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "stager:", err)
-		return exitFailed
-	}
-	_, err = parser.Parse(args)
-	switch {
-	case code >= 0:
-		return code // --help was shown
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "stager: %v; try --help\n", err)
-		return exitUsage
+	p := commandline.Program{Name: "stager", Description: description, Stdout: stdout}
+	command, code := p.Parse(&c, args)
+	if command == nil {
+		return code
 	}
 	if err := c.run(stdout); err != nil {
 		fmt.Fprintln(stdout, err) // where the original has it
