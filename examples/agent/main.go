@@ -110,8 +110,7 @@ func (c *cli) run(stdout io.Writer) error {
 	ctx, end := context.WithCancel(context.Background())
 	defer end()
 	stop := signals.Keep(syscall.SIGHUP).Obey(signals.Orders{
-		End:    end,
-		AtOnce: func() { os.Exit(exitFailed) },
+		End:    []func(){end, func() { os.Exit(exitFailed) }},
 		Others: map[os.Signal]func(){syscall.SIGHUP: func() {}}, // of a terminal that is closed: the agent goes on
 	})
 	defer stop()

@@ -117,7 +117,7 @@ func (c *cli) run() (err error) {
 	defer func() { err = errors.Join(err, output.Close()) }()
 	ctx, end := context.WithCancel(context.Background())
 	defer end()
-	defer signals.Keep(syscall.SIGHUP).Obey(signals.Orders{End: end, AtOnce: atOnce, Others: map[os.Signal]func(){
+	defer signals.Keep(syscall.SIGHUP).Obey(signals.Orders{End: []func(){end, atOnce}, Others: map[os.Signal]func(){
 		syscall.SIGHUP: func() {
 			if err := output.Reopen(); err != nil {
 				log.Error("log.reopen.failed", "error", err)

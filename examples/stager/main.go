@@ -93,7 +93,7 @@ func (c *cli) run(stdout io.Writer) (err error) {
 	if err := backends.Enter(context.Background(), cfg.backend(), where); err != nil {
 		return fmt.Errorf("ERROR: back end: %w", err)
 	}
-	signals := keepSignals()
+	kept := keepSignals()
 	pid, err := claim(*cfg.PIDFilename)
 	if err != nil {
 		return fmt.Errorf("ERROR: Can't create stager pid file %s: %w", *cfg.PIDFilename, err)
@@ -109,7 +109,9 @@ func (c *cli) run(stdout io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("ERROR: %w", err)
 	}
-	ctx, stop := obeySignals(signals, n.queue.Abort, func() {
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	stop := obeySignals(kept, end, n.queue.Abort, func() {
 		if err := output.Reopen(); err != nil {
 			n.log.Error("log.reopen.failed", "error", err)
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/deakit/deakit/examples/internal/signals"
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/messaging/messagingtest"
 )
@@ -305,7 +306,7 @@ func answer(t *testing.T, sub *nats.Subscription) messaging.QueuedStagingAnswer 
 
 // another sends a signal when the time is over in which several count as one.
 func (p *program) another(signal syscall.Signal) {
-	<-time.After(oneSignal + 100*time.Millisecond)
+	<-time.After(signals.AsOne + 100*time.Millisecond)
 	require.NoError(p.t, p.cmd.Process.Signal(signal))
 }
 
