@@ -9,7 +9,6 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
-	"net/url"
 )
 
 // SimpleConfig says where a simple blobstore server is.
@@ -23,11 +22,7 @@ type SimpleConfig struct {
 
 // Simple speaks to the simple blobstore server (simple_blobstore_server). That server replaces no blob: a Put to an id
 // that is in use fails with [ErrExists].
-type Simple struct {
-	base   *url.URL
-	auth   func(*http.Request)
-	client *http.Client
-}
+type Simple struct{ plain }
 
 // NewSimple checks the configuration; it connects to nothing.
 func NewSimple(cfg SimpleConfig) (*Simple, error) {
@@ -39,23 +34,7 @@ func NewSimple(cfg SimpleConfig) (*Simple, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Simple{u.JoinPath(bucket), auth, client}, nil
-}
-
-func (s *Simple) call(ctx context.Context, id string, c call) error {
-	if err := CheckID(id); err != nil {
-		return err
-	}
-	c.url, c.sign = s.base.JoinPath(id).String(), s.auth
-	if err := do(ctx, s.client, c); err != nil {
-		return fmt.Errorf("blob %s: %w", id, err)
-	}
-	return nil
-}
-
-// Get expects 200.
-func (s *Simple) Get(ctx context.Context, id string, w io.Writer) error {
-	return s.call(ctx, id, call{op: "fetch", method: http.MethodGet, want: []int{http.StatusOK}, dst: w})
+	return &Simple{plain{u.JoinPath(bucket), func(id string) string { return id }, auth, client}}, nil
 }
 
 // Put posts a form whose field "content" is the blob.
@@ -86,9 +65,4 @@ func (s *Simple) Put(ctx context.Context, id string, r io.ReadSeeker) error {
 func (s *Simple) Delete(ctx context.Context, id string) error {
 	return s.call(ctx, id, call{op: "delete", method: http.MethodDelete,
 		want: []int{http.StatusNoContent, http.StatusNotFound}})
-}
-
-// Exists asks with HEAD.
-func (s *Simple) Exists(ctx context.Context, id string) (bool, error) {
-	return found(s.call(ctx, id, call{op: "find", method: http.MethodHead, want: []int{http.StatusOK}}))
 }

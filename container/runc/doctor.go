@@ -12,11 +12,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/cgroup"
 	"github.com/deakit/deakit/container/runc/internal/network"
 	"github.com/deakit/deakit/container/runc/internal/rootfs"
 	"github.com/deakit/deakit/container/runc/userns"
+	"github.com/deakit/deakit/internal/containertrial"
 )
 
 // A Finding is something that containers need, or are better with.
@@ -28,16 +28,20 @@ type Finding struct {
 	Remedy   string `json:"remedy,omitempty"`   // what a person at the machine does; empty if OK or if there is nothing to be done
 }
 
+// Mark is "ok", "missing" where containers need what is not there, or "without" where they would only be better with it.
+func (f Finding) Mark() string {
+	switch {
+	case f.OK:
+		return "ok"
+	case f.Required:
+		return "missing"
+	}
+	return "without"
+}
+
 // String is one line for people.
 func (f Finding) String() string {
-	mark := "ok      "
-	switch {
-	case !f.OK && f.Required:
-		mark = "missing "
-	case !f.OK:
-		mark = "without "
-	}
-	line := mark + f.What
+	line := fmt.Sprintf("%-8s%s", f.Mark(), f.What)
 	if f.Detail != "" {
 		line += ": " + f.Detail
 	}
@@ -259,37 +263,13 @@ func trial(ctx context.Context, opts Options) Finding {
 	return f
 }
 
-func tryContainer(ctx context.Context, opts Options) (err error) {
-	parent := os.TempDir()
+func tryContainer(ctx context.Context, opts Options) error {
+	dir := os.TempDir()
 	if opts.Depot != "" {
-		parent = filepath.Dir(opts.Depot) // on the same file system
+		dir = filepath.Dir(opts.Depot) // on the same file system
 	}
-	for parent != filepath.Dir(parent) { // or in what is there of it
-		if _, err := os.Stat(parent); err == nil {
-			break
-		}
-		parent = filepath.Dir(parent)
-	}
-	if opts.Depot, err = os.MkdirTemp(parent, "deakit-doctor-"); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(opts.Depot)) }()
-	b, err := New(opts)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close(context.WithoutCancel(ctx))) }()
-	c, err := b.Create(ctx, container.Spec{})
-	if err != nil {
-		return err
-	}
-	p, err := c.Run(ctx, container.ProcessSpec{Path: "true"}, container.IO{})
-	if err != nil {
-		return err
-	}
-	status, err := p.Wait(ctx)
-	if err == nil && status != 0 {
-		err = fmt.Errorf("true ended with status %d", status)
-	}
-	return err
+	return containertrial.Run(ctx, dir, func(depot string) (*Backend, error) {
+		opts.Depot = depot
+		return New(opts)
+	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/deakit/deakit/agent/node"
+	"github.com/deakit/deakit/examples/internal/commandline"
 	"github.com/deakit/deakit/examples/internal/signals"
 )
 
@@ -58,27 +59,18 @@ Exit codes:
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
 
-func run(args []string, stdout io.Writer) (code int) {
+func run(args []string, stdout io.Writer) int {
 	var c cli
-	code = -1
-	parser, err := kong.New(&c, kong.Name("agent"), kong.Description(description), kong.UsageOnError(), kong.NoDefaultHelp(),
-		kong.Writers(stdout, os.Stderr), kong.Exit(func(n int) { code = n }))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "agent:", err)
-		return exitFailed
+	p := commandline.Program{Name: "agent", Description: description, Stdout: stdout}
+	command, code := p.Parse(&c, goFlags(args), kong.NoDefaultHelp())
+	if command == nil {
+		return code
 	}
-	_, err = parser.Parse(goFlags(args))
-	switch {
-	case code >= 0:
-		return code // --help was shown
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "agent: %v; try --help\n", err)
-		return exitUsage
-	case c.Version:
+	if c.Version {
 		fmt.Fprintln(stdout, version())
 		return exitOK
 	}
-	err = c.run(stdout)
+	err := c.run(stdout)
 	switch {
 	case err == nil, errors.Is(err, node.ErrRestart):
 		return exitOK
@@ -118,8 +110,7 @@ func (c *cli) run(stdout io.Writer) error {
 	ctx, end := context.WithCancel(context.Background())
 	defer end()
 	stop := signals.Keep(syscall.SIGHUP).Obey(signals.Orders{
-		End:    end,
-		AtOnce: func() { os.Exit(exitFailed) },
+		End:    []func(){end, func() { os.Exit(exitFailed) }},
 		Others: map[os.Signal]func(){syscall.SIGHUP: func() {}}, // of a terminal that is closed: the agent goes on
 	})
 	defer stop()

@@ -13,9 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/deakit/deakit/agent/client"
+	"github.com/deakit/deakit/examples/internal/commandline"
 	"github.com/deakit/deakit/messaging"
 )
 
@@ -77,24 +76,14 @@ type listener interface {
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
 
-func run(args []string, stdout io.Writer) (code int) {
+func run(args []string, stdout io.Writer) int {
 	c := cli{out: stdout}
-	code = -1
-	parser, err := kong.New(&c, kong.Name("agentctl"), kong.Description(description), kong.UsageOnError(),
-		kong.Writers(stdout, os.Stderr), kong.Exit(func(n int) { code = n }))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "agentctl:", err)
-		return exitFailed
+	p := commandline.Program{Name: "agentctl", Description: description, Stdout: stdout}
+	command, code := p.Parse(&c, args)
+	if command == nil {
+		return code
 	}
-	parsed, err := parser.Parse(args)
-	switch {
-	case code >= 0:
-		return code // --help was shown
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "agentctl: %v; try --help\n", err)
-		return exitUsage
-	}
-	if err := c.run(parsed.Selected().Target.Addr().Interface()); err != nil {
+	if err := c.run(command.Selected().Target.Addr().Interface()); err != nil {
 		fmt.Fprintln(os.Stderr, "agentctl:", explain(err))
 		return exitCode(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/deakit/deakit/droplet/dea/config"
 	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/examples/internal/commandline"
 )
 
 // The exit codes of the program, listed in its help.
@@ -58,22 +59,13 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-func run(args []string) (code int) {
+func run(args []string) int {
 	var c cli
-	code = -1
-	parser, err := kong.New(&c, kong.Name("dea"), kong.Description(description), kong.UsageOnError(),
-		kong.Exit(func(n int) { code = n }), kong.Vars{"backends": strings.Join(append(backends.Names(), backends.Warden, backends.Garden), ",")})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "dea:", err)
-		return exitFailed
-	}
-	_, err = parser.Parse(withTwoDashes(args))
-	switch {
-	case code >= 0:
-		return code // --help was shown
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "dea: %v; try --help\n", err)
-		return exitUsage
+	p := commandline.Program{Name: "dea", Description: description}
+	all := append(backends.Names(), backends.Warden, backends.Garden)
+	command, code := p.Parse(&c, withTwoDashes(args), kong.Vars{"backends": strings.Join(all, ",")})
+	if command == nil {
+		return code
 	}
 	if err := c.run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

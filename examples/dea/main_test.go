@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
@@ -31,7 +30,6 @@ import (
 	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/internal/testapp"
 	"github.com/deakit/deakit/messaging"
-	"github.com/deakit/deakit/messaging/messagingtest"
 )
 
 func TestMain(m *testing.M) { programtest.Main(m, run, nil) }
@@ -40,11 +38,9 @@ type object = map[string]any
 
 // A site is what a DEA needs: NATS, a configuration file, a droplet.
 type site struct {
+	*programtest.Bus
 	t     *testing.T
 	dir   string
-	nats  *messagingtest.Server
-	peer  *nats.Conn
-	heard chan *nats.Msg
 	cfg   object
 	app   testapp.Droplet
 	blobs *httptest.Server
@@ -56,16 +52,12 @@ type site struct {
 func newSite(t *testing.T) *site { return newSiteOn(t, backends.Process) }
 
 func newSiteOn(t *testing.T, backend string) *site {
-	s := &site{t: t, backend: backend, dir: t.TempDir(), nats: messagingtest.NewServer(t), heard: make(chan *nats.Msg, 10000), app: testapp.NewDroplet(t, nil)}
-	s.peer = s.nats.Connect()
-	_, err := s.peer.ChanSubscribe(">", s.heard)
-	require.NoError(t, err)
-	require.NoError(t, s.peer.Flush())
+	s := &site{t: t, backend: backend, dir: t.TempDir(), Bus: programtest.NewBus(t), app: testapp.NewDroplet(t, nil)}
 	s.blobs = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, s.app.Path) }))
 	t.Cleanup(s.blobs.Close)
 	s.cfg = object{
 		"base_dir": filepath.Join(s.dir, "dea"), "pid_filename": filepath.Join(s.dir, "dea.pid"), "logging": object{"level": "debug"},
-		"nats_servers": []string{s.nats.URL()}, "index": 3, "domain": "example.com", "stacks": []string{"lucid64"},
+		"nats_servers": []string{s.Server.URL()}, "index": 3, "domain": "example.com", "stacks": []string{"lucid64"},
 		"directory_server": object{"protocol": "http", "v2_port": programtest.FreePort(t), "file_api_port": programtest.FreePort(t)},
 		"resources":        object{"memory_mb": 512, "memory_overcommit_factor": 2, "disk_mb": 4096},
 		"staging":          object{"enabled": true}, "warden_socket": "/tmp/warden.sock",
@@ -93,28 +85,6 @@ func (s *site) write() string {
 	return file
 }
 
-func (s *site) await(subject string, ok func(object) bool) object {
-	s.t.Helper()
-	for deadline := time.After(30 * time.Second); ; {
-		select {
-		case msg := <-s.heard:
-			var m object
-			if msg.Subject == subject && json.Unmarshal(msg.Data, &m) == nil && (ok == nil || ok(m)) {
-				return m
-			}
-		case <-deadline:
-			s.t.Fatalf("no such message on %s", subject)
-		}
-	}
-}
-
-func (s *site) send(subject string, message object) {
-	data, err := json.Marshal(message)
-	require.NoError(s.t, err)
-	require.NoError(s.t, s.peer.Publish(subject, data))
-	require.NoError(s.t, s.peer.Flush())
-}
-
 func (s *site) startMessage(index int) object {
 	return object{
 		"droplet": "app-guid", "index": index, "name": "shop", "version": "v1", "uris": []string{"shop.example.com"}, "sha1": s.app.SHA1,
@@ -126,7 +96,7 @@ func (s *site) startMessage(index int) object {
 // file fetches a file of the app by signed URL, as a router with this route of the directory server would send it.
 func (s *site) file(route object, path string) string {
 	s.t.Helper()
-	answer, err := s.peer.Request("dea.find.droplet", []byte(fmt.Sprintf(`{"droplet":"app-guid","path":%q}`, path)), 10*time.Second)
+	answer, err := s.Peer.Request("dea.find.droplet", []byte(fmt.Sprintf(`{"droplet":"app-guid","path":%q}`, path)), 10*time.Second)
 	require.NoError(s.t, err)
 	var found object
 	require.NoError(s.t, json.Unmarshal(answer.Data, &found))
@@ -200,22 +170,22 @@ func TestRefusals(t *testing.T) {
 func TestLifeOfANode(t *testing.T) {
 	s := newSite(t)
 	p := s.start()
-	files := s.await("router.register", nil)
-	offer := s.await("dea.advertise", nil)
+	files := s.Await("router.register", nil)
+	offer := s.Await("dea.advertise", nil)
 	assert.Equal(t, 1024.0, offer["available_memory"], "twice what there is")
 	assert.Equal(t, []any{"lucid64"}, offer["stacks"])
-	s.send("staging.locate", nil)
-	assert.Equal(t, offer["id"], s.await("staging.advertise", nil)["id"])
+	s.Send("staging.locate", nil)
+	assert.Equal(t, offer["id"], s.Await("staging.advertise", nil)["id"])
 
 	second := s.start()
 	assert.Equal(t, exitFailed, second.End())
 	assert.Contains(t, second.Text(), "already running")
 
-	lines, err := s.peer.SubscribeSync("lines.app-guid")
+	lines, err := s.Peer.SubscribeSync("lines.app-guid")
 	require.NoError(t, err)
 	id := offer["id"].(string)
-	s.send("dea."+id+".start", s.startMessage(0))
-	route := s.await("router.register", ofApp)
+	s.Send("dea."+id+".start", s.startMessage(0))
+	route := s.Await("router.register", ofApp)
 	assert.Equal(t, "127.0.0.1", route["host"])
 
 	for said := false; !said; {
@@ -228,7 +198,7 @@ func TestLifeOfANode(t *testing.T) {
 	p.Says(`"file":"/logs/stdout.log","tail":false,"status":200,"bytes":19,"complete":true`)
 
 	var record messaging.Component
-	answer, err := s.peer.Request("vcap.component.discover", nil, 10*time.Second)
+	answer, err := s.Peer.Request("vcap.component.discover", nil, 10*time.Second)
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(answer.Data, &record))
 	for _, want := range [][2]string{
@@ -242,13 +212,13 @@ func TestLifeOfANode(t *testing.T) {
 	}
 
 	p.Signal(syscall.SIGUSR1)
-	assert.Equal(t, id, s.await("dea.shutdown", nil)["id"])
+	assert.Equal(t, id, s.Await("dea.shutdown", nil)["id"])
 	p.Signal(syscall.SIGUSR2)
-	s.await("dea.heartbeat", func(m object) bool {
+	s.Await("dea.heartbeat", func(m object) bool {
 		list := m["droplets"].([]any)
 		return len(list) == 1 && list[0].(object)["state"] == "EVACUATING"
 	})
-	s.send("dea.stop", object{"droplet": "app-guid"})
+	s.Send("dea.stop", object{"droplet": "app-guid"})
 	assert.Equal(t, exitOK, p.End())
 	assert.NoFileExists(t, s.cfg["pid_filename"].(string))
 }
@@ -260,7 +230,7 @@ func TestSignalDuringBoot(t *testing.T) {
 	require.Eventually(t, func() bool { _, err := os.Stat(s.cfg["pid_filename"].(string)); return err == nil }, 10*time.Second, time.Millisecond)
 	p.Signal(syscall.SIGHUP)
 	p.Signal(syscall.SIGUSR1)
-	s.await("dea.shutdown", nil) // what USR1 asks for, as soon as there is a DEA
+	s.Await("dea.shutdown", nil) // what USR1 asks for, as soon as there is a DEA
 	p.Signal(syscall.SIGTERM)
 	assert.Equal(t, exitOK, p.End())
 }
@@ -308,8 +278,8 @@ func wardenServer(t *testing.T) (socket string) {
 
 func killedNode(t *testing.T, s *site) {
 	first := s.start()
-	s.send("dea."+s.await("dea.advertise", nil)["id"].(string)+".start", s.startMessage(0))
-	route := s.await("router.register", ofApp)
+	s.Send("dea."+s.Await("dea.advertise", nil)["id"].(string)+".start", s.startMessage(0))
+	route := s.Await("router.register", ofApp)
 	page, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s:%.0f/", route["host"], route["port"]), nil)
 	require.NoError(t, err)
 	file := filepath.Join(s.cfg["base_dir"].(string), "db/instances.json")
@@ -321,9 +291,9 @@ func killedNode(t *testing.T, s *site) {
 	before := get(t, page)
 
 	again := s.start()
-	assert.Equal(t, route["private_instance_id"], s.await("router.register", ofApp)["private_instance_id"])
-	files := s.await("router.register", func(m object) bool { return m["app"] == nil })
-	beat := s.await("dea.heartbeat", nil)["droplets"].([]any)
+	assert.Equal(t, route["private_instance_id"], s.Await("router.register", ofApp)["private_instance_id"])
+	files := s.Await("router.register", func(m object) bool { return m["app"] == nil })
+	beat := s.Await("dea.heartbeat", nil)["droplets"].([]any)
 	require.Len(t, beat, 1)
 	assert.Equal(t, "RUNNING", beat[0].(object)["state"])
 	assert.Equal(t, before, get(t, page), "the same process")
@@ -365,7 +335,7 @@ func TestNodeOf2016(t *testing.T) {
 	s.cfg["ssl"] = object{"port": programtest.FreePort(t), "key_file": key, "cert_file": cert, "ca_file": platform.File}
 	s.cfg["service_name"] = "127.0.0.1"
 	p := s.start()
-	offer := s.await("dea.advertise", nil)
+	offer := s.Await("dea.advertise", nil)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
 		Certificates: []tls.Certificate{pair}, RootCAs: platform.Pool(),
 	}}}
@@ -379,7 +349,7 @@ func TestNodeOf2016(t *testing.T) {
 		return response.StatusCode
 	}
 	require.Equal(t, http.StatusAccepted, post("/v1/apps", s.startMessage(0)))
-	s.await("router.register", ofApp)
+	s.Await("router.register", ofApp)
 	for running := false; !running; {
 		select {
 		case beat := <-beats:
@@ -392,7 +362,7 @@ func TestNodeOf2016(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, post("/v1/stage", object{"app_id": "a", "task_id": "t", "properties": object{}}), "there is no cc_url")
 	p.Signal(syscall.SIGTERM)
 	assert.Equal(t, exitOK, p.End())
-	for len(s.heard) > 0 {
-		assert.NotEqual(t, "dea.heartbeat", (<-s.heard).Subject)
+	for len(s.Heard) > 0 {
+		assert.NotEqual(t, "dea.heartbeat", (<-s.Heard).Subject)
 	}
 }

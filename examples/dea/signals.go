@@ -18,11 +18,10 @@ func keepSignals() signals.Kept {
 // obeySignals does what signals ask for, until stop is called.
 func (n *node) obeySignals(kept signals.Kept, end func()) (stop func()) {
 	return kept.Obey(signals.Orders{
-		End: end,
-		AtOnce: func() {
+		End: []func(){end, func() {
 			fmt.Fprintln(os.Stderr, "dea: ended at once by a second signal; apps that still run are for the next start")
 			os.Exit(exitFailed)
-		},
+		}},
 		Others: map[os.Signal]func(){
 			syscall.SIGUSR1: n.dea.StopAdvertising, syscall.SIGUSR2: n.dea.Evacuate, syscall.SIGHUP: n.log.reopen,
 		},

@@ -24,15 +24,15 @@ func TestStagingThatIsDisabled(t *testing.T) {
 		t.Run(fmt.Sprint(enabled), func(t *testing.T) {
 			s := newSite(t)
 			monitor := programtest.FreePort(t)
-			s.nats = messagingtest.NewServer(t, func(o *natsserver.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", monitor })
-			peer := s.nats.Connect()
+			s.Server = messagingtest.NewServer(t, func(o *natsserver.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", monitor })
+			peer := s.Server.Connect()
 			heard := make(chan *nats.Msg, 1000)
 			for _, subject := range []string{"dea.advertise", "staging.advertise"} {
 				_, err := peer.ChanSubscribe(subject, heard)
 				require.NoError(t, err)
 			}
 			require.NoError(t, peer.Flush())
-			s.cfg["nats_servers"] = []string{s.nats.URL()}
+			s.cfg["nats_servers"] = []string{s.Server.URL()}
 			s.cfg["staging"] = object{"enabled": enabled}
 			s.cfg["intervals"] = object{"advertise": 1}
 			s.start()

@@ -11,9 +11,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/deakit/deakit/droplet/dea/config"
+	"github.com/deakit/deakit/examples/internal/commandline"
 	"github.com/deakit/deakit/examples/internal/signals"
 	"github.com/deakit/deakit/logging"
 )
@@ -57,25 +56,16 @@ type cli struct {
 
 func main() { os.Exit(run(os.Args[1:])) }
 
-func run(args []string) (code int) {
+func run(args []string) int {
 	var c cli
-	code = -1
-	parser, err := kong.New(&c, kong.Name("directoryserver"), kong.Description(description), kong.UsageOnError(),
-		kong.Exit(func(n int) { code = n }))
+	p := commandline.Program{Name: "directoryserver", Description: description}
+	args, err := withTwoDashes(args)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "directoryserver:", err)
-		return exitFailed
+		return p.Misused(err)
 	}
-	args, err = withTwoDashes(args)
-	if err == nil {
-		_, err = parser.Parse(args)
-	}
-	switch {
-	case code >= 0:
-		return code // --help was shown
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "directoryserver: %v; try --help\n", err)
-		return exitUsage
+	command, code := p.Parse(&c, args)
+	if command == nil {
+		return code
 	}
 	if err := c.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "directoryserver:", err)
@@ -127,7 +117,7 @@ func (c *cli) run() (err error) {
 	defer func() { err = errors.Join(err, output.Close()) }()
 	ctx, end := context.WithCancel(context.Background())
 	defer end()
-	defer signals.Keep(syscall.SIGHUP).Obey(signals.Orders{End: end, AtOnce: atOnce, Others: map[os.Signal]func(){
+	defer signals.Keep(syscall.SIGHUP).Obey(signals.Orders{End: []func(){end, atOnce}, Others: map[os.Signal]func(){
 		syscall.SIGHUP: func() {
 			if err := output.Reopen(); err != nil {
 				log.Error("log.reopen.failed", "error", err)

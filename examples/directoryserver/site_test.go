@@ -17,13 +17,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/deakit/deakit/droplet/dea/config"
 	"github.com/deakit/deakit/examples/internal/programtest"
 	"github.com/deakit/deakit/internal/testapp"
-	"github.com/deakit/deakit/messaging/messagingtest"
 )
 
 // builtIn is the directory of the DEA's binary, which goes after the tests.
@@ -45,10 +43,8 @@ var deaBinary = sync.OnceValues(func() (string, error) {
 
 // A site is a DEA and a directory server that share a file, as processes, with NATS and what else a platform has.
 type site struct {
+	*programtest.Bus
 	t     *testing.T
-	nats  *messagingtest.Server
-	peer  *nats.Conn
-	heard chan *nats.Msg
 	file  string // the configuration
 	base  string // of the DEA
 	app   testapp.Droplet
@@ -73,12 +69,8 @@ func newKey(t *testing.T) []byte {
 
 // newSite starts nothing of ours.
 func newSite(t *testing.T) *site {
-	s := &site{t: t, nats: messagingtest.NewServer(t), heard: make(chan *nats.Msg, 10_000), app: testapp.NewDroplet(t, nil),
+	s := &site{t: t, Bus: programtest.NewBus(t), app: testapp.NewDroplet(t, nil),
 		port: programtest.FreePort(t), blobs: http.NewServeMux()}
-	s.peer = s.nats.Connect()
-	_, err := s.peer.ChanSubscribe(">", s.heard)
-	require.NoError(t, err)
-	require.NoError(t, s.peer.Flush())
 	s.blobs.HandleFunc("GET /droplet", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, s.app.Path) })
 	blobs := httptest.NewServer(s.blobs)
 	t.Cleanup(blobs.Close)
@@ -90,7 +82,7 @@ func newSite(t *testing.T) *site {
 	s.status = fmt.Sprintf("http://u:p@127.0.0.1:%d/", status)
 	s.file = write(t, object{
 		"base_dir": s.base, "pid_filename": filepath.Join(dir, "dea.pid"), "logging": object{"level": "debug"},
-		"nats_servers": []string{s.nats.URL()}, "index": 3, "domain": "example.com", "stacks": []string{"lucid64"},
+		"nats_servers": []string{s.Server.URL()}, "index": 3, "domain": "example.com", "stacks": []string{"lucid64"},
 		"directory_server": object{"protocol": "http", "v2_port": s.port, "file_api_port": programtest.FreePort(t), "streaming_timeout": 30, "logging": object{"level": "info"}},
 		"resources":        object{"memory_mb": 4096, "disk_mb": 8192}, "staging": object{"enabled": true}, "status": object{"user": "u", "password": "p"},
 		"deakit": object{
@@ -115,33 +107,10 @@ func (s *site) startServer() {
 	s.server.Says(`"for":"status"`)
 }
 
-// await returns the next message on a subject for which ok holds; nil takes any.
-func (s *site) await(subject string, ok func(object) bool) object {
-	s.t.Helper()
-	for deadline := time.After(patience); ; {
-		select {
-		case msg := <-s.heard:
-			var m object
-			if msg.Subject == subject && json.Unmarshal(msg.Data, &m) == nil && (ok == nil || ok(m)) {
-				return m
-			}
-		case <-deadline:
-			s.t.Fatalf("no such message on %s", subject)
-		}
-	}
-}
-
-func (s *site) send(subject string, message object) {
-	data, err := json.Marshal(message)
-	require.NoError(s.t, err)
-	require.NoError(s.t, s.peer.Publish(subject, data))
-	require.NoError(s.t, s.peer.Flush())
-}
-
 // startApp starts the app on the DEA and waits until it runs.
 func (s *site) startApp() {
 	s.t.Helper()
-	s.send("dea."+s.await("dea.advertise", nil)["id"].(string)+".start", object{
+	s.Send("dea."+s.Await("dea.advertise", nil)["id"].(string)+".start", object{
 		"droplet": "app-guid", "index": 0, "name": "shop", "version": "v1", "uris": []string{"shop.example.com"}, "sha1": s.app.SHA1,
 		"executableUri": s.url + "/droplet", "services": []object{}, "limits": object{"mem": 64, "disk": 128, "fds": 256}, "cc_partition": "default",
 		"env": []string{testapp.Env(testapp.Serves)},
@@ -152,7 +121,7 @@ func (s *site) startApp() {
 // running waits until the DEA tells that the app runs, and has noted it for the next DEA.
 func (s *site) running() {
 	s.t.Helper()
-	s.await("dea.heartbeat", func(m object) bool {
+	s.Await("dea.heartbeat", func(m object) bool {
 		list := m["droplets"].([]any)
 		return len(list) == 1 && list[0].(object)["state"] == "RUNNING"
 	})
@@ -167,7 +136,7 @@ func (s *site) signed(path any) string {
 	s.t.Helper()
 	question, err := json.Marshal(object{"droplet": "app-guid", "indices": []int{0}, "states": []string{"RUNNING", "STARTING"}, "path": path})
 	require.NoError(s.t, err)
-	answer, err := s.peer.Request("dea.find.droplet", question, patience)
+	answer, err := s.Peer.Request("dea.find.droplet", question, patience)
 	require.NoError(s.t, err)
 	var found object
 	require.NoError(s.t, json.Unmarshal(answer.Data, &found))

@@ -89,7 +89,7 @@ func TestStagingLog(t *testing.T) {
 	s.startDEA()
 	answers := make(chan *nats.Msg, 2)
 	inbox := nats.NewInbox()
-	_, err := s.peer.ChanSubscribe(inbox, answers)
+	_, err := s.Peer.ChanSubscribe(inbox, answers)
 	require.NoError(t, err)
 	request, err := json.Marshal(object{
 		"app_id": "app-1", "task_id": "task-1", "properties": object{"services": []any{}},
@@ -97,7 +97,7 @@ func TestStagingLog(t *testing.T) {
 		"admin_buildpacks": []object{{"key": "silent", "url": s.url + "/buildpack"}},
 	})
 	require.NoError(t, err)
-	require.NoError(t, s.peer.PublishRequest("staging."+s.await("staging.advertise", nil)["id"].(string)+".start", inbox, request))
+	require.NoError(t, s.Peer.PublishRequest("staging."+s.Await("staging.advertise", nil)["id"].(string)+".start", inbox, request))
 	next := func() (answer object) {
 		select {
 		case msg := <-answers:

@@ -23,7 +23,7 @@ func TestBesideDEA(t *testing.T) {
 	s := newSite(t)
 	s.startServer()
 	s.startDEA()
-	route := s.await("router.register", nil)
+	route := s.Await("router.register", nil)
 	assert.Equal(t, object{
 		"host": "127.0.0.1", "port": float64(s.port), "uris": []any{"dea-3-files.example.com"}, "tags": object{"component": "directory-server-3"},
 	}, route)
@@ -58,8 +58,8 @@ func TestBesideDEA(t *testing.T) {
 		response, body := s.get(log)
 		assert.Equal(t, http.StatusInternalServerError, response.StatusCode)
 		assert.Equal(t, "DEA is unreachable\n", body)
-		for len(s.heard) > 0 {
-			<-s.heard
+		for len(s.Heard) > 0 {
+			<-s.Heard
 		}
 		s.startDEA()
 		s.running()
@@ -70,11 +70,11 @@ func TestBesideDEA(t *testing.T) {
 	})
 	t.Run("a tail of the app's last words", func(t *testing.T) {
 		tail := s.tail(log)
-		s.send("dea.stop", object{"droplet": "app-guid"})
+		s.Send("dea.stop", object{"droplet": "app-guid"})
 		rest, err := io.ReadAll(tail.Body)
 		assert.NoError(t, err, "the file is gone: a proper end")
 		assert.Equal(t, "told to end\n", string(rest))
-		s.await("dea.heartbeat", func(m object) bool { return len(m["droplets"].([]any)) == 0 })
+		s.Await("dea.heartbeat", func(m object) bool { return len(m["droplets"].([]any)) == 0 })
 		response, body := s.get(log)
 		assert.Equal(t, http.StatusNotFound, response.StatusCode)
 		assert.JSONEq(t, `{"error":"Unknown instance"}`, body)
@@ -86,7 +86,7 @@ func TestBesideDEA(t *testing.T) {
 	assert.Equal(t, exitOK, s.server.End())
 	s.dea.Signal(syscall.SIGTERM)
 	assert.Equal(t, exitOK, s.dea.End())
-	s.await("router.unregister", func(m object) bool { return m["uris"].([]any)[0] == "dea-3-files.example.com" })
+	s.Await("router.unregister", func(m object) bool { return m["uris"].([]any)[0] == "dea-3-files.example.com" })
 }
 
 // tail follows the log of the app from its beginning, and returns the answer after the greeting.

@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -16,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/examples/internal/commandline"
 )
 
 const description = `Turns source into droplets with buildpacks, and runs them: no daemon, no root.
@@ -43,29 +43,24 @@ type cli struct {
 // endOfLine is how the parser tells of a flag without its value.
 var endOfLine = regexp.MustCompile(`expected .* value but got "EOL" \(<EOL>\)`)
 
+// misuse says what is wrong with a command line, without that.
+func misuse(err error) string {
+	return endOfLine.ReplaceAllString(err.Error(), "give a value") + "; try --help"
+}
+
 func main() {
 	backends.Begin()
 	os.Exit(run(os.Args[1:]))
 }
 
-func run(args []string) (code int) {
+func run(args []string) int {
 	var c cli
-	code = -1
-	parser, err := kong.New(&c, kong.Name("droplet"), kong.Description(description), kong.UsageOnError(),
-		kong.Exit(func(n int) { code = n }), kong.Vars{
-			"backends": strings.Join(backends.Names(), ","), "samples": strings.Join(sampleNames(), ", "),
-		})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "droplet:", err)
-		return exitFailed
-	}
-	command, err := parser.Parse(args)
-	if code >= 0 {
-		return code // --help was shown
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "droplet: %s; try --help\n", endOfLine.ReplaceAllString(err.Error(), "give a value"))
-		return exitUsage
+	p := commandline.Program{Name: "droplet", Description: description, Misuse: misuse}
+	command, code := p.Parse(&c, args, kong.Vars{
+		"backends": strings.Join(backends.Names(), ","), "samples": strings.Join(sampleNames(), ", "),
+	})
+	if command == nil {
+		return code
 	}
 	// SIGPIPE, because nobody reads on: what was begun has to be cleaned up then, too. Nor does it count as a second signal:
 	// as long as somebody is notified of it, it does not end the process.
@@ -74,7 +69,7 @@ func run(args []string) (code int) {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	e := &env{ctx: ctx, json: c.JSON, screen: newScreen(os.Stderr, c.Quiet, c.NoColor), out: os.Stdout, log: c.logger()}
-	err = command.Run(e)
+	err := command.Run(e)
 	e.screen.close()
 	return e.end(err)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/examples/internal/commandline"
 	"github.com/deakit/deakit/examples/paas/client"
 	"github.com/deakit/deakit/staging/framework"
 	"github.com/deakit/deakit/staging/framework/runtimes"
@@ -77,30 +78,20 @@ func frameworkNames() string {
 	return strings.Join(append(names, framework.BuildpackName), ", ")
 }
 
-func run(args []string) (code int) {
+func run(args []string) int {
 	var c cli
-	code = -1
-	parser, err := kong.New(&c, kong.Name("paas"), kong.Description(description), kong.UsageOnError(),
-		kong.Exit(func(n int) { code = n }), kong.Vars{
-			"backends": strings.Join(backends.Names(), ","), "frameworks": frameworkNames(),
-			"runtimes": strings.Join(runtimes.Today().Names(false), ", "),
-		})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "paas:", err)
-		return exitFailed
-	}
-	command, err := parser.Parse(args)
-	if code >= 0 {
-		return code // --help was shown
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "paas: %v; try --help\n", err)
-		return exitUsage
+	p := commandline.Program{Name: "paas", Description: description}
+	command, code := p.Parse(&c, args, kong.Vars{
+		"backends": strings.Join(backends.Names(), ","), "frameworks": frameworkNames(),
+		"runtimes": strings.Join(runtimes.Today().Names(false), ", "),
+	})
+	if command == nil {
+		return code
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	err = command.Run(&env{ctx: ctx, cli: &c, screen: newScreen(os.Stdout, c.NoColor)})
+	err := command.Run(&env{ctx: ctx, cli: &c, screen: newScreen(os.Stdout, c.NoColor)})
 	return exitCode(ctx, err)
 }
 

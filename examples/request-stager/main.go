@@ -12,8 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
+	"github.com/deakit/deakit/examples/internal/commandline"
 	"github.com/deakit/deakit/examples/internal/envflag"
 	"github.com/deakit/deakit/examples/internal/standin"
 )
@@ -76,24 +75,14 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var c cli
-	code = -1
-	parser, err := kong.New(&c, kong.Name("request-stager"), kong.Description(description), kong.UsageOnError(),
-		kong.Writers(stdout, stderr), kong.Exit(func(n int) { code = n }))
-	if err != nil {
-		fmt.Fprintln(stderr, "request-stager:", err)
-		return exitFailed
+	p := commandline.Program{Name: "request-stager", Description: description, Stdout: stdout, Stderr: stderr}
+	command, code := p.Parse(&c, args)
+	if command == nil {
+		return code
 	}
-	_, err = parser.Parse(args)
-	switch {
-	case code >= 0:
-		return code // --help was shown
-	case err != nil:
-		fmt.Fprintf(stderr, "request-stager: %v; try --help\n", err)
-		return exitUsage
-	}
-	err = c.run(ctx, stdout, stderr)
+	err := c.run(ctx, stdout, stderr)
 	if err == nil {
 		return exitOK
 	}

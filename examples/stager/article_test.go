@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -17,7 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/deakit/deakit/internal/hostport"
+	"github.com/deakit/deakit/examples/internal/programtest"
 	"github.com/deakit/deakit/internal/needs"
 	"github.com/deakit/deakit/internal/stagetest"
 )
@@ -29,16 +28,16 @@ func TestArticle(t *testing.T) {
 	out, err := exec.Command("go", "build", "-o", client, "../request-stager").CombinedOutput()
 	require.NoError(t, err, string(out))
 
-	s := newSite(t, nil, nil)
+	s := newSite(t, nil)
 	announced, err := s.peer.SubscribeSync("vcap.component.announce")
 	require.NoError(t, err)
-	s.says("Subscribed to staging")
-	s.says("Server running")
+	s.Says("Subscribed to staging")
+	s.Says("Server running")
 	droplet := filepath.Join(s.dir, "droplet.tgz")
-	p := launch(t, nil, client, "../apps/sinatra", "--nats", s.server.URL(), "-o", droplet)
-	require.Equal(t, 0, p.end(), p.text())
+	p := programtest.Launch(t, client, "../apps/sinatra", "--nats", s.server.URL(), "-o", droplet)
+	require.Equal(t, 0, p.End(), p.Text())
 	var said []string
-	for line := range strings.Lines(p.text()) {
+	for line := range strings.Lines(p.Text()) {
 		if strings.HasPrefix(line, "[20") {
 			said = append(said, strings.TrimSpace(line[22:]))
 		}
@@ -73,21 +72,21 @@ wait $STARTED
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(msg.Data, &record))
 	assert.Equal(t, "Stager", record["type"])
-	require.NoError(t, s.cmd.Process.Signal(syscall.SIGUSR2))
-	assert.Equal(t, exitOK, s.end())
+	s.Signal(syscall.SIGUSR2)
+	assert.Equal(t, exitOK, s.End())
 }
 
 // TestAnnouncement: whoever listens when a stager comes up learns where its figures are.
 func TestAnnouncement(t *testing.T) {
-	s := newSite(t, nil, func(cfg object) { cfg["nats_uri"], cfg["index"], cfg["local_route"] = "", 3, "127.0.0.1" })
-	assert.Equal(t, exitFailed, s.end(), "an empty nats_uri is no URL")
+	s := newSite(t, func(cfg object) { cfg["nats_uri"], cfg["index"], cfg["local_route"] = "", 3, "127.0.0.1" })
+	assert.Equal(t, exitFailed, s.End(), "an empty nats_uri is no URL")
 
 	announced, err := s.peer.SubscribeSync("vcap.component.announce")
 	require.NoError(t, err)
 	require.NoError(t, s.peer.Flush())
 	cfg := article(s.dir, s.server.URL())
 	cfg["index"], cfg["local_route"] = 3, "127.0.0.1"
-	p := start(t, nil, "-c", write(t, cfg))
+	p := programtest.Start(t, "-c", write(t, cfg))
 	msg, err := announced.NextMsg(patience)
 	require.NoError(t, err)
 	var record object
@@ -104,8 +103,8 @@ func TestAnnouncement(t *testing.T) {
 	var varz object
 	require.NoError(t, json.NewDecoder(resp.Body).Decode(&varz))
 	assert.Equal(t, []any{0.0, 0.0}, []any{varz["num_pending_tasks"], varz["num_active_tasks"]})
-	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
-	assert.Equal(t, exitOK, p.end())
+	p.Signal(syscall.SIGTERM)
+	assert.Equal(t, exitOK, p.End())
 }
 
 // TestProxiesAreNotUsed: one that has every app would be asked by whoever heeds the variables.
@@ -117,9 +116,13 @@ func TestProxiesAreNotUsed(t *testing.T) {
 		_, _ = w.Write(app)
 	}))
 	defer proxy.Close()
-	env := []string{"http_proxy=" + proxy.URL, "https_proxy=" + proxy.URL, "HTTP_PROXY=" + proxy.URL, "HTTPS_PROXY=" + proxy.URL, "no_proxy=", "NO_PROXY="}
-	s := newSite(t, env, nil)
-	s.says("Server running")
+	for _, name := range []string{"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"} {
+		t.Setenv(name, proxy.URL)
+	}
+	t.Setenv("no_proxy", "")
+	t.Setenv("NO_PROXY", "")
+	s := newSite(t, nil)
+	s.Says("Server running")
 	a := answer(t, s.ask(request("http://app.invalid/app.zip", "http://app.invalid/droplet")))
 	assert.Equal(t, "Staging task failed:\n Failed downloading app", a.Error)
 	assert.Zero(t, asked.Load())
@@ -148,11 +151,10 @@ func TestEndpointsOfTheArticle(t *testing.T) {
 	stagetest.Files{"app.rb": service}.Write(t, dir)
 	zipped, received := filepath.Join(dir, "sinatra-app.zip"), filepath.Join(dir, "droplet.tgz")
 	require.NoError(t, os.WriteFile(zipped, stagetest.Files{"app.rb": "require 'sinatra'"}.Zip(t), 0o600))
-	port, err := hostport.NewPool(hostport.Default()).Draw()
-	require.NoError(t, err)
-	defer port.Release()
-	number := strconv.Itoa(int(port.Number()))
-	launch(t, []string{"APP_ZIP=" + zipped, "DROPLET=" + received}, ruby, filepath.Join(dir, "app.rb"), "-p", number, "-o", "127.0.0.1")
+	number := freePort(t)
+	t.Setenv("APP_ZIP", zipped)
+	t.Setenv("DROPLET", received)
+	programtest.Launch(t, ruby, filepath.Join(dir, "app.rb"), "-p", number, "-o", "127.0.0.1")
 	base := "http://127.0.0.1:" + number
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	require.Eventually(t, func() bool {
@@ -163,8 +165,8 @@ func TestEndpointsOfTheArticle(t *testing.T) {
 		return resp.Body.Close() == nil
 	}, patience, 20*time.Millisecond)
 
-	s := newSite(t, nil, nil)
-	s.says("Server running")
+	s := newSite(t, nil)
+	s.Says("Server running")
 	a := answer(t, s.ask(request(base+"/download_unstaged_app/my-sinatra-app", base+"/upload_droplet/my-sinatra-app/upload_id")))
 	require.Empty(t, a.Error, a.TaskLog)
 	data, err := os.ReadFile(received)

@@ -10,10 +10,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/deakit/deakit/component"
 	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/examples/internal/commandline"
 	"github.com/deakit/deakit/internal/pidfile"
 	"github.com/deakit/deakit/logging"
 )
@@ -55,22 +54,12 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout))
 }
 
-func run(args []string, stdout io.Writer) (code int) {
+func run(args []string, stdout io.Writer) int {
 	var c cli
-	code = -1
-	parser, err := kong.New(&c, kong.Name("stager"), kong.Description(description), kong.UsageOnError(),
-		kong.Writers(stdout, os.Stderr), kong.Exit(func(n int) { code = n }))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "stager:", err)
-		return exitFailed
-	}
-	_, err = parser.Parse(args)
-	switch {
-	case code >= 0:
-		return code // --help was shown
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "stager: %v; try --help\n", err)
-		return exitUsage
+	p := commandline.Program{Name: "stager", Description: description, Stdout: stdout}
+	command, code := p.Parse(&c, args)
+	if command == nil {
+		return code
 	}
 	if err := c.run(stdout); err != nil {
 		fmt.Fprintln(stdout, err) // where the original has it
@@ -104,7 +93,7 @@ func (c *cli) run(stdout io.Writer) (err error) {
 	if err := backends.Enter(context.Background(), cfg.backend(), where); err != nil {
 		return fmt.Errorf("ERROR: back end: %w", err)
 	}
-	signals := keepSignals()
+	kept := keepSignals()
 	pid, err := claim(*cfg.PIDFilename)
 	if err != nil {
 		return fmt.Errorf("ERROR: Can't create stager pid file %s: %w", *cfg.PIDFilename, err)
@@ -120,7 +109,9 @@ func (c *cli) run(stdout io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("ERROR: %w", err)
 	}
-	ctx, stop := obeySignals(signals, n.queue.Abort, func() {
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	stop := obeySignals(kept, end, n.queue.Abort, func() {
 		if err := output.Reopen(); err != nil {
 			n.log.Error("log.reopen.failed", "error", err)
 		}

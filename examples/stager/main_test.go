@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,96 +16,23 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/examples/internal/programtest"
+	"github.com/deakit/deakit/examples/internal/signals"
 	"github.com/deakit/deakit/messaging"
 	"github.com/deakit/deakit/messaging/messagingtest"
 )
 
-// asProgram makes the test binary the program itself.
-const asProgram = "TEST_STAGER_PROGRAM"
-
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
-		main()
-	}
-	os.Exit(m.Run())
+	programtest.Main(m, func(args []string) int {
+		backends.Begin()
+		return run(args, os.Stdout)
+	}, nil)
 }
 
 const patience = time.Minute
 
 type object = map[string]any
-
-// A program is a run of a binary.
-type program struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	ended  chan struct{} // closed when it has
-	code   int           // valid then
-	mu     sync.Mutex
-	output bytes.Buffer
-}
-
-func (p *program) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.output.Write(b)
-}
-
-func (p *program) text() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.output.String()
-}
-
-// launch runs a program with more variables.
-func launch(t *testing.T, env []string, binary string, args ...string) *program {
-	t.Helper()
-	p := &program{t: t, cmd: exec.Command(binary, args...), ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stdout, p.cmd.Stderr = p, p
-	require.NoError(t, p.cmd.Start())
-	go func() {
-		_ = p.cmd.Wait()
-		p.code = p.cmd.ProcessState.ExitCode()
-		close(p.ended)
-	}()
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-p.ended:
-		case <-time.After(patience):
-			_ = p.cmd.Process.Kill()
-			<-p.ended
-		}
-		if t.Failed() {
-			t.Log(p.text())
-		}
-	})
-	return p
-}
-
-// start runs the stager.
-func start(t *testing.T, env []string, args ...string) *program {
-	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	return launch(t, append(env, asProgram+"=1"), self, args...)
-}
-
-func (p *program) end() int {
-	p.t.Helper()
-	select {
-	case <-p.ended:
-		return p.code
-	case <-time.After(patience):
-		p.t.Fatal("it does not end:\n", p.text())
-		return -1
-	}
-}
-
-func (p *program) says(text string) {
-	p.t.Helper()
-	require.Eventually(p.t, func() bool { return strings.Contains(p.text(), text) }, patience, 2*time.Millisecond, "%s in\n%s", text, p.text())
-}
 
 // article is the configuration of the article, in a directory of the test.
 func article(dir, natsURI string) object {
@@ -140,9 +64,9 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"-c", "config/stager.yml", "-s", "1", "--check"}, exitOK, "can be used"},
 		{[]string{"--config=config/stager.yml", "--sleep-interval", "2", "--check"}, exitOK, "can be used"},
 	} {
-		p := start(t, nil, test.args...)
-		assert.Equal(t, test.code, p.end(), test.args)
-		assert.Contains(t, p.text(), test.says)
+		p := programtest.Start(t, test.args...)
+		assert.Equal(t, test.code, p.End(), test.args)
+		assert.Contains(t, p.Text(), test.says)
 	}
 }
 
@@ -215,28 +139,28 @@ dirs:
 	bad := filepath.Join(dir, "bad.yml")
 	require.NoError(t, os.WriteFile(bad, []byte("a: [1"), 0o600))
 	for _, file := range []string{bad, filepath.Join(dir, "absent.yml")} {
-		p := start(t, nil, "-c", file)
-		assert.Equal(t, exitFailed, p.end())
-		assert.True(t, strings.HasPrefix(p.text(), "ERROR: Failed loading config from file '"+file+"': "), p.text())
+		p := programtest.Start(t, "-c", file)
+		assert.Equal(t, exitFailed, p.End())
+		assert.True(t, strings.HasPrefix(p.Text(), "ERROR: Failed loading config from file '"+file+"': "), p.Text())
 	}
 	cfg = article(dir, "nats://127.0.0.1:1")
 	delete(cfg, "queues")
-	p := start(t, nil, "-c", write(t, cfg))
-	assert.Equal(t, exitFailed, p.end())
-	assert.Equal(t, invalid+"queues is missing\n", p.text())
+	p := programtest.Start(t, "-c", write(t, cfg))
+	assert.Equal(t, exitFailed, p.End())
+	assert.Equal(t, invalid+"queues is missing\n", p.Text())
 	cfg = article(dir, "nats://127.0.0.1:1")
 	cfg["pid_filename"] = filepath.Join(bad, "stager.pid")
-	p = start(t, nil, "-c", write(t, cfg))
-	assert.Equal(t, exitFailed, p.end())
-	assert.Contains(t, p.text(), "ERROR: Can't create stager pid file "+bad)
+	p = programtest.Start(t, "-c", write(t, cfg))
+	assert.Equal(t, exitFailed, p.End())
+	assert.Contains(t, p.Text(), "ERROR: Can't create stager pid file "+bad)
 }
 
 func TestSecureModeWithoutContainers(t *testing.T) {
 	cfg := article(t.TempDir(), "nats://127.0.0.1:1")
 	cfg["secure"], cfg["deakit"] = true, object{"backend": "process"}
-	p := start(t, nil, "-c", write(t, cfg))
-	assert.Equal(t, exitFailed, p.end())
-	assert.Contains(t, p.text(), "set deakit.backend to runc, or secure to false")
+	p := programtest.Start(t, "-c", write(t, cfg))
+	assert.Equal(t, exitFailed, p.End())
+	assert.Contains(t, p.Text(), "set deakit.backend to runc, or secure to false")
 }
 
 func TestWhereTheConfigurationIs(t *testing.T) {
@@ -244,24 +168,25 @@ func TestWhereTheConfigurationIs(t *testing.T) {
 	named := write(t, article(dir, "nats://127.0.0.1:1"))
 	cfg := article(dir, "nats://127.0.0.1:1")
 	delete(cfg, "secure")
-	path := []string{"CLOUD_FOUNDRY_CONFIG_PATH=" + filepath.Dir(write(t, cfg))}
-	p := start(t, path, "--check")
-	assert.Equal(t, exitFailed, p.end())
-	assert.Contains(t, p.text(), "secure is missing")
-	p = start(t, path, "--check", "-c", named)
-	assert.Equal(t, exitOK, p.end())
+	t.Setenv("CLOUD_FOUNDRY_CONFIG_PATH", filepath.Dir(write(t, cfg)))
+	p := programtest.Start(t, "--check")
+	assert.Equal(t, exitFailed, p.End())
+	assert.Contains(t, p.Text(), "secure is missing")
+	p = programtest.Start(t, "--check", "-c", named)
+	assert.Equal(t, exitOK, p.End())
 }
 
 // A site is a stager, and what it needs.
 type site struct {
-	*program
+	*programtest.Program
+	t         *testing.T
 	dir, file string
 	server    *messagingtest.Server
 	peer      *nats.Conn
 }
 
-func newSite(t *testing.T, env []string, change func(object)) *site {
-	s := &site{dir: t.TempDir(), server: messagingtest.NewServer(t)}
+func newSite(t *testing.T, change func(object)) *site {
+	s := &site{t: t, dir: t.TempDir(), server: messagingtest.NewServer(t)}
 	s.peer = s.server.Connect()
 	require.Eventually(t, s.peer.IsConnected, patience, time.Millisecond)
 	cfg := article(s.dir, s.server.URL())
@@ -269,7 +194,7 @@ func newSite(t *testing.T, env []string, change func(object)) *site {
 		change(cfg)
 	}
 	s.file = write(t, cfg)
-	s.program = start(t, env, "-c", s.file, "-s", "1")
+	s.Program = programtest.Start(t, "-c", s.file, "-s", "1")
 	return s
 }
 
@@ -304,9 +229,9 @@ func answer(t *testing.T, sub *nats.Subscription) messaging.QueuedStagingAnswer 
 }
 
 // another sends a signal when the time is over in which several count as one.
-func (p *program) another(signal syscall.Signal) {
-	<-time.After(oneSignal + 100*time.Millisecond)
-	require.NoError(p.t, p.cmd.Process.Signal(signal))
+func (s *site) another(signal syscall.Signal) {
+	<-time.After(signals.AsOne + 100*time.Millisecond)
+	s.Signal(signal)
 }
 
 // TestSignals: each of the three lets tasks end; another one gives them up.
@@ -322,26 +247,26 @@ func TestSignals(t *testing.T) {
 				w.WriteHeader(http.StatusNotFound)
 			}))
 			defer cc.Close()
-			s := newSite(t, nil, nil)
-			s.says("Server running")
+			s := newSite(t, nil)
+			s.Says("Server running")
 			pid, err := os.ReadFile(s.pidFile())
 			require.NoError(t, err)
-			assert.Equal(t, fmt.Sprintln(s.cmd.Process.Pid), string(pid))
-			other := start(t, nil, "-c", s.file)
-			assert.Equal(t, exitFailed, other.end())
-			assert.Contains(t, other.text(), "ERROR: Can't create stager pid file")
+			assert.Equal(t, fmt.Sprintln(s.PID()), string(pid))
+			other := programtest.Start(t, "-c", s.file)
+			assert.Equal(t, exitFailed, other.End())
+			assert.Contains(t, other.Text(), "ERROR: Can't create stager pid file")
 
 			sub := s.ask(request(cc.URL, cc.URL))
 			<-asked
-			require.NoError(t, s.cmd.Process.Signal(signals[0]))
+			s.Signal(signals[0])
 			want := "Staging task failed:\n Failed downloading app"
 			if signals[0] != syscall.SIGHUP {
-				s.says("Waiting for remaining 1 task(s) to finish.")
+				s.Says("Waiting for remaining 1 task(s) to finish.")
 			}
 			if len(signals) == 2 {
 				s.another(signals[1])
 			}
-			s.says("Waiting for remaining 1 task(s) to finish.")
+			s.Says("Waiting for remaining 1 task(s) to finish.")
 			if aborted := len(signals) == 2 && signals[0] != syscall.SIGHUP; aborted {
 				want = "Staging task failed:\n The stager was stopped before the task had ended"
 			} else {
@@ -353,8 +278,8 @@ func TestSignals(t *testing.T) {
 			default:
 				close(goOn)
 			}
-			assert.Equal(t, exitOK, s.end())
-			assert.Contains(t, s.text(), "Shutdown complete")
+			assert.Equal(t, exitOK, s.End())
+			assert.Contains(t, s.Text(), "Shutdown complete")
 			assert.NoFileExists(t, s.pidFile())
 			left, err := os.ReadDir(filepath.Join(s.dir, "tmp"))
 			require.NoError(t, err)

@@ -63,7 +63,7 @@ func TestArticleAsWritten(t *testing.T) {
 		if staysInFront(it.commands) {
 			p := term.background(env, goInCheckout+commands)
 			require.NotEmpty(t, it.shown, "the page must show when it is ready:\n%s", commands)
-			p.shows(replace.Replace(it.shown[0]))
+			shows(t, p, replace.Replace(it.shown[0]))
 			continue
 		}
 		out, code := term.run(commands)

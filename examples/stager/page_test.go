@@ -120,45 +120,20 @@ func (s *terminal) run(commands string) (string, int) {
 }
 
 // A background is a program in a terminal of its own, until the test ends.
-func (s *terminal) background(env []string, command string) *program {
+func (s *terminal) background(env []string, command string) *programtest.Program {
 	s.t.Helper()
-	p := &program{t: s.t, cmd: exec.Command("bash", "-c", command), ended: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Env = s.dir, append(os.Environ(), env...)
-	p.cmd.Stdout, p.cmd.Stderr = p, p
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(s.t, p.cmd.Start())
-	go func() {
-		_ = p.cmd.Wait()
-		close(p.ended)
-	}()
-	s.t.Cleanup(func() {
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM) // as Ctrl-C, it is for all of them
-		select {
-		case <-p.ended:
-		case <-time.After(patience):
-			_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-			<-p.ended
-		}
-		if s.t.Failed() {
-			s.t.Logf("%s\n%s", command, p.text())
-		}
-	})
-	return p
+	cmd := exec.Command("bash", "-c", command)
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as Ctrl-C, the end is for all of them
+	return programtest.Run(s.t, cmd)
 }
 
 // shows waits for output as the page has it, also of what is compiled before.
-func (p *program) shows(shown string) {
-	p.t.Helper()
+func shows(t *testing.T, p *programtest.Program, shown string) {
+	t.Helper()
 	want := pattern(shown)
-	require.Eventually(p.t, func() bool {
-		select {
-		case <-p.ended:
-			return true
-		default:
-			return want.MatchString(p.text())
-		}
-	}, 5*patience, 5*time.Millisecond, "%s\nin\n%s", shown, p.text())
-	require.Regexp(p.t, want, p.text(), "it has ended")
+	require.Eventually(t, func() bool { return p.Ended() || want.MatchString(p.Text()) }, 5*patience, 5*time.Millisecond, "%s\nin\n%s", shown, p.Text())
+	require.Regexp(t, want, p.Text(), "it has ended")
 }
 
 // checkout is a directory in which the commands of a page run as in a checkout, and leave what they make: configurations there have

@@ -13,8 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
+	"github.com/deakit/deakit/examples/internal/commandline"
 	"github.com/deakit/deakit/examples/tap/internal/tap"
 	"github.com/deakit/deakit/messaging"
 )
@@ -55,24 +54,20 @@ func main() {
 // run is the program: it returns the exit code once ctx ends or something fails.
 func run(ctx context.Context, args []string, colour bool, stdout, stderr io.Writer) int {
 	var cli arguments
-	helped := false
-	parser, err := kong.New(&cli, kong.Name("tap"), kong.Description(description),
-		kong.Writers(stdout, stderr), kong.Exit(func(int) { helped = true }))
-	if err != nil {
-		return fail(stderr, exitFailed, err)
+	p := commandline.Program{
+		Name: "tap", Description: description, Stdout: stdout, Stderr: stderr,
+		Misuse: func(err error) string { return err.Error() + "; see tap --help" },
 	}
-	_, err = parser.Parse(args)
-	switch {
-	case helped:
-		return exitDone
-	case err != nil:
-		return fail(stderr, exitUsage, fmt.Errorf("%w; see tap --help", err))
+	command, code := p.Parse(&cli, args)
+	if command == nil {
+		return code
 	}
-	err = watch(ctx, cli, tap.Options{
+	err := watch(ctx, cli, tap.Options{
 		Subject: cli.Subject, JSON: cli.JSON, Colour: colour && !cli.NoColor, ShowSecrets: cli.ShowSecrets,
 	}, stdout, stderr)
 	if err != nil {
-		return fail(stderr, exitFailed, err)
+		fmt.Fprintln(stderr, "tap:", err)
+		return exitFailed
 	}
 	return exitDone
 }
@@ -99,11 +94,6 @@ func watch(ctx context.Context, cli arguments, opts tap.Options, stdout, stderr 
 	counts, err := t.Run(ctx, stdout)
 	fmt.Fprintln(stderr, "tap:", counts)
 	return err
-}
-
-func fail(stderr io.Writer, code int, err error) int {
-	fmt.Fprintln(stderr, "tap:", err)
-	return code
 }
 
 func isTerminal(file *os.File) bool {

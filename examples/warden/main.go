@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/examples/internal/commandline"
 )
 
 // The exit codes of the program, listed in its help.
@@ -44,22 +45,12 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-func run(args []string) (code int) {
+func run(args []string) int {
 	var c cli
-	code = -1
-	parser, err := kong.New(&c, kong.Name("warden"), kong.Description(description), kong.UsageOnError(),
-		kong.Vars{"backends": strings.Join(backends.Names(), ",")}, kong.Exit(func(n int) { code = n }))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "warden:", err)
-		return exitFailed
-	}
-	_, err = parser.Parse(args)
-	switch {
-	case code >= 0:
-		return code // --help was shown
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "warden: %v; try --help\n", err)
-		return exitUsage
+	p := commandline.Program{Name: "warden", Description: description}
+	command, code := p.Parse(&c, args, kong.Vars{"backends": strings.Join(backends.Names(), ",")})
+	if command == nil {
+		return code
 	}
 	if err := c.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "warden:", err)

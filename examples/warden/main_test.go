@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -21,57 +19,23 @@ import (
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/warden"
 	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/examples/internal/programtest"
 	"github.com/deakit/deakit/internal/needs"
 )
 
-// asProgram makes the test binary the program itself.
-const asProgram = "TEST_WARDEN_PROGRAM"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
-		os.Exit(run(os.Args[1:]))
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { programtest.Main(m, run, nil) }
 
 // program runs the binary to its end.
 func program(t *testing.T, args ...string) (code int, out string) {
 	t.Helper()
-	cmd := command(t, args...)
-	text, _ := cmd.CombinedOutput()
-	return cmd.ProcessState.ExitCode(), string(text)
-}
-
-func command(t *testing.T, args ...string) *exec.Cmd {
-	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
-	return cmd
-}
-
-// A server is a run of the binary.
-type server struct {
-	*exec.Cmd
-	out bytes.Buffer
-}
-
-func start(t *testing.T, args ...string) *server {
-	t.Helper()
-	s := &server{Cmd: command(t, args...)}
-	s.Stdout, s.Stderr = &s.out, &s.out
-	require.NoError(t, s.Start())
-	t.Cleanup(func() { _ = s.Process.Kill() })
-	return s
+	p := programtest.Start(t, args...)
+	return p.End(), p.Text()
 }
 
 // end sends a signal and returns the exit code.
-func (s *server) end(t *testing.T, sig syscall.Signal) int {
-	t.Helper()
-	require.NoError(t, s.Process.Signal(sig))
-	_ = s.Wait()
-	return s.ProcessState.ExitCode()
+func end(p *programtest.Program, sig syscall.Signal) int {
+	p.Signal(sig)
+	return p.End()
 }
 
 func configFile(t *testing.T, dir, text string) string {
@@ -79,14 +43,6 @@ func configFile(t *testing.T, dir, text string) string {
 	name := filepath.Join(dir, "warden.yml")
 	require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
 	return name
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func connect(t *testing.T, dir string) *warden.Backend {
@@ -113,7 +69,7 @@ func serves(t *testing.T, backend, depot string) {
 	dir, err := os.MkdirTemp("", "warden")
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	port := freePort(t)
+	port := programtest.FreePort(t)
 	cfg := configFile(t, dir, fmt.Sprintf(`
 server:
   unix_domain_path: %[1]s/sock
@@ -124,7 +80,7 @@ server:
   pidfile: %[1]s/pid
 health_check_server: {port: %[2]d}
 `, dir, port))
-	s := start(t, "--backend", backend, cfg)
+	s := programtest.Start(t, "--backend", backend, cfg)
 	b := connect(t, dir)
 	assert.Equal(t, backend == backends.Runc, b.Capabilities().RootFS)
 	info, err := os.Stat(filepath.Join(dir, "sock"))
@@ -151,9 +107,9 @@ health_check_server: {port: %[2]d}
 	assert.Contains(t, text, "already running")
 
 	// The next one takes over what this one leaves.
-	assert.Equal(t, exitOK, s.end(t, syscall.SIGUSR2), s.out.String())
+	assert.Equal(t, exitOK, end(s, syscall.SIGUSR2), s.Text())
 	assert.NoFileExists(t, filepath.Join(dir, "pid"))
-	s = start(t, "--destroy", "--backend", backend, cfg)
+	s = programtest.Start(t, "--destroy", "--backend", backend, cfg)
 	require.Eventually(t, func() bool { _, err := c.Info(t.Context()); return err == nil }, 20*time.Second, 20*time.Millisecond)
 	inside, err := c.Info(t.Context())
 	require.NoError(t, err)
@@ -164,11 +120,11 @@ health_check_server: {port: %[2]d}
 	require.NoError(t, err)
 	assert.EqualValues(t, 7, status)
 	require.NoError(t, b.Close(context.Background()))
-	assert.Equal(t, exitOK, s.end(t, syscall.SIGTERM), s.out.String())
+	assert.Equal(t, exitOK, end(s, syscall.SIGTERM), s.Text())
 	assert.DirExists(t, filepath.Join(dir, depot))
 	assert.NoDirExists(t, filepath.Join(dir, depot, "stays"))
-	assert.Contains(t, s.out.String(), "container_klass has no effect")
-	assert.Contains(t, s.out.String(), "not_enforced")
+	assert.Contains(t, s.Text(), "container_klass has no effect")
+	assert.Contains(t, s.Text(), "not_enforced")
 }
 
 func TestWrongConfigurations(t *testing.T) {

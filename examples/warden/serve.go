@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"strconv"
 	"syscall"
 	"time"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/deakit/deakit/container/warden"
 	"github.com/deakit/deakit/examples/internal/backends"
+	"github.com/deakit/deakit/examples/internal/signals"
 	"github.com/deakit/deakit/internal/httpserve"
 	"github.com/deakit/deakit/internal/pidfile"
 	"github.com/deakit/deakit/logging"
@@ -56,7 +56,9 @@ func (c *cli) serve(cfg *config, warnings []string) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, stop := obeySignals(func() {
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	stop := obeySignals(end, func() {
 		if err := output.Reopen(); err != nil {
 			log.Error("log.reopen.failed", "error", err)
 		}
@@ -91,35 +93,14 @@ func health(ctx context.Context, port uint16, log *slog.Logger) error {
 	return httpserve.Run(ctx, httpserve.New(ok, log), l)
 }
 
-// obeySignals returns a context that the first signal to end ends. The second one ends the process. stop is called when
-// signals are obeyed no more.
-func obeySignals(reopen func()) (ctx context.Context, stop func()) {
-	ctx, end := context.WithCancel(context.Background())
-	signals, over, gone := make(chan os.Signal, 8), make(chan struct{}), make(chan struct{})
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR2, syscall.SIGHUP)
-	go func() {
-		defer close(gone)
-		for {
-			select {
-			case <-over:
-				return
-			case s := <-signals:
-				switch {
-				case s == syscall.SIGHUP:
-					reopen()
-				case ctx.Err() != nil:
-					fmt.Fprintln(os.Stderr, "warden: ended at once by a second signal; containers go on")
-					os.Exit(exitFailed)
-				default:
-					end()
-				}
-			}
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(over)
-		<-gone
-		end()
-	}
+// obeySignals does what signals ask for, until stop is called: the first one to end calls end, the second one ends the process.
+func obeySignals(end, reopen func()) (stop func()) {
+	return signals.Keep(syscall.SIGHUP).Obey(signals.Orders{
+		EndBy: []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR2},
+		End: []func(){end, func() {
+			fmt.Fprintln(os.Stderr, "warden: ended at once by a second signal; containers go on")
+			os.Exit(exitFailed)
+		}},
+		Others: map[os.Signal]func(){syscall.SIGHUP: reopen},
+	})
 }

@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/process"
 	"github.com/deakit/deakit/container/runc"
+	"github.com/deakit/deakit/internal/containertrial"
 )
 
 // ErrUnusable: the back end that was asked for does not work here.
@@ -55,14 +54,7 @@ func Doctor(ctx context.Context, out io.Writer, name string, cfg Config) error {
 
 // tell writes a finding, and what to do about it below.
 func tell(out io.Writer, f runc.Finding) {
-	mark := "ok"
-	switch {
-	case !f.OK && f.Required:
-		mark = "missing"
-	case !f.OK:
-		mark = "without"
-	}
-	fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("  %-8s %-46s %s", mark, f.What, f.Detail), " "))
+	fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("  %-8s %-46s %s", f.Mark(), f.What, f.Detail), " "))
 	if f.Remedy != "" {
 		fmt.Fprintf(out, "  %-8s   remedy: %s\n", "", f.Remedy)
 	}
@@ -90,40 +82,10 @@ func tryProcess(ctx context.Context, cfg Config) runc.Finding {
 	return f
 }
 
-func tryIn(ctx context.Context, cfg Config) (err error) {
+func tryIn(ctx context.Context, cfg Config) error {
 	ctx, cancel := context.WithTimeout(ctx, trialTime)
 	defer cancel()
-	dir, err := os.MkdirTemp(nearest(filepath.Dir(cfg.Depot)), "deakit-doctor-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b, err := process.New(process.Options{Depot: dir})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close(context.WithoutCancel(ctx))) }()
-	c, err := b.Create(ctx, container.Spec{})
-	if err != nil {
-		return err
-	}
-	p, err := c.Run(ctx, container.ProcessSpec{Path: "true"}, container.IO{})
-	if err != nil {
-		return err
-	}
-	status, err := p.Wait(ctx)
-	if err == nil && status != 0 {
-		err = fmt.Errorf("true ended with status %d", status)
-	}
-	return err
-}
-
-// nearest is dir, or what is there of it.
-func nearest(dir string) string {
-	for {
-		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
-			return dir
-		}
-		dir = filepath.Dir(dir)
-	}
+	return containertrial.Run(ctx, filepath.Dir(cfg.Depot), func(depot string) (*process.Backend, error) {
+		return process.New(process.Options{Depot: depot})
+	})
 }

@@ -58,8 +58,15 @@ func Start(t testing.TB, args ...string) *Program {
 // Launch runs any binary.
 func Launch(t testing.TB, binary string, args ...string) *Program {
 	t.Helper()
-	p := &Program{t: t, cmd: exec.Command(binary, args...), ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), asProgram+"=1")
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return Run(t, cmd)
+}
+
+// Run runs a command. One that leads a process group is ended with the group.
+func Run(t testing.TB, cmd *exec.Cmd) *Program {
+	t.Helper()
+	p := &Program{t: t, cmd: cmd, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	require.NoError(t, p.cmd.Start())
 	go func() {
@@ -67,12 +74,16 @@ func Launch(t testing.TB, binary string, args ...string) *Program {
 		p.code = p.cmd.ProcessState.ExitCode()
 		close(p.ended)
 	}()
+	signal := cmd.Process.Signal
+	if cmd.SysProcAttr != nil && cmd.SysProcAttr.Setpgid {
+		signal = func(s os.Signal) error { return syscall.Kill(-cmd.Process.Pid, s.(syscall.Signal)) }
+	}
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM) // a kill would leave the apps of a DEA
+		_ = signal(syscall.SIGTERM) // a kill would leave the apps of a DEA
 		select {
 		case <-p.ended:
 		case <-time.After(Patience):
-			_ = p.cmd.Process.Kill()
+			_ = signal(syscall.SIGKILL)
 			<-p.ended
 		}
 		if t.Failed() {
@@ -102,6 +113,9 @@ func (p *Program) Says(text string) {
 	require.Eventually(p.t, func() bool { return strings.Contains(p.Text(), text) }, Patience, 2*time.Millisecond, "%s in\n%s", text, p.Text())
 }
 
+// PID is the id of its process.
+func (p *Program) PID() int { return p.cmd.Process.Pid }
+
 // Signal sends a signal to the program, which has not ended.
 func (p *Program) Signal(s syscall.Signal) { require.NoError(p.t, p.cmd.Process.Signal(s)) }
 
@@ -123,6 +137,16 @@ func (p *Program) Insist(s syscall.Signal) {
 func (p *Program) Kill() {
 	require.NoError(p.t, p.cmd.Process.Kill())
 	<-p.ended
+}
+
+// Ended tells whether the program has ended.
+func (p *Program) Ended() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // End waits until the program has ended, and returns its exit code.

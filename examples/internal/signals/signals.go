@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// oneSignal is how long several signals to end count as one: a terminal or a supervisor may send the same to a process
-// and to its group.
-const oneSignal = time.Second
+// AsOne is how long several signals to end count as one: a terminal or a supervisor may send the same to a process and to its
+// group.
+const AsOne = time.Second
 
 // Orders are what signals ask for. All are called by one goroutine, one after the other.
 type Orders struct {
-	End    func()               // the first TERM, INT or QUIT
-	AtOnce func()               // further ones, a second after the first or later
+	EndBy  []os.Signal          // those that ask for the end; nil is TERM, INT and QUIT
+	End    []func()             // the first of these, the second and so on, AsOne apart; the last one also for all that follow
 	Others map[os.Signal]func() // those that were kept
 	Each   func(os.Signal)      // every signal, before the rest; nil is fine
 }
@@ -23,21 +23,26 @@ type Orders struct {
 // Kept are signals that wait to be obeyed.
 type Kept chan os.Signal
 
-// Keep keeps signals that do not ask for the end until somebody obeys them: they must not end what is not ready. Those that ask for
-// the end do so at any time, as kill -9 does.
-func Keep(others ...os.Signal) Kept {
+// Keep keeps signals, one at least, until somebody obeys them: they must not end what is not ready. Those that ask for the end need
+// not be among them; they end it at any time, as kill -9 does.
+func Keep(signals ...os.Signal) Kept {
 	kept := make(Kept, 8)
-	signal.Notify(kept, others...)
+	signal.Notify(kept, signals...)
 	return kept
 }
 
 // Obey does what signals ask for, until stop is called, which waits for the last one.
 func (k Kept) Obey(orders Orders) (stop func()) {
-	signal.Notify(k, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
+	endBy := orders.EndBy
+	if endBy == nil {
+		endBy = []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT}
+	}
+	signal.Notify(k, endBy...)
 	over, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
-		var ending time.Time
+		var told int // to end
+		var last time.Time
 		for {
 			select {
 			case <-over:
@@ -46,16 +51,16 @@ func (k Kept) Obey(orders Orders) (stop func()) {
 				if orders.Each != nil {
 					orders.Each(s)
 				}
-				other := orders.Others[s]
-				switch {
-				case other != nil:
+				if other := orders.Others[s]; other != nil {
 					other()
-				case ending.IsZero():
-					ending = time.Now()
-					orders.End()
-				case time.Since(ending) > oneSignal:
-					orders.AtOnce()
+					continue
 				}
+				if time.Since(last) < AsOne {
+					continue
+				}
+				last = time.Now()
+				orders.End[min(told, len(orders.End)-1)]()
+				told++
 			}
 		}
 	}()

@@ -2,8 +2,10 @@ package signals
 
 import (
 	"os"
+	"os/signal"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -22,8 +24,7 @@ func TestObey(t *testing.T) {
 	done := make(chan string, 10)
 	seen := make(chan os.Signal, 10)
 	stop := kept.Obey(Orders{
-		End:    func() { done <- "end" },
-		AtOnce: func() { done <- "at once" },
+		End:    []func(){func() { done <- "end" }},
 		Others: map[os.Signal]func(){syscall.SIGUSR1: func() { done <- "usr1" }, syscall.SIGHUP: func() { done <- "hup" }},
 		Each:   func(s os.Signal) { seen <- s },
 	})
@@ -39,13 +40,37 @@ func TestObey(t *testing.T) {
 	expect("usr1")
 	self(syscall.SIGTERM)
 	expect("end")
-	self(syscall.SIGINT) // at the same time, as far as anybody can tell
 	self(syscall.SIGHUP)
-	for got := ""; got != "hup"; {
-		got = <-done
-		assert.NotEqual(t, "end", got, "only once")
-	}
+	expect("hup")
 	stop()
 	assert.Equal(t, os.Signal(syscall.SIGUSR1), <-seen)
 	assert.Equal(t, os.Signal(syscall.SIGTERM), <-seen)
+}
+
+// Each signal to end asks for more than the one before, and several at the same time, as far as anybody can tell, count as one.
+func TestEnds(t *testing.T) {
+	signal.Stop(Keep(syscall.SIGUSR1)) // what receives signals starts with the first one that is kept, and is to be no part of the test
+	synctest.Test(t, func(t *testing.T) {
+		kept := make(Kept)
+		var done []string
+		do := func(what string) func() { return func() { done = append(done, what) } }
+		stop := kept.Obey(Orders{
+			EndBy: []os.Signal{syscall.SIGTERM, syscall.SIGUSR2}, End: []func(){do("end"), do("abort"), do("at once")},
+			Others: map[os.Signal]func(){syscall.SIGHUP: do("hup")},
+		})
+		kept <- syscall.SIGUSR2
+		kept <- syscall.SIGTERM
+		time.Sleep(AsOne - time.Nanosecond)
+		kept <- syscall.SIGTERM
+		kept <- syscall.SIGHUP
+		time.Sleep(time.Nanosecond)
+		kept <- syscall.SIGTERM
+		for range 2 {
+			kept <- syscall.SIGUSR2
+			time.Sleep(AsOne)
+			kept <- syscall.SIGUSR2
+		}
+		stop()
+		assert.Equal(t, []string{"end", "hup", "abort", "at once", "at once"}, done)
+	})
 }
