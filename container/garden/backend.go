@@ -23,9 +23,6 @@ const (
 	rootProperty    = PropertyPrefix + "root"    // container.Info.Root
 )
 
-// The environment of processes that bring none.
-var defaultEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=en_US.UTF-8"}
-
 // A Backend makes containers through a Garden server. It implements container.Backend. Two of them must not start
 // processes in one container at a time.
 type Backend struct {
@@ -170,7 +167,7 @@ func (b *Backend) newSpec(spec container.Spec) (*containerSpec, error) {
 	}
 	r := &containerSpec{
 		Handle: spec.Handle, GraceTime: b.opts.GraceTime, Image: imageRef{URI: spec.RootFS}, Privileged: b.opts.Privileged,
-		Env: mergeEnv(defaultEnv, spec.Env), Properties: map[string]string{limitsProperty: string(remembered)},
+		Env: containerkit.MergeEnv(containerkit.DefaultEnv(), spec.Env), Properties: map[string]string{limitsProperty: string(remembered)},
 		Limits: limits{
 			CPU: cpuLimits{Weight: uint64(l.CPUShares)}, Memory: memoryLimits{Bytes: uint64(l.MemoryBytes)},
 			Disk: diskLimits{InodeHard: uint64(l.DiskInodes), ByteHard: uint64(l.DiskBytes), Scope: exclusiveScope},
@@ -203,24 +200,6 @@ func (b *Backend) newSpec(spec container.Spec) (*containerSpec, error) {
 		return nil, fmt.Errorf("environment: %w", ErrNotText)
 	}
 	return r, nil
-}
-
-// mergeEnv joins lists; of entries with one name the last one stays.
-func mergeEnv(lists ...[]string) []string {
-	at := map[string]int{}
-	var all []string
-	for _, list := range lists {
-		for _, entry := range list {
-			name, _, _ := strings.Cut(entry, "=")
-			if i, known := at[name]; known {
-				all[i] = entry
-				continue
-			}
-			at[name] = len(all)
-			all = append(all, entry)
-		}
-	}
-	return all
 }
 
 // reserve takes a handle. When it succeeds, the caller tells b.work when it is done.

@@ -37,7 +37,7 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 		}
 		r := spec.Rlimits
 		p, err = c.launch(ctx, &processSpec{
-			ID: strconv.FormatUint(uint64(id), 10), Path: spec.Path, Args: spec.Args, Env: mergeEnv(spec.Env), Dir: spec.Dir,
+			ID: strconv.FormatUint(uint64(id), 10), Path: spec.Path, Args: spec.Args, Env: containerkit.MergeEnv(spec.Env), Dir: spec.Dir,
 			User: userOr(spec.User),
 			Rlimits: resourceLimits{
 				AS: r.AS, Core: r.Core, CPU: r.CPU, FSize: r.FSize, NoFile: r.NoFile, NProc: r.NProc, Stack: r.Stack,

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // Create makes a container. Spec.RootFS has no effect. Bind mounts must not lie in each other or hide container.AppHome
@@ -28,24 +29,18 @@ func (b *Backend) Create(ctx context.Context, spec container.Spec) (container.Co
 }
 
 func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err error) {
-	if !validHandle(spec.Handle) {
-		return nil, fmt.Errorf("handle must be 1 to 64 letters, digits, '-' and '_': %w", container.ErrInvalid)
-	}
-	if err := checkLimits(spec.Limits); err != nil {
+	if err := containerkit.CheckSpec(spec); err != nil {
 		return nil, err
 	}
-	mounts, err := checkMounts(spec.BindMounts)
-	if err != nil {
+	mounts := containerkit.CleanMounts(spec.BindMounts)
+	if err := checkMounts(mounts); err != nil {
 		return nil, err
 	}
 	c = b.newBox(spec.Handle)
 	c.marker = b.prefix + spec.Handle + "." + newHandle()
 	c.since = ticksNow()
 	c.mounts, c.env, c.properties = mounts, slices.Clone(spec.Env), maps.Clone(spec.Properties)
-	c.limits = cloneLimits(spec.Limits)
-	if _, err := c.environment(container.ProcessSpec{}); err != nil {
-		return nil, err
-	}
+	c.limits = containerkit.CloneLimits(spec.Limits)
 	if err := b.reserve(ctx, c.handle); err != nil {
 		return nil, err
 	}
@@ -126,10 +121,4 @@ func newHandle() string {
 	random := make([]byte, 8)
 	_, _ = rand.Read(random) // never fails
 	return strings.ToLower(base32.HexEncoding.EncodeToString(random))[:11]
-}
-
-func validHandle(handle string) bool {
-	return handle != "" && len(handle) <= 64 && !strings.ContainsFunc(handle, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	})
 }

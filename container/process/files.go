@@ -9,7 +9,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -68,31 +67,22 @@ func link(root *os.Root, m container.BindMount) error {
 	return root.Symlink(m.Src, name)
 }
 
-// checkMounts returns the bind mounts with their destinations filled in and cleaned.
-func checkMounts(mounts []container.BindMount) ([]container.BindMount, error) {
-	mounts = slices.Clone(mounts)
-	for i := range mounts {
-		m := &mounts[i]
-		if m.Dst == "" {
-			m.Dst = m.Src
-		}
-		if !path.IsAbs(m.Src) || !path.IsAbs(m.Dst) || strings.ContainsRune(m.Src+m.Dst, 0) {
-			return nil, fmt.Errorf("bind mount of %q at %q: both paths must be absolute: %w", m.Src, m.Dst, container.ErrInvalid)
-		}
-		m.Src, m.Dst = path.Clean(m.Src), path.Clean(m.Dst)
+// checkMounts refuses bind mounts, all of whose paths are clean, that links cannot stand for.
+func checkMounts(mounts []container.BindMount) error {
+	for i, m := range mounts {
 		if _, err := os.Stat(m.Src); err != nil {
-			return nil, fmt.Errorf("source path for bind mount: %w: %w", err, container.ErrInvalid)
+			return fmt.Errorf("source path for bind mount: %w: %w", err, container.ErrInvalid)
 		}
 		for _, other := range mounts[:i] {
 			if covers(other.Dst, m.Dst) || covers(m.Dst, other.Dst) {
-				return nil, fmt.Errorf("bind mounts at %q and %q lie in each other: %w", other.Dst, m.Dst, container.ErrUnsupported)
+				return fmt.Errorf("bind mounts at %q and %q lie in each other: %w", other.Dst, m.Dst, container.ErrUnsupported)
 			}
 		}
 		if covers(m.Dst, container.AppHome) && m.Dst != container.AppHome {
-			return nil, fmt.Errorf("bind mount at %q hides %s: %w", m.Dst, container.AppHome, container.ErrUnsupported)
+			return fmt.Errorf("bind mount at %q hides %s: %w", m.Dst, container.AppHome, container.ErrUnsupported)
 		}
 	}
-	return mounts, nil
+	return nil
 }
 
 // covers tells whether p is dir or lies below it; both are clean.

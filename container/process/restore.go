@@ -8,13 +8,14 @@ import (
 	"path"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/hostport"
 )
 
 // restore makes a container of its record and its process files, and touches nothing. Errors are fs.ErrNotExist or
 // unix.ENOTDIR when something is missing, errBadRecord, and those that say nothing about the container.
 func (b *Backend) restore(handle string) (*box, error) {
-	if !validHandle(handle) {
+	if containerkit.CheckHandle(handle) != nil {
 		return nil, fmt.Errorf("%w: this is no name of a container", errBadRecord)
 	}
 	r, err := b.loadRecord(handle)

@@ -1,20 +1,18 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/deakit/deakit/container"
-)
-
-const (
-	defaultPath = "/usr/local/bin:/usr/bin:/bin"
-	defaultLang = "en_US.UTF-8"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // Run starts a process as a child in a session of its own. The program is a path of the host.
@@ -30,12 +28,8 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	env, err := c.environment(spec)
-	if err != nil {
+	if err := containerkit.CheckProcess(spec); err != nil {
 		return nil, err
-	}
-	if spec.Path == "" || strings.ContainsRune(spec.Path, 0) {
-		return nil, fmt.Errorf("program %q: %w", spec.Path, container.ErrInvalid)
 	}
 	c.gate.RLock() // Stop waits for us, and then finds what we started
 	defer c.gate.RUnlock()
@@ -56,7 +50,7 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	attr := &os.ProcAttr{
 		// By descriptor, which no one can swap for a link on the way; it is resolved before the files are moved in place.
 		Dir:   "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())),
-		Env:   env,
+		Env:   c.environment(spec),
 		Files: theirs,
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	}
@@ -139,37 +133,11 @@ func closeFiles(files []*os.File) {
 
 // environment composes the environment of a process: what the back end adds, then Spec.Env, then ProcessSpec.Env, later
 // entries replacing earlier ones; nothing of our own.
-func (c *box) environment(spec container.ProcessSpec) ([]string, error) {
-	user := spec.User
-	if user == "" {
-		user = container.AppUser
-	}
-	env := []string{
-		"HOME=" + c.inside(container.AppHome),
-		"USER=" + user,
-		"PATH=" + defaultPath,
-		"LANG=" + defaultLang,
-	}
-	at := map[string]int{"HOME": 0, "USER": 1, "PATH": 2, "LANG": 3}
-	for _, list := range [][]string{c.env, spec.Env} {
-		for n, entry := range list {
-			name, _, found := strings.Cut(entry, "=")
-			if !found || name == "" || strings.ContainsRune(entry, 0) {
-				// Not its text, which may be a secret.
-				return nil, fmt.Errorf("entry %d of the environment is not of the form NAME=value: %w", n, container.ErrInvalid)
-			}
-			if i, known := at[name]; known {
-				env[i] = entry
-				continue
-			}
-			at[name] = len(env)
-			env = append(env, entry)
-		}
-	}
-	if i, known := at[markerName]; known {
-		env = append(env[:i], env[i+1:]...)
-	}
-	return append(env, markerName+"="+c.marker), nil
+func (c *box) environment(spec container.ProcessSpec) []string {
+	account := []string{"HOME=" + c.inside(container.AppHome), "USER=" + cmp.Or(spec.User, container.AppUser)}
+	env := containerkit.MergeEnv(account, containerkit.DefaultEnv(), c.env, spec.Env)
+	env = slices.DeleteFunc(env, func(entry string) bool { return strings.HasPrefix(entry, markerName+"=") })
+	return append(env, markerName+"="+c.marker)
 }
 
 // enter makes a started process known. The caller holds the gate.

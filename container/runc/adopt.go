@@ -12,6 +12,7 @@ import (
 	"github.com/deakit/deakit/container/runc/internal/network"
 	"github.com/deakit/deakit/container/runc/internal/rootfs"
 	"github.com/deakit/deakit/container/runc/internal/supervisor"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/hostport"
 )
 
@@ -118,7 +119,7 @@ func (b *Backend) setUpNetwork() error {
 
 // restore makes a container of what is written down about it, and touches nothing.
 func (b *Backend) restore(handle string) (_ *box, err error) {
-	if !validHandle(handle) {
+	if containerkit.CheckHandle(handle) != nil {
 		return nil, fmt.Errorf("%w: this is no name of a container", errBadRecord)
 	}
 	r, err := b.loadRecord(handle)

@@ -9,12 +9,12 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/supervisor"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // Run starts a process in a session of its own. The user must be one of the container's /etc/passwd.
@@ -101,18 +101,14 @@ func (c *box) prepare(spec container.ProcessSpec) (start supervisor.Process, err
 	if err != nil {
 		return start, err
 	}
-	if spec.Path == "" || strings.ContainsRune(spec.Path+spec.Dir+strings.Join(spec.Args, ""), 0) {
-		return start, fmt.Errorf("program %q: it is empty, or a zero byte is in it, its arguments or its directory: %w",
-			spec.Path, container.ErrInvalid)
+	if err := containerkit.CheckProcess(spec); err != nil {
+		return start, err
 	}
 	user, err := c.account(spec.User)
 	if err != nil {
 		return start, err
 	}
-	env, err := c.environment(spec, user)
-	if err != nil {
-		return start, err
-	}
+	env := c.environment(spec, user)
 	start = supervisor.Process{
 		Paths: candidates(spec.Path, env), Args: append([]string{spec.Path}, spec.Args...), Env: env, Dir: spec.Dir,
 		UID: user.uid, GID: user.gid, KeepCapabilities: user.uid == 0, KeepGroups: c.b.slots.shared(),
