@@ -33,11 +33,7 @@ type process struct {
 // open still.
 func (p *process) follow(ctx context.Context, conn *processConn, pio container.IO) error {
 	b := p.c.b
-	out, errs := pio.Stdout, pio.Stderr
-	if containerkit.SameWriter(out, errs) { // they come apart, in no order
-		shared := &containerkit.LockedWriter{W: out}
-		out, errs = shared, shared
-	}
+	out, errs := containerkit.Apart(pio.Stdout, pio.Stderr)
 	var names []string
 	if out != nil {
 		names = append(names, "stdout")

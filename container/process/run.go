@@ -87,32 +87,33 @@ func (p *process) connect(pio container.IO) (theirs []*os.File, err error) {
 	}
 	theirs = append(theirs, in)
 	var out *os.File
-	if p.out, out, err = newStream(pio.Stdout); err != nil {
+	if p.out, out, err = p.openOutput(pio.Stdout); err != nil {
 		return theirs, err
 	}
 	theirs = append(theirs, out)
-	if sameWriter(pio.Stdout, pio.Stderr) {
+	if containerkit.SameWriter(pio.Stdout, pio.Stderr) {
 		p.errOut = p.out // one pipe keeps the order in which things were written
 		return append(theirs, out), nil
 	}
-	if p.errOut, out, err = newStream(pio.Stderr); err != nil {
+	if p.errOut, out, err = p.openOutput(pio.Stderr); err != nil {
 		return theirs, err
 	}
 	return append(theirs, out), nil
 }
 
-func newStream(w io.Writer) (*stream, *os.File, error) {
+func (p *process) openOutput(w io.Writer) (ours *containerkit.Fanout, theirs *os.File, err error) {
 	if w == nil {
-		theirs, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		theirs, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 		return nil, theirs, err
 	}
-	ours, theirs, err := os.Pipe()
+	pipe, theirs, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &stream{pipe: ours}
-	s.attach(w)
-	return s, theirs, nil
+	out := containerkit.NewOutput(pipe)
+	out.Attach(w)
+	p.outputs = append(p.outputs, out)
+	return &out.Fanout, theirs, nil
 }
 
 // abandon closes our ends of the pipes of a process that never started.
@@ -120,8 +121,8 @@ func (p *process) abandon() {
 	if p.stdin != nil {
 		p.stdin.Close()
 	}
-	for _, s := range p.streams() {
-		s.pipe.Close()
+	for _, out := range p.outputs {
+		out.Close()
 	}
 }
 
@@ -164,18 +165,6 @@ func (c *box) Attach(ctx context.Context, id uint32, pio container.IO) (containe
 	if !ok {
 		return nil, fmt.Errorf("attach to process %d of container %s: no such process: %w", id, c.handle, container.ErrNotFound)
 	}
-	stdout, stderr := pio.Stdout, pio.Stderr
-	if p.out == p.errOut {
-		stderr = nil
-	} else if sameWriter(stdout, stderr) {
-		shared := &lockedWriter{w: stdout}
-		stdout, stderr = shared, shared
-	}
-	if p.out != nil {
-		p.out.attach(stdout)
-	}
-	if p.errOut != nil {
-		p.errOut.attach(stderr)
-	}
+	containerkit.AttachBoth(p.out, p.errOut, pio.Stdout, pio.Stderr)
 	return p, nil
 }

@@ -227,7 +227,7 @@ func (c *box) resume() error {
 func (p *process) reconnect() error {
 	for _, s := range []struct {
 		name string
-		at   **stream
+		at   **containerkit.Fanout
 	}{{"out", &p.out}, {"err", &p.errOut}} {
 		opened, err := openStream(p.box.streamPath(p.id, s.name))
 		if errors.Is(err, os.ErrNotExist) {
@@ -236,7 +236,8 @@ func (p *process) reconnect() error {
 		if err != nil {
 			return err
 		}
-		*s.at = opened
+		*s.at = &opened.Fanout
+		p.streams = append(p.streams, opened)
 	}
 	return nil
 }

@@ -157,16 +157,26 @@ func (p *process) connect(pio container.IO) (theirs [3]*os.File, err error) {
 		}
 	}
 	if pio.Stdout != nil {
-		if p.out, theirs[1], err = makeStream(p.box.streamPath(p.id, "out"), pio.Stdout); err != nil {
+		if p.out, theirs[1], err = p.makeOutput("out", pio.Stdout); err != nil {
 			return theirs, err
 		}
 	}
-	if sameWriter(pio.Stdout, pio.Stderr) {
+	if containerkit.SameWriter(pio.Stdout, pio.Stderr) {
 		p.errOut, theirs[2] = p.out, theirs[1] // one FIFO keeps the order in which things were written
 	} else if pio.Stderr != nil {
-		p.errOut, theirs[2], err = makeStream(p.box.streamPath(p.id, "err"), pio.Stderr)
+		p.errOut, theirs[2], err = p.makeOutput("err", pio.Stderr)
 	}
 	return theirs, err
+}
+
+func (p *process) makeOutput(name string, w io.Writer) (*containerkit.Fanout, *os.File, error) {
+	s, theirs, err := makeStream(p.box.streamPath(p.id, name))
+	if err != nil {
+		return nil, nil, err
+	}
+	s.Attach(w)
+	p.streams = append(p.streams, s)
+	return &s.Fanout, theirs, nil
 }
 
 // giveAway makes the streams the user's, who may then open them by a name: /dev/stdout, for example.
@@ -200,7 +210,7 @@ func (p *process) abandon() {
 	if p.stdin != nil {
 		p.stdin.Close()
 	}
-	for _, s := range p.streams() {
+	for _, s := range p.streams {
 		s.abandon()
 	}
 }
@@ -221,20 +231,6 @@ func (c *box) Attach(ctx context.Context, id uint32, pio container.IO) (containe
 	if !ok {
 		return nil, fmt.Errorf("attach to process %d of container %s: no such process: %w", id, c.handle, container.ErrNotFound)
 	}
-	stdout, stderr := pio.Stdout, pio.Stderr
-	if p.out != nil && p.out == p.errOut {
-		stderr = nil
-	} else if sameWriter(stdout, stderr) {
-		shared := &lockedWriter{w: stdout}
-		stdout, stderr = shared, shared
-	}
-	for _, to := range []struct {
-		s *stream
-		w io.Writer
-	}{{p.out, stdout}, {p.errOut, stderr}} {
-		if to.s != nil {
-			to.s.attach(to.w)
-		}
-	}
+	containerkit.AttachBoth(p.out, p.errOut, pio.Stdout, pio.Stderr)
 	return p, nil
 }

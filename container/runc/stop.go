@@ -165,8 +165,8 @@ func (c *box) settle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range slices.Collect(maps.Values(c.procs)) {
-		for _, s := range p.streams() {
-			s.release()
+		for _, s := range p.streams {
+			s.Release()
 		}
 	}
 }
@@ -183,8 +183,8 @@ func (c *box) letGoOnce() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.procs {
-		for _, s := range p.streams() {
-			s.leave()
+		for _, s := range p.streams {
+			s.Close()
 		}
 	}
 	for _, p := range c.ports {

@@ -275,14 +275,6 @@ func (c *box) attach(ctx context.Context, id uint32, pio container.IO) (*clientP
 	if err := p.follow(); err != nil {
 		return nil, err
 	}
-	out, errs := pio.Stdout, pio.Stderr
-	if p.out == p.errOut {
-		errs = nil
-	} else if containerkit.SameWriter(out, errs) {
-		shared := &containerkit.LockedWriter{W: out}
-		out, errs = shared, shared
-	}
-	p.out.Attach(out)
-	p.errOut.Attach(errs)
+	containerkit.AttachBoth(p.out, p.errOut, pio.Stdout, pio.Stderr)
 	return p, nil
 }
