@@ -248,16 +248,9 @@ func (b *Backend) Close(ctx context.Context) error {
 	b.closed = true
 	b.mu.Unlock()
 	b.cancel()
-	done := make(chan struct{})
-	go func() {
-		b.work.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		b.client.close()
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("close Garden back end: %w", ctx.Err())
+	if err := containerkit.AwaitAll(ctx, &b.work); err != nil {
+		return fmt.Errorf("close Garden back end: %w", err)
 	}
+	b.client.close()
+	return nil
 }

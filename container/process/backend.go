@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/hostport"
 )
 
@@ -220,7 +221,7 @@ func (b *Backend) Close(ctx context.Context) error {
 	b.mu.Lock()
 	b.closed = true
 	b.mu.Unlock()
-	if err := wait(ctx, &b.creating); err != nil {
+	if err := containerkit.AwaitAll(ctx, &b.creating); err != nil {
 		return fmt.Errorf("close process back end: %w", err)
 	}
 	removals := map[*box]*removal{}
@@ -235,7 +236,7 @@ func (b *Backend) Close(ctx context.Context) error {
 		return fmt.Errorf("close process back end: %w", err)
 	}
 	b.stopWatch()
-	if err := wait(ctx, &b.work); err != nil {
+	if err := containerkit.AwaitAll(ctx, &b.work); err != nil {
 		return fmt.Errorf("close process back end: %w", err)
 	}
 	b.free = true
@@ -248,19 +249,4 @@ func (b *Backend) closeFiles() error {
 		err = b.supervisor.close()
 	}
 	return errors.Join(err, b.depot.Close(), b.lock.Close())
-}
-
-// wait waits for wg or the end of ctx.
-func wait(ctx context.Context, wg *sync.WaitGroup) error {
-	done := make(chan struct{})
-	go func() {
-		wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

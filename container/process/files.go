@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/tarball"
 )
 
@@ -160,7 +161,7 @@ func (c *box) streamIn(ctx context.Context, dir string, tar io.Reader) error {
 	if mount != nil && !mount.Writable {
 		return fmt.Errorf("bind mount at %s is read-only: %w", mount.Dst, container.ErrInvalid)
 	}
-	ctx, done := c.bound(ctx)
+	ctx, done := containerkit.Within(ctx, c.ctx)
 	defer done()
 	// Droplets that were made in a container link to its absolute paths.
 	return tarball.Extract(ctx, root, rel, tar, tarball.ExtractOptions{AbsoluteLinks: true})
@@ -191,48 +192,13 @@ func (c *box) streamOut(ctx context.Context, p string) (io.ReadCloser, error) {
 	if strings.HasSuffix(p, "/") || opts.Name == "/" {
 		opts.Name = "."
 	}
-	ctx, done := c.bound(ctx)
-	r, w := io.Pipe()
-	s := &outStream{PipeReader: r, ended: make(chan struct{})}
-	stop := context.AfterFunc(ctx, func() { w.CloseWithError(context.Cause(ctx)) })
-	work := func() {
-		defer close(s.ended)
-		defer done()
-		defer root.Close()
-		w.CloseWithError(tarball.Write(ctx, w, root, rel, opts))
-		stop()
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.present(); err != nil { // again: now Destroy waits for us
-		stop()
-		done()
 		root.Close()
 		return nil, err
 	}
-	c.b.work.Go(work)
-	return s, nil
-}
-
-// An outStream is the reading end of a StreamOut.
-type outStream struct {
-	*io.PipeReader
-	ended chan struct{}
-}
-
-// Close ends the work behind the stream, and waits for that.
-func (s *outStream) Close() error {
-	err := s.PipeReader.Close()
-	<-s.ended
-	return err
-}
-
-// bound returns a context that ends with ctx and with the container. The caller calls done.
-func (c *box) bound(ctx context.Context) (bounded context.Context, done func()) {
-	bounded, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.ctx, func() { cancel(context.Cause(c.ctx)) })
-	return bounded, func() {
-		stop()
-		cancel(nil)
-	}
+	stream, produce := containerkit.StreamOut(ctx, c.ctx, root, rel, opts)
+	c.b.work.Go(produce)
+	return stream, nil
 }

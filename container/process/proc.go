@@ -47,17 +47,10 @@ func newProcess(c *box) *process {
 func (p *process) ID() uint32 { return p.id }
 
 func (p *process) Wait(ctx context.Context) (container.ExitStatus, error) {
-	select {
-	case <-p.done:
-		return p.status, p.err
-	default:
+	if err := containerkit.Await(ctx, p.done); err != nil {
+		return 0, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.box.handle, err)
 	}
-	select {
-	case <-p.done:
-		return p.status, p.err
-	case <-ctx.Done():
-		return 0, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.box.handle, ctx.Err())
-	}
+	return p.status, p.err
 }
 
 func (p *process) Signal(ctx context.Context, sig syscall.Signal) error {

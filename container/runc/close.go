@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // Close destroys all containers, removes what the back end set up on the machine, and gives the depot free. It returns
@@ -47,7 +48,7 @@ func (b *Backend) close(ctx context.Context) error {
 		return err
 	}
 	b.rest()
-	if err := wait(ctx, &b.work); err != nil {
+	if err := containerkit.AwaitAll(ctx, &b.work); err != nil {
 		return err
 	}
 	b.free = true
@@ -71,7 +72,7 @@ func (b *Backend) Leave(ctx context.Context) error {
 		c.letGo()
 	}
 	b.rest()
-	if err := wait(ctx, &b.work); err != nil {
+	if err := containerkit.AwaitAll(ctx, &b.work); err != nil {
 		return fmt.Errorf("leave runc back end: %w", err)
 	}
 	b.free = true
@@ -83,7 +84,7 @@ func (b *Backend) refuse(ctx context.Context) error {
 	b.mu.Lock()
 	b.closed = true
 	b.mu.Unlock()
-	return wait(ctx, &b.creating)
+	return containerkit.AwaitAll(ctx, &b.creating)
 }
 
 // letGo undoes what New did, when it fails; the containers live on.
@@ -105,20 +106,5 @@ func (b *Backend) rest() {
 	case <-b.ended:
 	default:
 		close(b.ended)
-	}
-}
-
-// wait waits for wg or the end of ctx.
-func wait(ctx context.Context, wg *sync.WaitGroup) error {
-	done := make(chan struct{})
-	go func() {
-		wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

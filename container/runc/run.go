@@ -40,7 +40,7 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	if err != nil {
 		return nil, err
 	}
-	ctx, done := within(ctx, c.starts)
+	ctx, done := containerkit.Within(ctx, c.starts)
 	defer done()
 	theirs, err := p.connect(pio)
 	if err == nil {

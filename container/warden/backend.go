@@ -12,6 +12,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/warden/protocol"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 var (
@@ -213,15 +214,8 @@ func (b *Backend) Close(ctx context.Context) error {
 	b.closed = true
 	b.mu.Unlock()
 	b.cancel()
-	done := make(chan struct{})
-	go func() {
-		b.work.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return fmt.Errorf("close Warden back end: %w", ctx.Err())
+	if err := containerkit.AwaitAll(ctx, &b.work); err != nil {
+		return fmt.Errorf("close Warden back end: %w", err)
 	}
 	b.conns.close()
 	if err := b.state.close(); err != nil && !errors.Is(err, os.ErrClosed) {

@@ -179,14 +179,8 @@ func (p *clientProcess) ID() uint32 { return p.id }
 // Wait waits for the end of the process, also while the server cannot be reached. The error is
 // container.ErrStatusUnknown when the server forgot the process, and ErrClosed after Close.
 func (p *clientProcess) Wait(ctx context.Context) (container.ExitStatus, error) {
-	select {
-	case <-p.done:
-	default:
-		select {
-		case <-p.done:
-		case <-ctx.Done():
-			return 0, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.c.handle, ctx.Err())
-		}
+	if err := containerkit.Await(ctx, p.done); err != nil {
+		return 0, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.c.handle, err)
 	}
 	if p.err != nil {
 		return -1, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.c.handle, p.err)
