@@ -27,18 +27,7 @@ func (b *Backend) restore(handle string) (*box, error) {
 	if r.Boot == b.boot {
 		c.since = r.Since
 	} // else nothing tells
-	for _, m := range r.Mounts {
-		c.mounts = append(c.mounts, container.BindMount{Src: string(m.Src), Dst: string(m.Dst), Writable: m.Writable})
-	}
-	for _, entry := range r.Env {
-		c.env = append(c.env, string(entry))
-	}
-	if r.Properties != nil {
-		c.properties = map[string]string{}
-	}
-	for _, p := range r.Properties {
-		c.properties[string(p[0])] = string(p[1])
-	}
+	c.mounts, c.env, c.properties = r.Mounts, r.Env, r.Properties
 	for _, number := range r.Ports {
 		c.ports = append(c.ports, hostport.Held(number))
 	}

@@ -127,18 +127,7 @@ func (b *Backend) restore(handle string) (_ *box, err error) {
 		return nil, err
 	}
 	c := b.newBox(handle)
-	for _, m := range r.Mounts {
-		c.mounts = append(c.mounts, container.BindMount{Src: string(m.Src), Dst: string(m.Dst), Writable: m.Writable})
-	}
-	for _, entry := range r.Env {
-		c.env = append(c.env, string(entry))
-	}
-	if len(r.Properties) > 0 {
-		c.properties = map[string]string{}
-	}
-	for _, p := range r.Properties {
-		c.properties[string(p[0])] = string(p[1])
-	}
+	c.mounts, c.env, c.properties = r.Mounts, r.Env, r.Properties
 	c.limits, c.egress, c.state, c.events, c.killed = r.Limits, r.Egress, r.State, r.Events, r.Killed
 	c.init.pid, c.init.start = r.InitPID, r.InitStart
 

@@ -26,7 +26,7 @@ func startScript(r record, spec container.ProcessSpec, pipes *pipes) (string, er
 	if err := checkProcess(spec); err != nil {
 		return "", err
 	}
-	exports, arguments := environment(r.env(), spec)
+	exports, arguments := environment(r.Env, spec)
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("{")
@@ -106,9 +106,8 @@ func (r record) place(dir string) (name, below string) {
 	below = info.Root
 	clean, covered := path.Clean("/"+dir), ""
 	for _, m := range r.Mounts {
-		dst := string(m.Dst)
-		if (clean == dst || strings.HasPrefix(clean, dst+"/")) && len(dst) > len(covered) {
-			below, covered = string(m.Src), dst
+		if (clean == m.Dst || strings.HasPrefix(clean, m.Dst+"/")) && len(m.Dst) > len(covered) {
+			below, covered = m.Src, m.Dst
 		}
 	}
 	return name, below
