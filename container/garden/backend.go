@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/deakit/deakit/container"
@@ -34,10 +33,7 @@ type Backend struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	mu     sync.Mutex
-	boxes  map[string]*box // nil while Create is at work
-	closed bool
-	work   sync.WaitGroup // all goroutines but those that read a caller's input; begun under mu
+	fleet containerkit.Fleet[box] // with all goroutines but those that read a caller's input
 }
 
 var _ container.Backend = (*Backend)(nil)
@@ -50,7 +46,7 @@ func New(ctx context.Context, opts Options) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open Garden back end: %w", err)
 	}
-	b := &Backend{opts: opts, caps: guardian, client: newClient(opts), log: opts.Logger, boxes: map[string]*box{}}
+	b := &Backend{opts: opts, caps: guardian, client: newClient(opts), log: opts.Logger}
 	if opts.Capabilities != nil {
 		b.caps = *opts.Capabilities
 		b.caps.ReplaysOutput = false // whatever the server can
@@ -88,17 +84,7 @@ func (b *Backend) lookup(ctx context.Context, handle string) (*box, error) {
 	if _, err := b.info(ctx, handle); err != nil {
 		return nil, err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	c, known := b.boxes[handle]
-	if c == nil && known { // it is being made
-		return nil, container.ErrNotFound
-	}
-	if c == nil {
-		c = b.newBox(handle)
-		b.boxes[handle] = c
-	}
-	return c, nil
+	return b.fleet.FindOrAdd(handle, func() (*box, error) { return b.newBox(handle), nil })
 }
 
 func (b *Backend) info(ctx context.Context, handle string) (info containerInfo, err error) {
@@ -122,18 +108,17 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (*box, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.reserve(ctx, spec.Handle); err != nil {
+	done, err := b.fleet.Reserve(ctx, spec.Handle)
+	if err != nil {
 		return nil, err
 	}
-	defer b.work.Done()
+	defer done()
 	c := b.newBox(spec.Handle)
 	if err := c.make(ctx, request); err != nil {
-		b.forget(c)
+		b.fleet.Forget(c.handle, c)
 		return nil, err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.boxes[c.handle] = c
+	b.fleet.Add(c.handle, c)
 	return c, nil
 }
 
@@ -202,53 +187,13 @@ func (b *Backend) newSpec(spec container.Spec) (*containerSpec, error) {
 	return r, nil
 }
 
-// reserve takes a handle. When it succeeds, the caller tells b.work when it is done.
-func (b *Backend) reserve(ctx context.Context, handle string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if _, taken := b.boxes[handle]; taken {
-		return container.ErrExists
-	}
-	b.boxes[handle] = nil
-	b.work.Add(1)
-	return nil
-}
-
-// forget gives the handle of a container back, unless another one has it by now.
-func (b *Backend) forget(c *box) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if now := b.boxes[c.handle]; now == nil || now == c {
-		delete(b.boxes, c.handle)
-	}
-}
-
-// start runs f in a goroutine that Close waits for, or fails.
-func (b *Backend) start(f func()) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	b.work.Go(f)
-	return nil
-}
-
 // Close ends the connections and leaves the containers alone. Whoever waits for a process gets ErrClosed. It returns when
 // all goroutines have ended, but for those that wait for a caller's input or output; when ctx ends first, it may be called
 // again.
 func (b *Backend) Close(ctx context.Context) error {
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
+	b.fleet.Refuse(ErrClosed)
 	b.cancel()
-	if err := containerkit.AwaitAll(ctx, &b.work); err != nil {
+	if err := b.fleet.Wait(ctx); err != nil {
 		return fmt.Errorf("close Garden back end: %w", err)
 	}
 	b.client.close()

@@ -58,7 +58,7 @@ func (p *process) follow(ctx context.Context, conn *processConn, pio container.I
 			f.Attach(errs)
 		}
 	}
-	if err := b.start(func() { p.watch(conn, taps) }); err != nil {
+	if err := b.fleet.Go(func() { p.watch(conn, taps) }); err != nil {
 		for _, t := range taps {
 			t.Close()
 		}

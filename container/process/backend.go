@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -104,12 +102,8 @@ type Backend struct {
 	supervisor *supervisor // nil where there is none
 
 	stopWatch context.CancelFunc
-	creating  sync.WaitGroup // calls of Create
+	fleet     containerkit.Fleet[box]
 	work      sync.WaitGroup // all goroutines but those that read a caller's input
-
-	mu     sync.Mutex
-	boxes  map[string]*box // nil while Create is at work
-	closed bool
 
 	closing sync.Mutex // held by Close
 	free    bool       // Close gave the depot back
@@ -139,7 +133,6 @@ func New(opts Options) (*Backend, error) {
 		hostIP: opts.HostIP,
 		ports:  hostport.NewPool(opts.Ports),
 		log:    opts.Logger,
-		boxes:  map[string]*box{},
 	}
 	if !opts.unsupervised {
 		if b.supervisor, err = newSupervisor(); err != nil {
@@ -180,9 +173,7 @@ func (b *Backend) Lookup(ctx context.Context, handle string) (container.Containe
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("look up container %q: %w", handle, err)
 	}
-	b.mu.Lock()
-	c := b.boxes[handle]
-	b.mu.Unlock()
+	c := b.fleet.Find(handle)
 	if c == nil || c.usable(ctx) != nil {
 		return nil, fmt.Errorf("look up container %q: %w", handle, container.ErrNotFound)
 	}
@@ -195,18 +186,12 @@ func (b *Backend) List(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	var handles []string
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		if c.usable(ctx) == nil {
 			handles = append(handles, c.handle)
 		}
 	}
 	return handles, nil
-}
-
-func (b *Backend) all() []*box {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.DeleteFunc(slices.Collect(maps.Values(b.boxes)), func(c *box) bool { return c == nil })
 }
 
 // Close destroys all containers and gives the depot free. It returns when all goroutines have ended, but for those that
@@ -218,14 +203,12 @@ func (b *Backend) Close(ctx context.Context) error {
 	if b.free {
 		return nil
 	}
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
-	if err := containerkit.AwaitAll(ctx, &b.creating); err != nil {
+	b.fleet.Refuse(ErrClosed)
+	if err := b.fleet.Wait(ctx); err != nil {
 		return fmt.Errorf("close process back end: %w", err)
 	}
 	removals := map[*box]*removal{}
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		removals[c], _ = c.destroy()
 	}
 	var errs []error

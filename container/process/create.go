@@ -41,10 +41,11 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err 
 	c.since = ticksNow()
 	c.mounts, c.env, c.properties = mounts, slices.Clone(spec.Env), maps.Clone(spec.Properties)
 	c.limits = containerkit.CloneLimits(spec.Limits)
-	if err := b.reserve(ctx, c.handle); err != nil {
+	done, err := b.fleet.Reserve(ctx, c.handle)
+	if err != nil {
 		return nil, err
 	}
-	defer b.creating.Done()
+	defer done()
 	if c.root, err = makeFiles(c.dir, mounts); err == nil {
 		if err = b.publish(ctx, c); err == nil {
 			return c, nil
@@ -54,26 +55,8 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err 
 	if !errors.Is(err, container.ErrExists) { // else what stands there is not ours
 		err = errors.Join(err, removeTree(b.depot, c.handle))
 	}
-	b.forget(c)
+	b.fleet.Forget(c.handle, c)
 	return nil, err
-}
-
-// reserve takes a handle. When it succeeds, the caller tells b.creating when it is done.
-func (b *Backend) reserve(ctx context.Context, handle string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if _, taken := b.boxes[handle]; taken {
-		return container.ErrExists
-	}
-	b.boxes[handle] = nil
-	b.creating.Add(1)
-	return nil
 }
 
 func (b *Backend) newBox(handle string) *box {
@@ -97,23 +80,7 @@ func (b *Backend) publish(ctx context.Context, c *box) error {
 	if err != nil {
 		return err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.boxes[c.handle] = c
-	return nil
-}
-
-// forget gives a handle back.
-func (b *Backend) forget(c *box) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.boxes, c.handle)
+	return b.fleet.Publish(ctx, c.handle, c)
 }
 
 // newHandle draws a handle of the form that Warden gives: 11 characters 0-9 and a-v.

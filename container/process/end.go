@@ -131,6 +131,6 @@ func (c *box) remove() error {
 	for _, p := range ports {
 		p.Release()
 	}
-	c.b.forget(c)
+	c.b.fleet.Forget(c.handle, c)
 	return nil
 }

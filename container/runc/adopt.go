@@ -36,7 +36,7 @@ func (b *Backend) takeOver() error {
 		switch {
 		case err == nil:
 			log.Info("adopting a container that an earlier back end left", "state", c.state, "processes", len(c.procs))
-			b.boxes[c.handle] = c
+			b.fleet.Add(c.handle, c)
 		case errors.Is(err, errBadRecord), errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 			log.Warn("removing a container that cannot be adopted", "error", err)
 			doomed = append(doomed, e.Name())
@@ -50,7 +50,7 @@ func (b *Backend) takeOver() error {
 	if err := b.setUpNetwork(); err != nil {
 		return err
 	}
-	for _, c := range b.boxes {
+	for _, c := range b.fleet.All() {
 		if err := c.resume(); err != nil {
 			return fmt.Errorf("adopt container %s: %w", c.handle, err)
 		}
@@ -74,7 +74,7 @@ func (b *Backend) sweep(doomed []string) error {
 		doomed = append(doomed, e.Name())
 	}
 	for _, handle := range doomed {
-		if b.boxes[handle] != nil {
+		if b.fleet.Find(handle) != nil {
 			continue
 		}
 		if err := b.removeTraces(handle); err != nil {
@@ -85,7 +85,7 @@ func (b *Backend) sweep(doomed []string) error {
 		return nil
 	}
 	kept := map[int]bool{}
-	for _, c := range b.boxes {
+	for _, c := range b.fleet.All() {
 		kept[c.slot.index] = true
 	}
 	return b.net.Sweep(func(index int) bool { return kept[index] })
@@ -104,7 +104,7 @@ func (b *Backend) setUpNetwork() error {
 		b.log.Warn("this machine forwards packets from now on (net.ipv4.ip_forward), without which containers have no network")
 	}
 	var states []network.State
-	for _, c := range b.boxes {
+	for _, c := range b.fleet.All() {
 		s := network.State{Index: c.slot.index, Rules: c.egress}
 		for _, p := range c.ports {
 			s.Ports = append(s.Ports, p.mapping())

@@ -29,7 +29,7 @@ func (b *Backend) close(ctx context.Context) error {
 		return err
 	}
 	removals := map[*box]*removal{}
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		removals[c], _ = c.destroy()
 	}
 	var errs []error
@@ -68,7 +68,7 @@ func (b *Backend) Leave(ctx context.Context) error {
 	if err := b.refuse(ctx); err != nil {
 		return fmt.Errorf("leave runc back end: %w", err)
 	}
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		c.letGo()
 	}
 	b.rest()
@@ -81,15 +81,13 @@ func (b *Backend) Leave(ctx context.Context) error {
 
 // refuse lets Create fail from now on, and waits for those that are at work.
 func (b *Backend) refuse(ctx context.Context) error {
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
-	return containerkit.AwaitAll(ctx, &b.creating)
+	b.fleet.Refuse(ErrClosed)
+	return b.fleet.Wait(ctx)
 }
 
 // letGo undoes what New did, when it fails; the containers live on.
 func (b *Backend) letGo() {
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		c.letGo()
 	}
 	if b.files != nil {

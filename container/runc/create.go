@@ -56,13 +56,14 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (*box, error)
 	c := b.newBox(spec.Handle)
 	c.mounts, c.env, c.properties = mounts, slices.Clone(spec.Env), maps.Clone(spec.Properties)
 	c.limits = containerkit.CloneLimits(spec.Limits)
-	if err := b.reserve(ctx, c.handle); err != nil {
+	done, err := b.fleet.Reserve(ctx, c.handle)
+	if err != nil {
 		return nil, err
 	}
-	defer b.creating.Done()
-	err := c.make(ctx, cmp.Or(spec.RootFS, b.opts.RootFS))
+	defer done()
+	err = c.make(ctx, cmp.Or(spec.RootFS, b.opts.RootFS))
 	if err == nil {
-		err = b.publish(ctx, c)
+		err = b.fleet.Publish(ctx, c.handle, c)
 	}
 	if err == nil {
 		return c, nil
@@ -185,45 +186,6 @@ func (c *box) connect() error {
 		return nil
 	}
 	return c.b.net.Connect(c.slot.index, c.init.pid, c.limits.Bandwidth)
-}
-
-// reserve takes a handle. When it succeeds, the caller tells b.creating when it is done.
-func (b *Backend) reserve(ctx context.Context, handle string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if _, taken := b.boxes[handle]; taken {
-		return container.ErrExists
-	}
-	b.boxes[handle] = nil
-	b.creating.Add(1)
-	return nil
-}
-
-// publish makes a container visible.
-func (b *Backend) publish(ctx context.Context, c *box) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.boxes[c.handle] = c
-	return nil
-}
-
-// forget gives a handle back.
-func (b *Backend) forget(c *box) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.boxes, c.handle)
 }
 
 // checkMounts refuses bind mounts, all of whose paths are clean, that cannot be made.

@@ -103,7 +103,7 @@ func (c *box) remove() error {
 	if c.slot != nil {
 		c.b.slots.release(c.slot)
 	}
-	c.b.forget(c)
+	c.b.fleet.Forget(c.handle, c)
 	return nil
 }
 

@@ -125,7 +125,7 @@ func (p *clientProcess) save() {
 
 // follow waits for the end of the process in the background, once.
 func (p *clientProcess) follow() (err error) {
-	p.following.Do(func() { err = p.c.b.start(p.watch) })
+	p.following.Do(func() { err = p.c.b.fleet.Go(p.watch) })
 	return err
 }
 
