@@ -67,12 +67,6 @@ func (p *process) holds(pio container.IO) bool {
 	if pio.Stdout != nil && p.out == nil || pio.Stderr != nil && p.errOut == nil {
 		return false
 	}
-	out, errs := pio.Stdout, pio.Stderr
-	if containerkit.SameWriter(out, errs) {
-		shared := &containerkit.LockedWriter{W: out}
-		out, errs = shared, shared
-	}
-	p.out.Attach(out)
-	p.errOut.Attach(errs)
+	containerkit.AttachBoth(p.out, p.errOut, pio.Stdout, pio.Stderr)
 	return true
 }

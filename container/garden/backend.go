@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/deakit/deakit/container"
@@ -23,9 +22,6 @@ const (
 	rootProperty    = PropertyPrefix + "root"    // container.Info.Root
 )
 
-// The environment of processes that bring none.
-var defaultEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=en_US.UTF-8"}
-
 // A Backend makes containers through a Garden server. It implements container.Backend. Two of them must not start
 // processes in one container at a time.
 type Backend struct {
@@ -37,10 +33,7 @@ type Backend struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	mu     sync.Mutex
-	boxes  map[string]*box // nil while Create is at work
-	closed bool
-	work   sync.WaitGroup // all goroutines but those that read a caller's input; begun under mu
+	fleet containerkit.Fleet[box] // with all goroutines but those that read a caller's input
 }
 
 var _ container.Backend = (*Backend)(nil)
@@ -53,7 +46,7 @@ func New(ctx context.Context, opts Options) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open Garden back end: %w", err)
 	}
-	b := &Backend{opts: opts, caps: guardian, client: newClient(opts), log: opts.Logger, boxes: map[string]*box{}}
+	b := &Backend{opts: opts, caps: guardian, client: newClient(opts), log: opts.Logger}
 	if opts.Capabilities != nil {
 		b.caps = *opts.Capabilities
 		b.caps.ReplaysOutput = false // whatever the server can
@@ -91,17 +84,7 @@ func (b *Backend) lookup(ctx context.Context, handle string) (*box, error) {
 	if _, err := b.info(ctx, handle); err != nil {
 		return nil, err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	c, known := b.boxes[handle]
-	if c == nil && known { // it is being made
-		return nil, container.ErrNotFound
-	}
-	if c == nil {
-		c = b.newBox(handle)
-		b.boxes[handle] = c
-	}
-	return c, nil
+	return b.fleet.FindOrAdd(handle, func() (*box, error) { return b.newBox(handle), nil })
 }
 
 func (b *Backend) info(ctx context.Context, handle string) (info containerInfo, err error) {
@@ -125,18 +108,17 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (*box, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.reserve(ctx, spec.Handle); err != nil {
+	done, err := b.fleet.Reserve(ctx, spec.Handle)
+	if err != nil {
 		return nil, err
 	}
-	defer b.work.Done()
+	defer done()
 	c := b.newBox(spec.Handle)
 	if err := c.make(ctx, request); err != nil {
-		b.forget(c)
+		b.fleet.Forget(c.handle, c)
 		return nil, err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.boxes[c.handle] = c
+	b.fleet.Add(c.handle, c)
 	return c, nil
 }
 
@@ -170,7 +152,7 @@ func (b *Backend) newSpec(spec container.Spec) (*containerSpec, error) {
 	}
 	r := &containerSpec{
 		Handle: spec.Handle, GraceTime: b.opts.GraceTime, Image: imageRef{URI: spec.RootFS}, Privileged: b.opts.Privileged,
-		Env: mergeEnv(defaultEnv, spec.Env), Properties: map[string]string{limitsProperty: string(remembered)},
+		Env: containerkit.MergeEnv(containerkit.DefaultEnv(), spec.Env), Properties: map[string]string{limitsProperty: string(remembered)},
 		Limits: limits{
 			CPU: cpuLimits{Weight: uint64(l.CPUShares)}, Memory: memoryLimits{Bytes: uint64(l.MemoryBytes)},
 			Disk: diskLimits{InodeHard: uint64(l.DiskInodes), ByteHard: uint64(l.DiskBytes), Scope: exclusiveScope},
@@ -205,80 +187,15 @@ func (b *Backend) newSpec(spec container.Spec) (*containerSpec, error) {
 	return r, nil
 }
 
-// mergeEnv joins lists; of entries with one name the last one stays.
-func mergeEnv(lists ...[]string) []string {
-	at := map[string]int{}
-	var all []string
-	for _, list := range lists {
-		for _, entry := range list {
-			name, _, _ := strings.Cut(entry, "=")
-			if i, known := at[name]; known {
-				all[i] = entry
-				continue
-			}
-			at[name] = len(all)
-			all = append(all, entry)
-		}
-	}
-	return all
-}
-
-// reserve takes a handle. When it succeeds, the caller tells b.work when it is done.
-func (b *Backend) reserve(ctx context.Context, handle string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if _, taken := b.boxes[handle]; taken {
-		return container.ErrExists
-	}
-	b.boxes[handle] = nil
-	b.work.Add(1)
-	return nil
-}
-
-// forget gives the handle of a container back, unless another one has it by now.
-func (b *Backend) forget(c *box) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if now := b.boxes[c.handle]; now == nil || now == c {
-		delete(b.boxes, c.handle)
-	}
-}
-
-// start runs f in a goroutine that Close waits for, or fails.
-func (b *Backend) start(f func()) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	b.work.Go(f)
-	return nil
-}
-
 // Close ends the connections and leaves the containers alone. Whoever waits for a process gets ErrClosed. It returns when
 // all goroutines have ended, but for those that wait for a caller's input or output; when ctx ends first, it may be called
 // again.
 func (b *Backend) Close(ctx context.Context) error {
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
+	b.fleet.Refuse(ErrClosed)
 	b.cancel()
-	done := make(chan struct{})
-	go func() {
-		b.work.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		b.client.close()
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("close Garden back end: %w", ctx.Err())
+	if err := b.fleet.Wait(ctx); err != nil {
+		return fmt.Errorf("close Garden back end: %w", err)
 	}
+	b.client.close()
+	return nil
 }

@@ -235,7 +235,7 @@ func (c *box) Stop(ctx context.Context, kill bool) error {
 		return c.fail("stop", err)
 	}
 	answer := make(chan error, 1)
-	err := c.b.start(func() { answer <- c.stop(kill) })
+	err := c.b.fleet.Go(func() { answer <- c.stop(kill) })
 	if err == nil {
 		select {
 		case err = <-answer:
@@ -268,7 +268,7 @@ func (c *box) Destroy(ctx context.Context) error {
 		return c.fail("destroy", err)
 	}
 	answer := make(chan error, 1)
-	err := c.b.start(func() { answer <- c.b.client.do(c.b.ctx, "DELETE", c.route(), nil, nil) })
+	err := c.b.fleet.Go(func() { answer <- c.b.client.do(c.b.ctx, "DELETE", c.route(), nil, nil) })
 	if err == nil {
 		select {
 		case err = <-answer:
@@ -277,7 +277,7 @@ func (c *box) Destroy(ctx context.Context) error {
 		}
 	}
 	if err == nil || errors.Is(err, container.ErrNotFound) {
-		c.b.forget(c)
+		c.b.fleet.Forget(c.handle, c)
 	}
 	if err != nil {
 		return c.fail("destroy", err)

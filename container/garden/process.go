@@ -33,11 +33,7 @@ type process struct {
 // open still.
 func (p *process) follow(ctx context.Context, conn *processConn, pio container.IO) error {
 	b := p.c.b
-	out, errs := pio.Stdout, pio.Stderr
-	if containerkit.SameWriter(out, errs) { // they come apart, in no order
-		shared := &containerkit.LockedWriter{W: out}
-		out, errs = shared, shared
-	}
+	out, errs := containerkit.Apart(pio.Stdout, pio.Stderr)
 	var names []string
 	if out != nil {
 		names = append(names, "stdout")
@@ -62,7 +58,7 @@ func (p *process) follow(ctx context.Context, conn *processConn, pio container.I
 			f.Attach(errs)
 		}
 	}
-	if err := b.start(func() { p.watch(conn, taps) }); err != nil {
+	if err := b.fleet.Go(func() { p.watch(conn, taps) }); err != nil {
 		for _, t := range taps {
 			t.Close()
 		}
@@ -159,14 +155,8 @@ func (p *process) ID() uint32 { return p.id }
 // Wait waits for the end of the process, also while the server cannot be reached: then a connection is made anew, until the
 // server says that it does not know the process, which is container.ErrStatusUnknown. Input ends with the connection.
 func (p *process) Wait(ctx context.Context) (container.ExitStatus, error) {
-	select {
-	case <-p.done:
-	default:
-		select {
-		case <-p.done:
-		case <-ctx.Done():
-			return 0, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.c.handle, ctx.Err())
-		}
+	if err := containerkit.Await(ctx, p.done); err != nil {
+		return 0, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.c.handle, err)
 	}
 	if p.err != nil {
 		return -1, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.c.handle, p.err)

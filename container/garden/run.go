@@ -37,7 +37,7 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 		}
 		r := spec.Rlimits
 		p, err = c.launch(ctx, &processSpec{
-			ID: strconv.FormatUint(uint64(id), 10), Path: spec.Path, Args: spec.Args, Env: mergeEnv(spec.Env), Dir: spec.Dir,
+			ID: strconv.FormatUint(uint64(id), 10), Path: spec.Path, Args: spec.Args, Env: containerkit.MergeEnv(spec.Env), Dir: spec.Dir,
 			User: userOr(spec.User),
 			Rlimits: resourceLimits{
 				AS: r.AS, Core: r.Core, CPU: r.CPU, FSize: r.FSize, NoFile: r.NoFile, NProc: r.NProc, Stack: r.Stack,
@@ -103,7 +103,7 @@ func (c *box) newProcess(conn *processConn) *process {
 
 // abandon kills a process that could not be connected to its streams.
 func (c *box) abandon(conn *processConn) {
-	err := c.b.start(func() {
+	err := c.b.fleet.Go(func() {
 		defer conn.close()
 		if err := conn.sendSignal(signalKill); err != nil {
 			c.b.log.Warn("garden.run.left-behind", "handle", c.handle, "process", conn.processID, "error", err)
@@ -121,7 +121,7 @@ func (c *box) post(ctx context.Context, spec *processSpec) (*processConn, error)
 		err  error
 	}
 	answers := make(chan answer)
-	err := c.b.start(func() {
+	err := c.b.fleet.Go(func() {
 		conn, err := c.b.client.openProcess(c.b.ctx, "POST", c.route("processes"), spec)
 		select {
 		case answers <- answer{conn, err}:

@@ -32,7 +32,7 @@ func (b *Backend) takeOver(ctx context.Context, fresh bool) error {
 		}
 	}
 	var removals []*removal
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		if r := c.resume(); r != nil {
 			removals = append(removals, r)
 		}
@@ -85,7 +85,7 @@ func (b *Backend) restoreAll(fresh bool) (left []string, err error) {
 		switch {
 		case err == nil:
 			log.Info("adopting a container that an earlier back end left", "state", c.state, "processes", len(c.clues().running))
-			b.boxes[c.handle] = c
+			b.fleet.Add(c.handle, c)
 			continue
 		case errors.Is(err, errBadRecord):
 			log.Error("removing a container that cannot be adopted", "error", err)
@@ -103,7 +103,7 @@ func (b *Backend) restoreAll(fresh bool) (left []string, err error) {
 // all processes are looked at, also where the depot is empty: somebody may have removed directories by hand.
 func (b *Backend) endStrays(ctx context.Context) error {
 	restored := map[string]bool{}
-	for _, c := range b.boxes {
+	for _, c := range b.fleet.All() {
 		restored[c.marker] = true
 	}
 	stray := clues{marked: func(marker string) bool { return strings.HasPrefix(marker, b.prefix) && !restored[marker] }}
@@ -133,7 +133,7 @@ func pids(procs []proc) string {
 
 // letGo closes the files of restored containers of which nothing became.
 func (b *Backend) letGo() {
-	for _, c := range b.boxes {
+	for _, c := range b.fleet.All() {
 		c.letGo()
 	}
 }

@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/hostport"
 )
 
@@ -103,12 +102,8 @@ type Backend struct {
 	supervisor *supervisor // nil where there is none
 
 	stopWatch context.CancelFunc
-	creating  sync.WaitGroup // calls of Create
+	fleet     containerkit.Fleet[box]
 	work      sync.WaitGroup // all goroutines but those that read a caller's input
-
-	mu     sync.Mutex
-	boxes  map[string]*box // nil while Create is at work
-	closed bool
 
 	closing sync.Mutex // held by Close
 	free    bool       // Close gave the depot back
@@ -138,7 +133,6 @@ func New(opts Options) (*Backend, error) {
 		hostIP: opts.HostIP,
 		ports:  hostport.NewPool(opts.Ports),
 		log:    opts.Logger,
-		boxes:  map[string]*box{},
 	}
 	if !opts.unsupervised {
 		if b.supervisor, err = newSupervisor(); err != nil {
@@ -179,9 +173,7 @@ func (b *Backend) Lookup(ctx context.Context, handle string) (container.Containe
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("look up container %q: %w", handle, err)
 	}
-	b.mu.Lock()
-	c := b.boxes[handle]
-	b.mu.Unlock()
+	c := b.fleet.Find(handle)
 	if c == nil || c.usable(ctx) != nil {
 		return nil, fmt.Errorf("look up container %q: %w", handle, container.ErrNotFound)
 	}
@@ -194,18 +186,12 @@ func (b *Backend) List(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	var handles []string
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		if c.usable(ctx) == nil {
 			handles = append(handles, c.handle)
 		}
 	}
 	return handles, nil
-}
-
-func (b *Backend) all() []*box {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.DeleteFunc(slices.Collect(maps.Values(b.boxes)), func(c *box) bool { return c == nil })
 }
 
 // Close destroys all containers and gives the depot free. It returns when all goroutines have ended, but for those that
@@ -217,14 +203,12 @@ func (b *Backend) Close(ctx context.Context) error {
 	if b.free {
 		return nil
 	}
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
-	if err := wait(ctx, &b.creating); err != nil {
+	b.fleet.Refuse(ErrClosed)
+	if err := b.fleet.Wait(ctx); err != nil {
 		return fmt.Errorf("close process back end: %w", err)
 	}
 	removals := map[*box]*removal{}
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		removals[c], _ = c.destroy()
 	}
 	var errs []error
@@ -235,7 +219,7 @@ func (b *Backend) Close(ctx context.Context) error {
 		return fmt.Errorf("close process back end: %w", err)
 	}
 	b.stopWatch()
-	if err := wait(ctx, &b.work); err != nil {
+	if err := containerkit.AwaitAll(ctx, &b.work); err != nil {
 		return fmt.Errorf("close process back end: %w", err)
 	}
 	b.free = true
@@ -248,19 +232,4 @@ func (b *Backend) closeFiles() error {
 		err = b.supervisor.close()
 	}
 	return errors.Join(err, b.depot.Close(), b.lock.Close())
-}
-
-// wait waits for wg or the end of ctx.
-func wait(ctx context.Context, wg *sync.WaitGroup) error {
-	done := make(chan struct{})
-	go func() {
-		wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"path"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/hostport"
 )
 
@@ -110,7 +110,7 @@ func (c *box) Info(ctx context.Context) (container.Info, error) {
 		Path:        c.dir,
 		Root:        root,
 		HostRoot:    root,
-		Limits:      cloneLimits(c.limits),
+		Limits:      containerkit.CloneLimits(c.limits),
 		Properties:  maps.Clone(c.properties),
 	}
 	for _, p := range c.ports {
@@ -129,7 +129,7 @@ func (c *box) Info(ctx context.Context) (container.Info, error) {
 func (c *box) SetLimits(ctx context.Context, limits container.Limits) error {
 	err := c.usable(ctx)
 	if err == nil {
-		err = checkLimits(limits)
+		err = containerkit.CheckLimits(limits)
 	}
 	if err != nil {
 		return fmt.Errorf("limit container %s: %w", c.handle, err)
@@ -137,29 +137,10 @@ func (c *box) SetLimits(ctx context.Context, limits container.Limits) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.limits
-	c.limits = cloneLimits(limits)
+	c.limits = containerkit.CloneLimits(limits)
 	if err := c.save(); err != nil {
 		c.limits = before
 		return fmt.Errorf("limit container %s: %w", c.handle, err)
-	}
-	return nil
-}
-
-func cloneLimits(l container.Limits) container.Limits {
-	if l.Bandwidth != nil {
-		b := *l.Bandwidth
-		l.Bandwidth = &b
-	}
-	return l
-}
-
-func checkLimits(l container.Limits) error {
-	if math.IsInf(l.CPUQuota, 1) {
-		return fmt.Errorf("the limit of processor time is infinite: leave it zero: %w", container.ErrInvalid)
-	}
-	if l.MemoryBytes < 0 || l.DiskBytes < 0 || l.DiskInodes < 0 || l.CPUShares < 0 || !(l.CPUQuota >= 0) || l.PIDs < 0 ||
-		l.Bandwidth != nil && (l.Bandwidth.BytesPerSecond < 0 || l.Bandwidth.BurstBytes < 0) {
-		return fmt.Errorf("a limit is negative: %w", container.ErrInvalid)
 	}
 	return nil
 }

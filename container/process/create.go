@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // Create makes a container. Spec.RootFS has no effect. Bind mounts must not lie in each other or hide container.AppHome
@@ -28,28 +29,23 @@ func (b *Backend) Create(ctx context.Context, spec container.Spec) (container.Co
 }
 
 func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err error) {
-	if !validHandle(spec.Handle) {
-		return nil, fmt.Errorf("handle must be 1 to 64 letters, digits, '-' and '_': %w", container.ErrInvalid)
-	}
-	if err := checkLimits(spec.Limits); err != nil {
+	if err := containerkit.CheckSpec(spec); err != nil {
 		return nil, err
 	}
-	mounts, err := checkMounts(spec.BindMounts)
-	if err != nil {
+	mounts := containerkit.CleanMounts(spec.BindMounts)
+	if err := checkMounts(mounts); err != nil {
 		return nil, err
 	}
 	c = b.newBox(spec.Handle)
 	c.marker = b.prefix + spec.Handle + "." + newHandle()
 	c.since = ticksNow()
 	c.mounts, c.env, c.properties = mounts, slices.Clone(spec.Env), maps.Clone(spec.Properties)
-	c.limits = cloneLimits(spec.Limits)
-	if _, err := c.environment(container.ProcessSpec{}); err != nil {
+	c.limits = containerkit.CloneLimits(spec.Limits)
+	done, err := b.fleet.Reserve(ctx, c.handle)
+	if err != nil {
 		return nil, err
 	}
-	if err := b.reserve(ctx, c.handle); err != nil {
-		return nil, err
-	}
-	defer b.creating.Done()
+	defer done()
 	if c.root, err = makeFiles(c.dir, mounts); err == nil {
 		if err = b.publish(ctx, c); err == nil {
 			return c, nil
@@ -59,26 +55,8 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err 
 	if !errors.Is(err, container.ErrExists) { // else what stands there is not ours
 		err = errors.Join(err, removeTree(b.depot, c.handle))
 	}
-	b.forget(c)
+	b.fleet.Forget(c.handle, c)
 	return nil, err
-}
-
-// reserve takes a handle. When it succeeds, the caller tells b.creating when it is done.
-func (b *Backend) reserve(ctx context.Context, handle string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if _, taken := b.boxes[handle]; taken {
-		return container.ErrExists
-	}
-	b.boxes[handle] = nil
-	b.creating.Add(1)
-	return nil
 }
 
 func (b *Backend) newBox(handle string) *box {
@@ -102,23 +80,7 @@ func (b *Backend) publish(ctx context.Context, c *box) error {
 	if err != nil {
 		return err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.boxes[c.handle] = c
-	return nil
-}
-
-// forget gives a handle back.
-func (b *Backend) forget(c *box) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.boxes, c.handle)
+	return b.fleet.Publish(ctx, c.handle, c)
 }
 
 // newHandle draws a handle of the form that Warden gives: 11 characters 0-9 and a-v.
@@ -126,10 +88,4 @@ func newHandle() string {
 	random := make([]byte, 8)
 	_, _ = rand.Read(random) // never fails
 	return strings.ToLower(base32.HexEncoding.EncodeToString(random))[:11]
-}
-
-func validHandle(handle string) bool {
-	return handle != "" && len(handle) <= 64 && !strings.ContainsFunc(handle, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	})
 }

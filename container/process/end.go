@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // Stop ends all processes.
@@ -16,13 +17,10 @@ func (c *box) Stop(ctx context.Context, kill bool) error {
 	if err := c.usable(ctx); err != nil {
 		return fmt.Errorf("stop container %s: %w", c.handle, err)
 	}
-	e := c.end(kill, "")
-	select {
-	case <-e.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("stop container %s: its processes are still being ended: %w", c.handle, ctx.Err())
+	if err := containerkit.Await(ctx, c.end(kill, "").done); err != nil {
+		return fmt.Errorf("stop container %s: its processes are still being ended: %w", c.handle, err)
 	}
+	return nil
 }
 
 // end stops the container if it is not yet, and returns the work that ends its processes: with kill, at once. A container
@@ -86,12 +84,10 @@ func (c *box) Destroy(ctx context.Context) error {
 }
 
 func (c *box) await(ctx context.Context, r *removal) error {
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-		return fmt.Errorf("destroy container %s: it is still being removed: %w", c.handle, ctx.Err())
+	if err := containerkit.Await(ctx, r.done); err != nil {
+		return fmt.Errorf("destroy container %s: it is still being removed: %w", c.handle, err)
 	}
+	return r.err
 }
 
 // destroy begins the removal, or returns the one under way and false.
@@ -135,6 +131,6 @@ func (c *box) remove() error {
 	for _, p := range ports {
 		p.Release()
 	}
-	c.b.forget(c)
+	c.b.fleet.Forget(c.handle, c)
 	return nil
 }

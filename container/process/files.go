@@ -9,11 +9,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/tarball"
 )
 
@@ -68,31 +68,22 @@ func link(root *os.Root, m container.BindMount) error {
 	return root.Symlink(m.Src, name)
 }
 
-// checkMounts returns the bind mounts with their destinations filled in and cleaned.
-func checkMounts(mounts []container.BindMount) ([]container.BindMount, error) {
-	mounts = slices.Clone(mounts)
-	for i := range mounts {
-		m := &mounts[i]
-		if m.Dst == "" {
-			m.Dst = m.Src
-		}
-		if !path.IsAbs(m.Src) || !path.IsAbs(m.Dst) || strings.ContainsRune(m.Src+m.Dst, 0) {
-			return nil, fmt.Errorf("bind mount of %q at %q: both paths must be absolute: %w", m.Src, m.Dst, container.ErrInvalid)
-		}
-		m.Src, m.Dst = path.Clean(m.Src), path.Clean(m.Dst)
+// checkMounts refuses bind mounts, all of whose paths are clean, that links cannot stand for.
+func checkMounts(mounts []container.BindMount) error {
+	for i, m := range mounts {
 		if _, err := os.Stat(m.Src); err != nil {
-			return nil, fmt.Errorf("source path for bind mount: %w: %w", err, container.ErrInvalid)
+			return fmt.Errorf("source path for bind mount: %w: %w", err, container.ErrInvalid)
 		}
 		for _, other := range mounts[:i] {
 			if covers(other.Dst, m.Dst) || covers(m.Dst, other.Dst) {
-				return nil, fmt.Errorf("bind mounts at %q and %q lie in each other: %w", other.Dst, m.Dst, container.ErrUnsupported)
+				return fmt.Errorf("bind mounts at %q and %q lie in each other: %w", other.Dst, m.Dst, container.ErrUnsupported)
 			}
 		}
 		if covers(m.Dst, container.AppHome) && m.Dst != container.AppHome {
-			return nil, fmt.Errorf("bind mount at %q hides %s: %w", m.Dst, container.AppHome, container.ErrUnsupported)
+			return fmt.Errorf("bind mount at %q hides %s: %w", m.Dst, container.AppHome, container.ErrUnsupported)
 		}
 	}
-	return mounts, nil
+	return nil
 }
 
 // covers tells whether p is dir or lies below it; both are clean.
@@ -170,7 +161,7 @@ func (c *box) streamIn(ctx context.Context, dir string, tar io.Reader) error {
 	if mount != nil && !mount.Writable {
 		return fmt.Errorf("bind mount at %s is read-only: %w", mount.Dst, container.ErrInvalid)
 	}
-	ctx, done := c.bound(ctx)
+	ctx, done := containerkit.Within(ctx, c.ctx)
 	defer done()
 	// Droplets that were made in a container link to its absolute paths.
 	return tarball.Extract(ctx, root, rel, tar, tarball.ExtractOptions{AbsoluteLinks: true})
@@ -201,48 +192,13 @@ func (c *box) streamOut(ctx context.Context, p string) (io.ReadCloser, error) {
 	if strings.HasSuffix(p, "/") || opts.Name == "/" {
 		opts.Name = "."
 	}
-	ctx, done := c.bound(ctx)
-	r, w := io.Pipe()
-	s := &outStream{PipeReader: r, ended: make(chan struct{})}
-	stop := context.AfterFunc(ctx, func() { w.CloseWithError(context.Cause(ctx)) })
-	work := func() {
-		defer close(s.ended)
-		defer done()
-		defer root.Close()
-		w.CloseWithError(tarball.Write(ctx, w, root, rel, opts))
-		stop()
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.present(); err != nil { // again: now Destroy waits for us
-		stop()
-		done()
 		root.Close()
 		return nil, err
 	}
-	c.b.work.Go(work)
-	return s, nil
-}
-
-// An outStream is the reading end of a StreamOut.
-type outStream struct {
-	*io.PipeReader
-	ended chan struct{}
-}
-
-// Close ends the work behind the stream, and waits for that.
-func (s *outStream) Close() error {
-	err := s.PipeReader.Close()
-	<-s.ended
-	return err
-}
-
-// bound returns a context that ends with ctx and with the container. The caller calls done.
-func (c *box) bound(ctx context.Context) (bounded context.Context, done func()) {
-	bounded, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.ctx, func() { cancel(context.Cause(c.ctx)) })
-	return bounded, func() {
-		stop()
-		cancel(nil)
-	}
+	stream, produce := containerkit.StreamOut(ctx, c.ctx, root, rel, opts)
+	c.b.work.Go(produce)
+	return stream, nil
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // keeperPatience is how long a supervisor has to say that its process has ended.
@@ -26,8 +27,9 @@ type process struct {
 	keeper identity // the supervisor; zero if it has none
 	gone   bool     // guarded by box.mu
 
-	stdin       *os.File // our end, nil if there is none
-	out, errOut *stream  // the same one when both went to one writer at Run; nil if discarded, or of an earlier back end
+	stdin       *os.File               // our end, nil if there is none
+	out, errOut *containerkit.Fanout   // the same one when both went to one writer at Run; nil if discarded, or of an earlier back end
+	outputs     []*containerkit.Output // behind them
 
 	child *os.Process // the supervisor, or else the process itself; nil if an earlier back end started it
 	life  *os.File    // its process file; closed when it has ended
@@ -45,17 +47,10 @@ func newProcess(c *box) *process {
 func (p *process) ID() uint32 { return p.id }
 
 func (p *process) Wait(ctx context.Context) (container.ExitStatus, error) {
-	select {
-	case <-p.done:
-		return p.status, p.err
-	default:
+	if err := containerkit.Await(ctx, p.done); err != nil {
+		return 0, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.box.handle, err)
 	}
-	select {
-	case <-p.done:
-		return p.status, p.err
-	case <-ctx.Done():
-		return 0, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.box.handle, ctx.Err())
-	}
+	return p.status, p.err
 }
 
 func (p *process) Signal(ctx context.Context, sig syscall.Signal) error {
@@ -82,8 +77,8 @@ func (p *process) Signal(ctx context.Context, sig syscall.Signal) error {
 // follow collects the process and its output. It runs in a goroutine of its own from start to end of the process.
 func (p *process) follow() {
 	var pumps sync.WaitGroup
-	for _, s := range p.streams() {
-		pumps.Go(s.pump)
+	for _, out := range p.outputs {
+		pumps.Go(func() { _ = out.Pump() }) // that it was closed, or released, is no news
 	}
 	p.finish(p.await())
 	if p.child == nil {
@@ -95,18 +90,6 @@ func (p *process) follow() {
 		p.stdin.Close() // whatever the input, nobody reads it any more
 	}
 	close(p.done)
-}
-
-// streams returns the outputs that are ours to deliver.
-func (p *process) streams() []*stream {
-	var list []*stream
-	if p.out != nil {
-		list = append(list, p.out)
-	}
-	if p.errOut != nil && p.errOut != p.out {
-		list = append(list, p.errOut)
-	}
-	return list
 }
 
 // await returns when the process has ended.
@@ -182,7 +165,7 @@ func (p *process) settle() {
 		killOne(p.keeper, p.box.b.log)
 		<-p.exited
 	}
-	for _, s := range p.streams() {
-		s.release()
+	for _, out := range p.outputs {
+		out.Release()
 	}
 }

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // recordName is the file in which a container is written down, for the back end that adopts it. It holds the
@@ -29,60 +27,29 @@ var errBadRecord = errors.New("the record of the container cannot be used")
 
 // A record is what a back end needs to know to adopt a container.
 type record struct {
-	Version    int                    `json:"version"`
-	Marker     string                 `json:"marker"` // value of markerName in its processes
-	Boot       uint64                 `json:"boot"`   // Backend.boot, without which ticks mean nothing
-	Since      uint64                 `json:"since"`  // ticks
-	Mounts     []mountRecord          `json:"mounts,omitempty"`
-	Env        []exact                `json:"env,omitempty"`
-	Properties [][2]exact             `json:"properties,omitempty"`
-	Limits     container.Limits       `json:"limits"`
-	Ports      []uint16               `json:"ports,omitempty"`
-	Egress     []container.EgressRule `json:"egress,omitempty"`
-	State      container.State        `json:"state"`
-	Events     []string               `json:"events,omitempty"`
-	Killed     bool                   `json:"killed,omitempty"` // stopped without a grace time
-	Doomed     bool                   `json:"doomed,omitempty"` // Destroy was called
-}
-
-type mountRecord struct {
-	Src      exact `json:"src"`
-	Dst      exact `json:"dst"`
-	Writable bool  `json:"writable,omitempty"`
-}
-
-// exact is text that need not be UTF-8, as JSON demands: it is quoted as Go does.
-type exact string
-
-func (e exact) MarshalText() ([]byte, error) { return []byte(strconv.Quote(string(e))), nil }
-
-func (e *exact) UnmarshalText(text []byte) error {
-	plain, err := strconv.Unquote(string(text))
-	*e = exact(plain)
-	return err
-}
-
-func exactly(list []string) []exact {
-	var out []exact
-	for _, s := range list {
-		out = append(out, exact(s))
-	}
-	return out
+	Version    int                      `json:"version"`
+	Marker     string                   `json:"marker"` // value of markerName in its processes
+	Boot       uint64                   `json:"boot"`   // Backend.boot, without which ticks mean nothing
+	Since      uint64                   `json:"since"`  // ticks
+	Mounts     containerkit.ExactMounts `json:"mounts,omitempty"`
+	Env        containerkit.ExactList   `json:"env,omitempty"`
+	Properties containerkit.ExactMap    `json:"properties,omitempty"`
+	Limits     container.Limits         `json:"limits"`
+	Ports      []uint16                 `json:"ports,omitempty"`
+	Egress     []container.EgressRule   `json:"egress,omitempty"`
+	State      container.State          `json:"state"`
+	Events     []string                 `json:"events,omitempty"`
+	Killed     bool                     `json:"killed,omitempty"` // stopped without a grace time
+	Doomed     bool                     `json:"doomed,omitempty"` // Destroy was called
 }
 
 // record describes the container as it is now. c.mu is held.
 func (c *box) record() record {
 	r := record{
 		Version: recordVersion, Marker: c.marker, Boot: c.b.boot, Since: c.since,
-		Env:    exactly(c.env),
+		Mounts: c.mounts, Env: c.env, Properties: c.properties,
 		Limits: c.limits, Egress: c.egress,
 		State: c.state, Events: c.events, Killed: c.killed, Doomed: c.doomed,
-	}
-	for _, m := range c.mounts {
-		r.Mounts = append(r.Mounts, mountRecord{exact(m.Src), exact(m.Dst), m.Writable})
-	}
-	for _, k := range slices.Sorted(maps.Keys(c.properties)) {
-		r.Properties = append(r.Properties, [2]exact{exact(k), exact(c.properties[k])})
 	}
 	for _, p := range c.ports {
 		r.Ports = append(r.Ports, p.Number())
@@ -90,31 +57,9 @@ func (c *box) record() record {
 	return r
 }
 
-// save writes the record, in one step: whoever reads it finds the old or the new one. It is not forced to disk: it is
-// for a successor on a machine that runs on, as processes do not survive anything else. c.mu is held.
+// save writes down the container as it is now. c.mu is held.
 func (c *box) save() error {
-	text, err := json.MarshalIndent(c.record(), "", "\t")
-	if err == nil {
-		err = c.replaceRecord(text)
-	}
-	if err != nil {
-		return fmt.Errorf("write the record of the container: %w", err)
-	}
-	return nil
-}
-
-func (c *box) replaceRecord(text []byte) error {
-	name := path.Join(c.handle, recordName)
-	next := name + ".next"
-	f, err := c.b.depot.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return c.b.depot.Rename(next, name)
+	return containerkit.SaveRecord(c.b.depot, path.Join(c.handle, recordName), c.record())
 }
 
 // loadRecord reads the record of a container, and checks that it is of this depot. It fails with fs.ErrNotExist when

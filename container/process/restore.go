@@ -8,13 +8,14 @@ import (
 	"path"
 
 	"github.com/deakit/deakit/container"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/hostport"
 )
 
 // restore makes a container of its record and its process files, and touches nothing. Errors are fs.ErrNotExist or
 // unix.ENOTDIR when something is missing, errBadRecord, and those that say nothing about the container.
 func (b *Backend) restore(handle string) (*box, error) {
-	if !validHandle(handle) {
+	if containerkit.CheckHandle(handle) != nil {
 		return nil, fmt.Errorf("%w: this is no name of a container", errBadRecord)
 	}
 	r, err := b.loadRecord(handle)
@@ -26,18 +27,7 @@ func (b *Backend) restore(handle string) (*box, error) {
 	if r.Boot == b.boot {
 		c.since = r.Since
 	} // else nothing tells
-	for _, m := range r.Mounts {
-		c.mounts = append(c.mounts, container.BindMount{Src: string(m.Src), Dst: string(m.Dst), Writable: m.Writable})
-	}
-	for _, entry := range r.Env {
-		c.env = append(c.env, string(entry))
-	}
-	if r.Properties != nil {
-		c.properties = map[string]string{}
-	}
-	for _, p := range r.Properties {
-		c.properties[string(p[0])] = string(p[1])
-	}
+	c.mounts, c.env, c.properties = r.Mounts, r.Env, r.Properties
 	for _, number := range r.Ports {
 		c.ports = append(c.ports, hostport.Held(number))
 	}

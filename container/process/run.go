@@ -1,20 +1,18 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/deakit/deakit/container"
-)
-
-const (
-	defaultPath = "/usr/local/bin:/usr/bin:/bin"
-	defaultLang = "en_US.UTF-8"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // Run starts a process as a child in a session of its own. The program is a path of the host.
@@ -30,12 +28,8 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	env, err := c.environment(spec)
-	if err != nil {
+	if err := containerkit.CheckProcess(spec); err != nil {
 		return nil, err
-	}
-	if spec.Path == "" || strings.ContainsRune(spec.Path, 0) {
-		return nil, fmt.Errorf("program %q: %w", spec.Path, container.ErrInvalid)
 	}
 	c.gate.RLock() // Stop waits for us, and then finds what we started
 	defer c.gate.RUnlock()
@@ -56,7 +50,7 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	attr := &os.ProcAttr{
 		// By descriptor, which no one can swap for a link on the way; it is resolved before the files are moved in place.
 		Dir:   "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())),
-		Env:   env,
+		Env:   c.environment(spec),
 		Files: theirs,
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	}
@@ -93,32 +87,33 @@ func (p *process) connect(pio container.IO) (theirs []*os.File, err error) {
 	}
 	theirs = append(theirs, in)
 	var out *os.File
-	if p.out, out, err = newStream(pio.Stdout); err != nil {
+	if p.out, out, err = p.openOutput(pio.Stdout); err != nil {
 		return theirs, err
 	}
 	theirs = append(theirs, out)
-	if sameWriter(pio.Stdout, pio.Stderr) {
+	if containerkit.SameWriter(pio.Stdout, pio.Stderr) {
 		p.errOut = p.out // one pipe keeps the order in which things were written
 		return append(theirs, out), nil
 	}
-	if p.errOut, out, err = newStream(pio.Stderr); err != nil {
+	if p.errOut, out, err = p.openOutput(pio.Stderr); err != nil {
 		return theirs, err
 	}
 	return append(theirs, out), nil
 }
 
-func newStream(w io.Writer) (*stream, *os.File, error) {
+func (p *process) openOutput(w io.Writer) (ours *containerkit.Fanout, theirs *os.File, err error) {
 	if w == nil {
-		theirs, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		theirs, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 		return nil, theirs, err
 	}
-	ours, theirs, err := os.Pipe()
+	pipe, theirs, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &stream{pipe: ours}
-	s.attach(w)
-	return s, theirs, nil
+	out := containerkit.NewOutput(pipe)
+	out.Attach(w)
+	p.outputs = append(p.outputs, out)
+	return &out.Fanout, theirs, nil
 }
 
 // abandon closes our ends of the pipes of a process that never started.
@@ -126,8 +121,8 @@ func (p *process) abandon() {
 	if p.stdin != nil {
 		p.stdin.Close()
 	}
-	for _, s := range p.streams() {
-		s.pipe.Close()
+	for _, out := range p.outputs {
+		out.Close()
 	}
 }
 
@@ -139,37 +134,11 @@ func closeFiles(files []*os.File) {
 
 // environment composes the environment of a process: what the back end adds, then Spec.Env, then ProcessSpec.Env, later
 // entries replacing earlier ones; nothing of our own.
-func (c *box) environment(spec container.ProcessSpec) ([]string, error) {
-	user := spec.User
-	if user == "" {
-		user = container.AppUser
-	}
-	env := []string{
-		"HOME=" + c.inside(container.AppHome),
-		"USER=" + user,
-		"PATH=" + defaultPath,
-		"LANG=" + defaultLang,
-	}
-	at := map[string]int{"HOME": 0, "USER": 1, "PATH": 2, "LANG": 3}
-	for _, list := range [][]string{c.env, spec.Env} {
-		for n, entry := range list {
-			name, _, found := strings.Cut(entry, "=")
-			if !found || name == "" || strings.ContainsRune(entry, 0) {
-				// Not its text, which may be a secret.
-				return nil, fmt.Errorf("entry %d of the environment is not of the form NAME=value: %w", n, container.ErrInvalid)
-			}
-			if i, known := at[name]; known {
-				env[i] = entry
-				continue
-			}
-			at[name] = len(env)
-			env = append(env, entry)
-		}
-	}
-	if i, known := at[markerName]; known {
-		env = append(env[:i], env[i+1:]...)
-	}
-	return append(env, markerName+"="+c.marker), nil
+func (c *box) environment(spec container.ProcessSpec) []string {
+	account := []string{"HOME=" + c.inside(container.AppHome), "USER=" + cmp.Or(spec.User, container.AppUser)}
+	env := containerkit.MergeEnv(account, containerkit.DefaultEnv(), c.env, spec.Env)
+	env = slices.DeleteFunc(env, func(entry string) bool { return strings.HasPrefix(entry, markerName+"=") })
+	return append(env, markerName+"="+c.marker)
 }
 
 // enter makes a started process known. The caller holds the gate.
@@ -196,18 +165,6 @@ func (c *box) Attach(ctx context.Context, id uint32, pio container.IO) (containe
 	if !ok {
 		return nil, fmt.Errorf("attach to process %d of container %s: no such process: %w", id, c.handle, container.ErrNotFound)
 	}
-	stdout, stderr := pio.Stdout, pio.Stderr
-	if p.out == p.errOut {
-		stderr = nil
-	} else if sameWriter(stdout, stderr) {
-		shared := &lockedWriter{w: stdout}
-		stdout, stderr = shared, shared
-	}
-	if p.out != nil {
-		p.out.attach(stdout)
-	}
-	if p.errOut != nil {
-		p.errOut.attach(stderr)
-	}
+	containerkit.AttachBoth(p.out, p.errOut, pio.Stdout, pio.Stderr)
 	return p, nil
 }

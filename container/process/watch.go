@@ -24,7 +24,7 @@ func (b *Backend) watch(ctx context.Context, interval time.Duration) {
 // enforceMemory stops the containers that use more memory than they may. One look at the process table serves all.
 func (b *Backend) enforceMemory() {
 	limited := map[*box]int64{}
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		if limit, ok := c.memoryLimit(); ok {
 			limited[c] = limit
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/deakit/deakit/container/runc/internal/network"
 	"github.com/deakit/deakit/container/runc/internal/rootfs"
 	"github.com/deakit/deakit/container/runc/internal/supervisor"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/hostport"
 )
 
@@ -35,7 +36,7 @@ func (b *Backend) takeOver() error {
 		switch {
 		case err == nil:
 			log.Info("adopting a container that an earlier back end left", "state", c.state, "processes", len(c.procs))
-			b.boxes[c.handle] = c
+			b.fleet.Add(c.handle, c)
 		case errors.Is(err, errBadRecord), errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
 			log.Warn("removing a container that cannot be adopted", "error", err)
 			doomed = append(doomed, e.Name())
@@ -49,7 +50,7 @@ func (b *Backend) takeOver() error {
 	if err := b.setUpNetwork(); err != nil {
 		return err
 	}
-	for _, c := range b.boxes {
+	for _, c := range b.fleet.All() {
 		if err := c.resume(); err != nil {
 			return fmt.Errorf("adopt container %s: %w", c.handle, err)
 		}
@@ -73,7 +74,7 @@ func (b *Backend) sweep(doomed []string) error {
 		doomed = append(doomed, e.Name())
 	}
 	for _, handle := range doomed {
-		if b.boxes[handle] != nil {
+		if b.fleet.Find(handle) != nil {
 			continue
 		}
 		if err := b.removeTraces(handle); err != nil {
@@ -84,7 +85,7 @@ func (b *Backend) sweep(doomed []string) error {
 		return nil
 	}
 	kept := map[int]bool{}
-	for _, c := range b.boxes {
+	for _, c := range b.fleet.All() {
 		kept[c.slot.index] = true
 	}
 	return b.net.Sweep(func(index int) bool { return kept[index] })
@@ -103,7 +104,7 @@ func (b *Backend) setUpNetwork() error {
 		b.log.Warn("this machine forwards packets from now on (net.ipv4.ip_forward), without which containers have no network")
 	}
 	var states []network.State
-	for _, c := range b.boxes {
+	for _, c := range b.fleet.All() {
 		s := network.State{Index: c.slot.index, Rules: c.egress}
 		for _, p := range c.ports {
 			s.Ports = append(s.Ports, p.mapping())
@@ -118,7 +119,7 @@ func (b *Backend) setUpNetwork() error {
 
 // restore makes a container of what is written down about it, and touches nothing.
 func (b *Backend) restore(handle string) (_ *box, err error) {
-	if !validHandle(handle) {
+	if containerkit.CheckHandle(handle) != nil {
 		return nil, fmt.Errorf("%w: this is no name of a container", errBadRecord)
 	}
 	r, err := b.loadRecord(handle)
@@ -126,18 +127,7 @@ func (b *Backend) restore(handle string) (_ *box, err error) {
 		return nil, err
 	}
 	c := b.newBox(handle)
-	for _, m := range r.Mounts {
-		c.mounts = append(c.mounts, container.BindMount{Src: string(m.Src), Dst: string(m.Dst), Writable: m.Writable})
-	}
-	for _, entry := range r.Env {
-		c.env = append(c.env, string(entry))
-	}
-	if len(r.Properties) > 0 {
-		c.properties = map[string]string{}
-	}
-	for _, p := range r.Properties {
-		c.properties[string(p[0])] = string(p[1])
-	}
+	c.mounts, c.env, c.properties = r.Mounts, r.Env, r.Properties
 	c.limits, c.egress, c.state, c.events, c.killed = r.Limits, r.Egress, r.State, r.Events, r.Killed
 	c.init.pid, c.init.start = r.InitPID, r.InitStart
 
@@ -226,7 +216,7 @@ func (c *box) resume() error {
 func (p *process) reconnect() error {
 	for _, s := range []struct {
 		name string
-		at   **stream
+		at   **containerkit.Fanout
 	}{{"out", &p.out}, {"err", &p.errOut}} {
 		opened, err := openStream(p.box.streamPath(p.id, s.name))
 		if errors.Is(err, os.ErrNotExist) {
@@ -235,7 +225,8 @@ func (p *process) reconnect() error {
 		if err != nil {
 			return err
 		}
-		*s.at = opened
+		*s.at = &opened.Fanout
+		p.streams = append(p.streams, opened)
 	}
 	return nil
 }

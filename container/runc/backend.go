@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"sync"
 
@@ -20,6 +18,7 @@ import (
 	"github.com/deakit/deakit/container/runc/internal/network"
 	"github.com/deakit/deakit/container/runc/internal/rootfs"
 	"github.com/deakit/deakit/container/runc/userns"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/hostport"
 )
 
@@ -56,12 +55,8 @@ type Backend struct {
 	ended   chan struct{} // closed by Close and Leave
 	log     *slog.Logger
 
-	creating sync.WaitGroup // calls of Create
-	work     sync.WaitGroup // all goroutines but those that read a caller's input
-
-	mu     sync.Mutex
-	boxes  map[string]*box // nil while Create is at work
-	closed bool
+	fleet containerkit.Fleet[box]
+	work  sync.WaitGroup // all goroutines but those that read a caller's input
 
 	closing sync.Mutex // held by Close and Leave
 	free    bool       // the depot was given back
@@ -78,7 +73,7 @@ func New(opts Options) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open runc back end: %w", err)
 	}
-	b := &Backend{opts: opts, log: opts.Logger, boot: bootID(), boxes: map[string]*box{}, ended: make(chan struct{}), ports: hostport.NewPool(opts.Ports)}
+	b := &Backend{opts: opts, log: opts.Logger, boot: bootID(), ended: make(chan struct{}), ports: hostport.NewPool(opts.Ports)}
 	if err := b.prepare(); err != nil {
 		return nil, fmt.Errorf("open runc back end: %w", err)
 	}
@@ -211,9 +206,7 @@ func (b *Backend) Lookup(ctx context.Context, handle string) (container.Containe
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("look up container %q: %w", handle, err)
 	}
-	b.mu.Lock()
-	c := b.boxes[handle]
-	b.mu.Unlock()
+	c := b.fleet.Find(handle)
 	if c == nil || c.usable(ctx) != nil {
 		return nil, fmt.Errorf("look up container %q: %w", handle, container.ErrNotFound)
 	}
@@ -226,16 +219,10 @@ func (b *Backend) List(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	var handles []string
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		if c.usable(ctx) == nil {
 			handles = append(handles, c.handle)
 		}
 	}
 	return handles, nil
-}
-
-func (b *Backend) all() []*box {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.DeleteFunc(slices.Collect(maps.Values(b.boxes)), func(c *box) bool { return c == nil })
 }

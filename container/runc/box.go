@@ -13,6 +13,7 @@ import (
 	"github.com/deakit/deakit/container/runc/internal/cgroup"
 	"github.com/deakit/deakit/container/runc/internal/rootfs"
 	"github.com/deakit/deakit/container/runc/internal/supervisor"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/hostport"
 )
 
@@ -187,7 +188,7 @@ func (c *box) Info(ctx context.Context) (container.Info, error) {
 		ContainerIP: c.b.opts.HostIP,
 		Path:        c.dir,
 		HostRoot:    c.path(rootfs.MergedName),
-		Limits:      cloneLimits(c.limits),
+		Limits:      containerkit.CloneLimits(c.limits),
 		Properties:  maps.Clone(c.properties),
 	}
 	if c.b.net != nil {

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // Close destroys all containers, removes what the back end set up on the machine, and gives the depot free. It returns
@@ -28,7 +29,7 @@ func (b *Backend) close(ctx context.Context) error {
 		return err
 	}
 	removals := map[*box]*removal{}
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		removals[c], _ = c.destroy()
 	}
 	var errs []error
@@ -47,7 +48,7 @@ func (b *Backend) close(ctx context.Context) error {
 		return err
 	}
 	b.rest()
-	if err := wait(ctx, &b.work); err != nil {
+	if err := containerkit.AwaitAll(ctx, &b.work); err != nil {
 		return err
 	}
 	b.free = true
@@ -67,11 +68,11 @@ func (b *Backend) Leave(ctx context.Context) error {
 	if err := b.refuse(ctx); err != nil {
 		return fmt.Errorf("leave runc back end: %w", err)
 	}
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		c.letGo()
 	}
 	b.rest()
-	if err := wait(ctx, &b.work); err != nil {
+	if err := containerkit.AwaitAll(ctx, &b.work); err != nil {
 		return fmt.Errorf("leave runc back end: %w", err)
 	}
 	b.free = true
@@ -80,15 +81,13 @@ func (b *Backend) Leave(ctx context.Context) error {
 
 // refuse lets Create fail from now on, and waits for those that are at work.
 func (b *Backend) refuse(ctx context.Context) error {
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
-	return wait(ctx, &b.creating)
+	b.fleet.Refuse(ErrClosed)
+	return b.fleet.Wait(ctx)
 }
 
 // letGo undoes what New did, when it fails; the containers live on.
 func (b *Backend) letGo() {
-	for _, c := range b.all() {
+	for _, c := range b.fleet.All() {
 		c.letGo()
 	}
 	if b.files != nil {
@@ -105,20 +104,5 @@ func (b *Backend) rest() {
 	case <-b.ended:
 	default:
 		close(b.ended)
-	}
-}
-
-// wait waits for wg or the end of ctx.
-func wait(ctx context.Context, wg *sync.WaitGroup) error {
-	done := make(chan struct{})
-	go func() {
-		wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

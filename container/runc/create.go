@@ -9,16 +9,15 @@ import (
 	"maps"
 	"net/netip"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/rootfs"
 	"github.com/deakit/deakit/container/runc/internal/supervisor"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // Create makes a container. Spec.RootFS is a directory or a tarball on the host. Bind mounts are what stands at their
@@ -47,29 +46,24 @@ func (b *Backend) Create(ctx context.Context, spec container.Spec) (container.Co
 }
 
 func (b *Backend) create(ctx context.Context, spec container.Spec) (*box, error) {
-	if !validHandle(spec.Handle) {
-		return nil, fmt.Errorf("handle must be 1 to 64 letters, digits, '-' and '_': %w", container.ErrInvalid)
-	}
-	if err := checkLimits(spec.Limits); err != nil {
+	if err := containerkit.CheckSpec(spec); err != nil {
 		return nil, err
 	}
-	mounts, err := checkMounts(spec.BindMounts)
-	if err != nil {
+	mounts := containerkit.CleanMounts(spec.BindMounts)
+	if err := checkMounts(mounts); err != nil {
 		return nil, err
 	}
 	c := b.newBox(spec.Handle)
 	c.mounts, c.env, c.properties = mounts, slices.Clone(spec.Env), maps.Clone(spec.Properties)
-	c.limits = cloneLimits(spec.Limits)
-	if _, err := c.environment(container.ProcessSpec{}, account{}); err != nil {
+	c.limits = containerkit.CloneLimits(spec.Limits)
+	done, err := b.fleet.Reserve(ctx, c.handle)
+	if err != nil {
 		return nil, err
 	}
-	if err := b.reserve(ctx, c.handle); err != nil {
-		return nil, err
-	}
-	defer b.creating.Done()
+	defer done()
 	err = c.make(ctx, cmp.Or(spec.RootFS, b.opts.RootFS))
 	if err == nil {
-		err = b.publish(ctx, c)
+		err = b.fleet.Publish(ctx, c.handle, c)
 	}
 	if err == nil {
 		return c, nil
@@ -194,79 +188,17 @@ func (c *box) connect() error {
 	return c.b.net.Connect(c.slot.index, c.init.pid, c.limits.Bandwidth)
 }
 
-// reserve takes a handle. When it succeeds, the caller tells b.creating when it is done.
-func (b *Backend) reserve(ctx context.Context, handle string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if _, taken := b.boxes[handle]; taken {
-		return container.ErrExists
-	}
-	b.boxes[handle] = nil
-	b.creating.Add(1)
-	return nil
-}
-
-// publish makes a container visible.
-func (b *Backend) publish(ctx context.Context, c *box) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.boxes[c.handle] = c
-	return nil
-}
-
-// forget gives a handle back.
-func (b *Backend) forget(c *box) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.boxes, c.handle)
-}
-
-// checkMounts returns the bind mounts with their destinations filled in and cleaned.
-func checkMounts(mounts []container.BindMount) ([]container.BindMount, error) {
-	mounts = slices.Clone(mounts)
-	for i := range mounts {
-		m := &mounts[i]
-		m.Dst = cmp.Or(m.Dst, m.Src)
-		if !path.IsAbs(m.Src) || !path.IsAbs(m.Dst) || strings.ContainsRune(m.Src+m.Dst, 0) {
-			return nil, fmt.Errorf("bind mount of %q at %q: both paths must be absolute: %w", m.Src, m.Dst, container.ErrInvalid)
-		}
-		m.Src, m.Dst = path.Clean(m.Src), path.Clean(m.Dst)
+// checkMounts refuses bind mounts, all of whose paths are clean, that cannot be made.
+func checkMounts(mounts []container.BindMount) error {
+	for _, m := range mounts {
 		if m.Dst == "/" {
-			return nil, fmt.Errorf("bind mount of %q at the root: %w", m.Src, container.ErrInvalid)
+			return fmt.Errorf("bind mount of %q at the root: %w", m.Src, container.ErrInvalid)
 		}
 		if _, err := os.Stat(m.Src); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("source path for bind mount: %w: %w", err, container.ErrInvalid)
+			return fmt.Errorf("source path for bind mount: %w: %w", err, container.ErrInvalid)
 		} else if err != nil {
-			return nil, fmt.Errorf("source path for bind mount: %w", err)
+			return fmt.Errorf("source path for bind mount: %w", err)
 		}
 	}
-	return mounts, nil
-}
-
-func checkLimits(l container.Limits) error {
-	if l.MemoryBytes < 0 || l.DiskBytes < 0 || l.DiskInodes < 0 || l.CPUShares < 0 || !(l.CPUQuota >= 0) || l.PIDs < 0 ||
-		l.Bandwidth != nil && (l.Bandwidth.BytesPerSecond < 0 || l.Bandwidth.BurstBytes < 0) {
-		return fmt.Errorf("a limit is negative: %w", container.ErrInvalid)
-	}
 	return nil
-}
-
-func cloneLimits(l container.Limits) container.Limits {
-	if l.Bandwidth != nil {
-		b := *l.Bandwidth
-		l.Bandwidth = &b
-	}
-	return l
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/rootfs"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/rmtree"
 )
 
@@ -36,12 +37,10 @@ func (c *box) Destroy(ctx context.Context) error {
 }
 
 func (c *box) await(ctx context.Context, r *removal) error {
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-		return fmt.Errorf("destroy container %s: it is still being removed: %w", c.handle, ctx.Err())
+	if err := containerkit.Await(ctx, r.done); err != nil {
+		return fmt.Errorf("destroy container %s: it is still being removed: %w", c.handle, err)
 	}
+	return r.err
 }
 
 // destroy begins the removal, or returns the one under way and false.
@@ -104,7 +103,7 @@ func (c *box) remove() error {
 	if c.slot != nil {
 		c.b.slots.release(c.slot)
 	}
-	c.b.forget(c)
+	c.b.fleet.Forget(c.handle, c)
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/rootfs"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/tarball"
 )
 
@@ -170,7 +171,7 @@ func (c *box) streamIn(ctx context.Context, dir, user string, tar io.Reader) err
 			return err
 		}
 	}
-	ctx, done := c.bound(ctx)
+	ctx, done := containerkit.Within(ctx, c.ctx)
 	defer done()
 	err = tarball.Extract(ctx, root, rest, tar, tarball.ExtractOptions{
 		// Droplets that were made in a container link to its absolute paths.
@@ -238,53 +239,13 @@ func (c *box) streamOut(ctx context.Context, p string) (io.ReadCloser, error) {
 		root.Close()
 		return nil, err
 	}
-	ctx, done := c.bound(ctx)
-	r, w := io.Pipe()
-	s := &outStream{PipeReader: r, ended: make(chan struct{})}
-	stop := context.AfterFunc(ctx, func() { w.CloseWithError(context.Cause(ctx)) })
-	work := func() {
-		defer close(s.ended)
-		defer done()
-		defer root.Close()
-		w.CloseWithError(tarball.Write(ctx, w, root, source, opts))
-		stop()
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.present(); err != nil { // again: now Destroy waits for us
-		stop()
-		done()
 		root.Close()
 		return nil, err
 	}
-	c.b.work.Go(work)
-	return s, nil
-}
-
-// An outStream is the reading end of a StreamOut.
-type outStream struct {
-	*io.PipeReader
-	ended chan struct{}
-}
-
-// Close ends the work behind the stream, and waits for that.
-func (s *outStream) Close() error {
-	err := s.PipeReader.Close()
-	<-s.ended
-	return err
-}
-
-// bound returns a context that ends with ctx and with the container. The caller calls done.
-func (c *box) bound(ctx context.Context) (bounded context.Context, done func()) {
-	return within(ctx, c.ctx)
-}
-
-// within returns a context that ends with ctx and with outer. The caller calls done.
-func within(ctx, outer context.Context) (bounded context.Context, done func()) {
-	bounded, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(outer, func() { cancel(context.Cause(outer)) })
-	return bounded, func() {
-		stop()
-		cancel(nil)
-	}
+	stream, produce := containerkit.StreamOut(ctx, c.ctx, root, source, opts)
+	c.b.work.Go(produce)
+	return stream, nil
 }

@@ -64,9 +64,3 @@ func formatHandle(n uint64) string {
 	}
 	return out.String()
 }
-
-func validHandle(handle string) bool {
-	return handle != "" && len(handle) <= 64 && !strings.ContainsFunc(handle, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	})
-}

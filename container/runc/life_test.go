@@ -180,8 +180,12 @@ func TestDamage(t *testing.T) {
 			require.NoError(t, syscall.Unmount(filepath.Join(dir, "rootfs"), 0))
 			require.NoError(t, syscall.Unmount(filepath.Join(dir, "disk"), 0))
 		},
-		"another boot":  func(t *testing.T, dir string) { edit(t, filepath.Join(dir, "container.json"), `"boot":"`, `"boot":"x`) },
-		"another depot": func(t *testing.T, dir string) { edit(t, filepath.Join(dir, "container.json"), `"mark":"`, `"mark":"x`) },
+		"another boot": func(t *testing.T, dir string) {
+			edit(t, filepath.Join(dir, "container.json"), `"boot": "`, `"boot": "x`)
+		},
+		"another depot": func(t *testing.T, dir string) {
+			edit(t, filepath.Join(dir, "container.json"), `"mark": "`, `"mark": "x`)
+		},
 		"a nested mount": func(t *testing.T, dir string) {
 			require.NoError(t, os.Remove(filepath.Join(dir, "container.json")))
 			require.NoError(t, syscall.Mount("tmpfs", filepath.Join(dir, "streams"), "tmpfs", 0, ""))

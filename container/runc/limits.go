@@ -8,6 +8,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/cgroup"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // SetLimits replaces the limits. A limit of inodes is only enforced as Options.Disk tells. When one of them cannot be set,
@@ -23,7 +24,7 @@ func (c *box) setLimits(ctx context.Context, limits container.Limits) error {
 	if err := c.usable(ctx); err != nil {
 		return err
 	}
-	if err := checkLimits(limits); err != nil {
+	if err := containerkit.CheckLimits(limits); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -43,7 +44,7 @@ func (c *box) setLimits(ctx context.Context, limits container.Limits) error {
 		}
 	}
 	before := c.limits
-	c.limits = cloneLimits(limits)
+	c.limits = containerkit.CloneLimits(limits)
 	if err := c.save(); err != nil {
 		c.limits = before
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/supervisor"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // killedStatus is that of a process that the kernel killed because its container ended: the number of the signal.
@@ -24,8 +25,9 @@ type process struct {
 	id   uint32
 	gone bool // guarded by box.mu
 
-	stdin       *os.File // our end, nil if there is none
-	out, errOut *stream  // the same one when both went to one writer at Run; nil if discarded
+	stdin       *os.File             // our end, nil if there is none
+	out, errOut *containerkit.Fanout // the same one when both went to one writer at Run; nil if discarded
+	streams     []*stream            // behind them
 
 	exited chan struct{} // closed when its end is known
 	done   chan struct{} // closed when its output is delivered too
@@ -74,7 +76,7 @@ func (p *process) Signal(ctx context.Context, sig syscall.Signal) error {
 // follow delivers the output of the process. It runs in a goroutine of its own from start to end of the process.
 func (p *process) follow() {
 	var pumps sync.WaitGroup
-	for _, s := range p.streams() {
+	for _, s := range p.streams {
 		pumps.Go(s.pump)
 	}
 	select {
@@ -90,18 +92,6 @@ func (p *process) follow() {
 		close(p.done)
 	default: // we let go of the container
 	}
-}
-
-// streams returns the outputs that somebody may read.
-func (p *process) streams() []*stream {
-	var list []*stream
-	if p.out != nil {
-		list = append(list, p.out)
-	}
-	if p.errOut != nil && p.errOut != p.out {
-		list = append(list, p.errOut)
-	}
-	return list
 }
 
 // finish notes the end of the process, once.

@@ -9,12 +9,12 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/supervisor"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // Run starts a process in a session of its own. The user must be one of the container's /etc/passwd.
@@ -40,7 +40,7 @@ func (c *box) run(ctx context.Context, spec container.ProcessSpec, pio container
 	if err != nil {
 		return nil, err
 	}
-	ctx, done := within(ctx, c.starts)
+	ctx, done := containerkit.Within(ctx, c.starts)
 	defer done()
 	theirs, err := p.connect(pio)
 	if err == nil {
@@ -101,18 +101,14 @@ func (c *box) prepare(spec container.ProcessSpec) (start supervisor.Process, err
 	if err != nil {
 		return start, err
 	}
-	if spec.Path == "" || strings.ContainsRune(spec.Path+spec.Dir+strings.Join(spec.Args, ""), 0) {
-		return start, fmt.Errorf("program %q: it is empty, or a zero byte is in it, its arguments or its directory: %w",
-			spec.Path, container.ErrInvalid)
+	if err := containerkit.CheckProcess(spec); err != nil {
+		return start, err
 	}
 	user, err := c.account(spec.User)
 	if err != nil {
 		return start, err
 	}
-	env, err := c.environment(spec, user)
-	if err != nil {
-		return start, err
-	}
+	env := c.environment(spec, user)
 	start = supervisor.Process{
 		Paths: candidates(spec.Path, env), Args: append([]string{spec.Path}, spec.Args...), Env: env, Dir: spec.Dir,
 		UID: user.uid, GID: user.gid, KeepCapabilities: user.uid == 0, KeepGroups: c.b.slots.shared(),
@@ -161,16 +157,26 @@ func (p *process) connect(pio container.IO) (theirs [3]*os.File, err error) {
 		}
 	}
 	if pio.Stdout != nil {
-		if p.out, theirs[1], err = makeStream(p.box.streamPath(p.id, "out"), pio.Stdout); err != nil {
+		if p.out, theirs[1], err = p.makeOutput("out", pio.Stdout); err != nil {
 			return theirs, err
 		}
 	}
-	if sameWriter(pio.Stdout, pio.Stderr) {
+	if containerkit.SameWriter(pio.Stdout, pio.Stderr) {
 		p.errOut, theirs[2] = p.out, theirs[1] // one FIFO keeps the order in which things were written
 	} else if pio.Stderr != nil {
-		p.errOut, theirs[2], err = makeStream(p.box.streamPath(p.id, "err"), pio.Stderr)
+		p.errOut, theirs[2], err = p.makeOutput("err", pio.Stderr)
 	}
 	return theirs, err
+}
+
+func (p *process) makeOutput(name string, w io.Writer) (*containerkit.Fanout, *os.File, error) {
+	s, theirs, err := makeStream(p.box.streamPath(p.id, name))
+	if err != nil {
+		return nil, nil, err
+	}
+	s.Attach(w)
+	p.streams = append(p.streams, s)
+	return &s.Fanout, theirs, nil
 }
 
 // giveAway makes the streams the user's, who may then open them by a name: /dev/stdout, for example.
@@ -204,7 +210,7 @@ func (p *process) abandon() {
 	if p.stdin != nil {
 		p.stdin.Close()
 	}
-	for _, s := range p.streams() {
+	for _, s := range p.streams {
 		s.abandon()
 	}
 }
@@ -225,20 +231,6 @@ func (c *box) Attach(ctx context.Context, id uint32, pio container.IO) (containe
 	if !ok {
 		return nil, fmt.Errorf("attach to process %d of container %s: no such process: %w", id, c.handle, container.ErrNotFound)
 	}
-	stdout, stderr := pio.Stdout, pio.Stderr
-	if p.out != nil && p.out == p.errOut {
-		stderr = nil
-	} else if sameWriter(stdout, stderr) {
-		shared := &lockedWriter{w: stdout}
-		stdout, stderr = shared, shared
-	}
-	for _, to := range []struct {
-		s *stream
-		w io.Writer
-	}{{p.out, stdout}, {p.errOut, stderr}} {
-		if to.s != nil {
-			to.s.attach(to.w)
-		}
-	}
+	containerkit.AttachBoth(p.out, p.errOut, pio.Stdout, pio.Stderr)
 	return p, nil
 }

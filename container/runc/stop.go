@@ -13,6 +13,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/runc/internal/supervisor"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 // An ending is the work of ending all processes of a container. It is begun once and may be hurried.
@@ -38,16 +39,13 @@ func (c *box) Stop(ctx context.Context, kill bool) error {
 	if err := c.usable(ctx); err != nil {
 		return fmt.Errorf("stop container %s: %w", c.handle, err)
 	}
-	e := c.end(kill, "")
-	select {
-	case <-e.done:
-		if !c.hasEnded() { // we let go of it
-			return fmt.Errorf("stop container %s: %w", c.handle, ErrClosed)
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("stop container %s: its processes are still being ended: %w", c.handle, ctx.Err())
+	if err := containerkit.Await(ctx, c.end(kill, "").done); err != nil {
+		return fmt.Errorf("stop container %s: its processes are still being ended: %w", c.handle, err)
 	}
+	if !c.hasEnded() { // we let go of it
+		return fmt.Errorf("stop container %s: %w", c.handle, ErrClosed)
+	}
+	return nil
 }
 
 // end stops the container if it is not yet, and returns the work that ends its processes: with kill, at once. A container
@@ -165,8 +163,8 @@ func (c *box) settle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range slices.Collect(maps.Values(c.procs)) {
-		for _, s := range p.streams() {
-			s.release()
+		for _, s := range p.streams {
+			s.Release()
 		}
 	}
 }
@@ -183,8 +181,8 @@ func (c *box) letGoOnce() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.procs {
-		for _, s := range p.streams() {
-			s.leave()
+		for _, s := range p.streams {
+			s.Close()
 		}
 	}
 	for _, p := range c.ports {

@@ -125,7 +125,7 @@ func (b *Backend) watchMemory() {
 			return
 		case <-tick.C:
 		}
-		for _, c := range b.all() {
+		for _, c := range b.fleet.All() {
 			c.mu.Lock()
 			limit, active := c.limits.MemoryBytes, c.state == container.StateActive && c.removal == nil
 			c.mu.Unlock()

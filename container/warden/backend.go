@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/warden/protocol"
+	"github.com/deakit/deakit/internal/containerkit"
 )
 
 var (
@@ -46,10 +46,7 @@ type Backend struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	mu     sync.Mutex
-	boxes  map[string]*box // nil while Create is at work
-	closed bool
-	work   sync.WaitGroup // all goroutines but those that read a caller's input; begun under mu
+	fleet containerkit.Fleet[box] // with all goroutines but those that read a caller's input
 }
 
 var _ container.Backend = (*Backend)(nil)
@@ -64,7 +61,6 @@ func New(ctx context.Context, opts Options) (*Backend, error) {
 	}
 	b := &Backend{
 		opts: opts, conns: &connections{network: opts.Network, address: opts.Address}, log: opts.Logger,
-		boxes: map[string]*box{},
 	}
 	if err := b.open(ctx); err != nil {
 		b.conns.close()
@@ -104,8 +100,7 @@ func (b *Backend) open(ctx context.Context) (err error) {
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.keeper = &keeper{conns: b.conns, references: make(chan reference), log: b.logConnection}
-	b.work.Go(func() { b.keeper.run(b.ctx, kept) })
-	return nil
+	return b.fleet.Go(func() { b.keeper.run(b.ctx, kept) })
 }
 
 func (o Options) capabilities(told *protocol.Description) container.Capabilities {
@@ -161,21 +156,7 @@ func (b *Backend) lookup(ctx context.Context, handle string) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	c, known := b.boxes[handle]
-	switch {
-	case c != nil:
-		return c, nil
-	case known: // it is being made
-		return nil, container.ErrNotFound
-	}
-	c, err = b.load(handle, info.GetJobIds())
-	if err != nil {
-		return nil, err
-	}
-	b.boxes[handle] = c
-	return c, nil
+	return b.fleet.FindOrAdd(handle, func() (*box, error) { return b.load(handle, info.GetJobIds()) })
 }
 
 // info asks for a container by its handle.
@@ -194,34 +175,14 @@ func quick[R proto.Message](ctx context.Context, b *Backend, request proto.Messa
 	return r, err
 }
 
-// start runs f in a goroutine that Close waits for, or fails.
-func (b *Backend) start(f func()) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	b.work.Go(f)
-	return nil
-}
-
 // Close ends the connection and leaves the containers alone. Whoever waits for a process gets ErrClosed, and its output is
 // read no more. It returns when all goroutines have ended, but for those that wait for a caller's input or output; when ctx
 // ends first, it may be called again.
 func (b *Backend) Close(ctx context.Context) error {
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
+	b.fleet.Refuse(ErrClosed)
 	b.cancel()
-	done := make(chan struct{})
-	go func() {
-		b.work.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return fmt.Errorf("close Warden back end: %w", ctx.Err())
+	if err := b.fleet.Wait(ctx); err != nil {
+		return fmt.Errorf("close Warden back end: %w", err)
 	}
 	b.conns.close()
 	if err := b.state.close(); err != nil && !errors.Is(err, os.ErrClosed) {

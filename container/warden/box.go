@@ -36,7 +36,7 @@ func (b *Backend) newBox(handle string, r record) *box {
 }
 
 // load makes the box of a container that an earlier Backend, or another client, made. jobs are those that run in it.
-// b.mu is held.
+// No other is loaded meanwhile.
 func (b *Backend) load(handle string, jobs []uint64) (*box, error) {
 	r, err := b.state.load(handle)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -171,7 +171,7 @@ func (c *box) Destroy(ctx context.Context) error {
 	if err := c.destroy(ctx); err != nil {
 		return c.fail("destroy", err)
 	}
-	c.b.forget(c.handle)
+	c.b.fleet.Forget(c.handle, c)
 	if err := c.b.state.remove(c.handle); err != nil && !c.foreign {
 		return c.fail("destroy", err)
 	}
@@ -207,7 +207,7 @@ func (c *box) Stop(ctx context.Context, kill bool) error {
 		return c.fail("stop", err)
 	}
 	answer := make(chan error, 1)
-	err := c.b.start(func() {
+	err := c.b.fleet.Go(func() {
 		request := &protocol.StopRequest{Handle: &c.handle, Kill: &kill, Wait: proto.Bool(true)}
 		_, err := call[*protocol.StopResponse](c.b.ctx, c.b.conns, request)
 		answer <- err

@@ -125,7 +125,7 @@ func (p *clientProcess) save() {
 
 // follow waits for the end of the process in the background, once.
 func (p *clientProcess) follow() (err error) {
-	p.following.Do(func() { err = p.c.b.start(p.watch) })
+	p.following.Do(func() { err = p.c.b.fleet.Go(p.watch) })
 	return err
 }
 
@@ -179,14 +179,8 @@ func (p *clientProcess) ID() uint32 { return p.id }
 // Wait waits for the end of the process, also while the server cannot be reached. The error is
 // container.ErrStatusUnknown when the server forgot the process, and ErrClosed after Close.
 func (p *clientProcess) Wait(ctx context.Context) (container.ExitStatus, error) {
-	select {
-	case <-p.done:
-	default:
-		select {
-		case <-p.done:
-		case <-ctx.Done():
-			return 0, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.c.handle, ctx.Err())
-		}
+	if err := containerkit.Await(ctx, p.done); err != nil {
+		return 0, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.c.handle, err)
 	}
 	if p.err != nil {
 		return -1, fmt.Errorf("wait for process %d of container %s: %w", p.id, p.c.handle, p.err)
@@ -275,14 +269,6 @@ func (c *box) attach(ctx context.Context, id uint32, pio container.IO) (*clientP
 	if err := p.follow(); err != nil {
 		return nil, err
 	}
-	out, errs := pio.Stdout, pio.Stderr
-	if p.out == p.errOut {
-		errs = nil
-	} else if containerkit.SameWriter(out, errs) {
-		shared := &containerkit.LockedWriter{W: out}
-		out, errs = shared, shared
-	}
-	p.out.Attach(out)
-	p.errOut.Attach(errs)
+	containerkit.AttachBoth(p.out, p.errOut, pio.Stdout, pio.Stderr)
 	return p, nil
 }

@@ -43,51 +43,22 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err 
 	if err != nil {
 		return nil, err
 	}
-	if err := b.reserve(ctx, spec.Handle); err != nil {
+	done, err := b.fleet.Reserve(ctx, spec.Handle)
+	if err != nil {
 		return nil, err
 	}
-	defer b.work.Done()
+	defer done()
 	c = b.newBox(spec.Handle, newRecord(spec, mounts))
 	spec.BindMounts = mounts
 	if err = b.makeState(ctx, c); err == nil {
 		if err = c.make(ctx, spec); err == nil {
-			b.publish(c)
+			b.fleet.Add(c.handle, c)
 			return c, nil
 		}
 		err = errors.Join(err, b.state.remove(c.handle))
 	}
-	b.forget(c.handle)
+	b.fleet.Forget(c.handle, c)
 	return nil, err
-}
-
-// reserve takes a handle. When it succeeds, the caller tells b.work when it is done.
-func (b *Backend) reserve(ctx context.Context, handle string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrClosed
-	}
-	if _, taken := b.boxes[handle]; taken {
-		return container.ErrExists
-	}
-	b.boxes[handle] = nil
-	b.work.Add(1)
-	return nil
-}
-
-func (b *Backend) publish(c *box) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.boxes[c.handle] = c
-}
-
-func (b *Backend) forget(handle string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.boxes, handle)
 }
 
 // makeState makes the directory of a container, in place of one whose container is gone.

@@ -136,7 +136,7 @@ func (p *clientProcess) begin(ctx context.Context, spec container.ProcessSpec, p
 			defer giveUp()
 			p.killLate(said)
 		}
-		if p.c.b.start(late) != nil {
+		if p.c.b.fleet.Go(late) != nil {
 			giveUp()
 		}
 	}

@@ -11,9 +11,6 @@ import (
 	"github.com/deakit/deakit/internal/containerkit"
 )
 
-// searchPath is the PATH of processes that bring none.
-const searchPath = "/usr/local/bin:/usr/bin:/bin"
-
 // processMark is what the process back end finds its processes by. Nobody else may set it.
 const processMark = "DEAKIT_CONTAINER"
 
@@ -29,7 +26,7 @@ func startScript(r record, spec container.ProcessSpec, pipes *pipes) (string, er
 	if err := checkProcess(spec); err != nil {
 		return "", err
 	}
-	exports, arguments := environment(r.env(), spec)
+	exports, arguments := environment(r.Env, spec)
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("{")
@@ -86,27 +83,12 @@ var (
 // environment composes the environment: later entries win. Most of it bash exports; what it cannot goes to the arguments of
 // env, which turn into the process at once.
 func environment(shared []string, spec container.ProcessSpec) (exports, arguments []string) {
-	defaults := []string{"PATH=" + searchPath, "LANG=en_US.UTF-8"} // Warden has told HOME and USER
-	at := map[string]int{}
-	var all []string
-	for _, list := range [][]string{defaults, shared, spec.Env} {
-		for _, entry := range list {
-			name, _, _ := strings.Cut(entry, "=")
-			if name == processMark {
-				continue
-			}
-			if i, known := at[name]; known {
-				all[i] = entry
-				continue
-			}
-			at[name] = len(all)
-			all = append(all, entry)
-		}
-	}
-	for _, entry := range all {
-		if name, _, _ := strings.Cut(entry, "="); shellName.MatchString(name) && !special.MatchString(name) {
+	for _, entry := range containerkit.MergeEnv(containerkit.DefaultEnv(), shared, spec.Env) { // Warden has told HOME and USER
+		switch name, _, _ := strings.Cut(entry, "="); {
+		case name == processMark:
+		case shellName.MatchString(name) && !special.MatchString(name):
 			exports = append(exports, entry)
-		} else {
+		default:
 			arguments = append(arguments, entry)
 		}
 	}
@@ -124,9 +106,8 @@ func (r record) place(dir string) (name, below string) {
 	below = info.Root
 	clean, covered := path.Clean("/"+dir), ""
 	for _, m := range r.Mounts {
-		dst := string(m.Dst)
-		if (clean == dst || strings.HasPrefix(clean, dst+"/")) && len(dst) > len(covered) {
-			below, covered = string(m.Src), dst
+		if (clean == m.Dst || strings.HasPrefix(clean, m.Dst+"/")) && len(m.Dst) > len(covered) {
+			below, covered = m.Src, m.Dst
 		}
 	}
 	return name, below

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/internal/atomicfile"
+	"github.com/deakit/deakit/internal/containerkit"
 	"github.com/deakit/deakit/internal/rmtree"
 )
 
@@ -95,63 +97,24 @@ func (s *stateDir) temp() (string, error) {
 
 // A record is what is remembered of a container.
 type record struct {
-	Whole      bool                    `json:"whole"` // Create came to its end
-	Root       string                  `json:"root"`  // container.Info.Root
-	Env        []exact                 `json:"env"`
-	Mounts     []mountRecord           `json:"mounts"`
-	Limits     container.Limits        `json:"limits"`
-	Ports      []container.PortMapping `json:"ports"`
-	Properties [][2]exact              `json:"properties"`
-}
-
-type mountRecord struct {
-	Src exact `json:"src"` // without links
-	Dst exact `json:"dst"`
-}
-
-// exact is text that need not be UTF-8, as JSON demands: it is quoted as Go does.
-type exact string
-
-// MarshalText quotes.
-func (e exact) MarshalText() ([]byte, error) { return []byte(strconv.Quote(string(e))), nil }
-
-// UnmarshalText is the inverse of MarshalText.
-func (e *exact) UnmarshalText(text []byte) error {
-	plain, err := strconv.Unquote(string(text))
-	*e = exact(plain)
-	return err
+	Whole      bool                     `json:"whole"`  // Create came to its end
+	Root       string                   `json:"root"`   // container.Info.Root
+	Env        containerkit.ExactList   `json:"env"`    // all processes share it
+	Mounts     containerkit.ExactMounts `json:"mounts"` // from paths without links
+	Limits     container.Limits         `json:"limits"`
+	Ports      []container.PortMapping  `json:"ports"`
+	Properties containerkit.ExactMap    `json:"properties"`
 }
 
 // newRecord returns the record of a container that is to be made.
 func newRecord(spec container.Spec, mounts []container.BindMount) record {
-	var r record
-	for _, entry := range spec.Env {
-		r.Env = append(r.Env, exact(entry))
-	}
-	for _, m := range mounts {
-		r.Mounts = append(r.Mounts, mountRecord{exact(m.Src), exact(m.Dst)})
-	}
-	for key, value := range spec.Properties {
-		r.Properties = append(r.Properties, [2]exact{exact(key), exact(value)})
-	}
-	return r
+	return record{Env: slices.Clone(spec.Env), Mounts: mounts, Properties: maps.Clone(spec.Properties)}
 }
 
 // properties returns those of the container.
 func (r record) properties() map[string]string {
 	out := map[string]string{}
-	for _, pair := range r.Properties {
-		out[string(pair[0])] = string(pair[1])
-	}
-	return out
-}
-
-// env returns the environment that all processes share.
-func (r record) env() []string {
-	var out []string
-	for _, entry := range r.Env {
-		out = append(out, string(entry))
-	}
+	maps.Copy(out, r.Properties)
 	return out
 }
 

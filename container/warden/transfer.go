@@ -187,7 +187,7 @@ func (c *box) sendTree(ctx context.Context, root *os.Root, name, temp string) (i
 	ctx, cancel := context.WithCancel(ctx)
 	stopClose := context.AfterFunc(c.b.ctx, cancel)
 	stop := context.AfterFunc(ctx, func() { w.CloseWithError(ctx.Err()) })
-	err := c.b.start(func() {
+	err := c.b.fleet.Go(func() {
 		defer close(s.ended)
 		defer cancel()
 		defer stopClose()

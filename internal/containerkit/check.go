@@ -1,10 +1,11 @@
-// Package containerkit is what back ends that drive a server have in common: checks of what the server would refuse or
-// misunderstand, and the handing out of output.
 package containerkit
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/deakit/deakit/container"
@@ -12,8 +13,8 @@ import (
 
 // CheckSpec returns container.ErrInvalid for a Spec that makes no sense. Handle must not be empty any more.
 func CheckSpec(spec container.Spec) error {
-	if !validHandle(spec.Handle) {
-		return fmt.Errorf("handle must be 1 to 64 letters, digits, '-' and '_': %w", container.ErrInvalid)
+	if err := CheckHandle(spec.Handle); err != nil {
+		return err
 	}
 	if err := CheckEnv(spec.Env); err != nil {
 		return err
@@ -26,25 +27,34 @@ func CheckSpec(spec container.Spec) error {
 	return CheckLimits(spec.Limits)
 }
 
-func validHandle(handle string) bool {
-	return handle != "" && len(handle) <= 64 && !strings.ContainsFunc(handle, func(r rune) bool {
+// CheckHandle returns container.ErrInvalid for what cannot be a handle. A handle is a name that a file may have, and begins
+// with no dot.
+func CheckHandle(handle string) error {
+	odd := func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	})
-}
-
-// CheckEnv returns container.ErrInvalid unless all entries are of the form NAME=value.
-func CheckEnv(env []string) error {
-	for n, entry := range env {
-		if name, _, found := strings.Cut(entry, "="); !found || name == "" || strings.ContainsRune(entry, 0) {
-			// Not its text, which may be a secret.
-			return fmt.Errorf("entry %d of the environment is not of the form NAME=value: %w", n, container.ErrInvalid)
-		}
+	}
+	if handle == "" || len(handle) > 64 || strings.ContainsFunc(handle, odd) {
+		return fmt.Errorf("handle must be 1 to 64 letters, digits, '-' and '_': %w", container.ErrInvalid)
 	}
 	return nil
 }
 
-// CheckLimits returns container.ErrInvalid for a negative limit.
+// CleanMounts returns the bind mounts of a Spec that was checked, with their destinations filled in, and all paths cleaned.
+func CleanMounts(mounts []container.BindMount) []container.BindMount {
+	mounts = slices.Clone(mounts)
+	for i := range mounts {
+		m := &mounts[i]
+		m.Dst = path.Clean(cmp.Or(m.Dst, m.Src))
+		m.Src = path.Clean(m.Src)
+	}
+	return mounts
+}
+
+// CheckLimits returns container.ErrInvalid for a limit that is negative, or no number.
 func CheckLimits(l container.Limits) error {
+	if math.IsInf(l.CPUQuota, 1) {
+		return fmt.Errorf("the limit of processor time is infinite: leave it zero: %w", container.ErrInvalid)
+	}
 	if l.MemoryBytes < 0 || l.DiskBytes < 0 || l.DiskInodes < 0 || l.CPUShares < 0 || !(l.CPUQuota >= 0) || l.PIDs < 0 ||
 		l.Bandwidth != nil && (l.Bandwidth.BytesPerSecond < 0 || l.Bandwidth.BurstBytes < 0) {
 		return fmt.Errorf("a limit is negative: %w", container.ErrInvalid)
@@ -55,7 +65,8 @@ func CheckLimits(l container.Limits) error {
 // CheckProcess returns container.ErrInvalid for a ProcessSpec that makes no sense.
 func CheckProcess(spec container.ProcessSpec) error {
 	if spec.Path == "" || strings.ContainsRune(spec.Path+spec.Dir+strings.Join(spec.Args, ""), 0) {
-		return fmt.Errorf("program %q, its arguments or its directory: %w", spec.Path, container.ErrInvalid)
+		return fmt.Errorf("program %q: it is empty, or a zero byte is in it, its arguments or its directory: %w",
+			spec.Path, container.ErrInvalid)
 	}
 	return CheckEnv(spec.Env)
 }

@@ -31,6 +31,7 @@ func TestChecks(t *testing.T) {
 		"relative target": func(s *container.Spec) { s.BindMounts = []container.BindMount{{Src: "/a", Dst: "b"}} },
 		"negative":        func(s *container.Spec) { s.Limits.PIDs = -1 },
 		"no number":       func(s *container.Spec) { s.Limits.CPUQuota = math.NaN() },
+		"no end":          func(s *container.Spec) { s.Limits.CPUQuota = math.Inf(1) },
 		"slow":            func(s *container.Spec) { s.Limits.Bandwidth = &container.Bandwidth{BurstBytes: -1} },
 	} {
 		spec := ok
@@ -46,6 +47,17 @@ func TestChecks(t *testing.T) {
 	limits := containerkit.CloneLimits(ok.Limits)
 	limits.Bandwidth.BurstBytes = 7
 	assert.Zero(t, ok.Limits.Bandwidth.BurstBytes)
+}
+
+func TestCleanMounts(t *testing.T) {
+	given := []container.BindMount{{Src: "/a/../b/"}, {Src: "/a", Dst: "/c//d/", Writable: true}}
+	assert.Equal(t, []container.BindMount{{Src: "/b", Dst: "/b"}, {Src: "/a", Dst: "/c/d", Writable: true}}, containerkit.CleanMounts(given))
+	assert.Equal(t, "/a/../b/", given[0].Src, "it changes a copy")
+}
+
+func TestMergeEnv(t *testing.T) {
+	assert.Empty(t, containerkit.MergeEnv())
+	assert.Equal(t, []string{"A=4=5", "B=2", "C="}, containerkit.MergeEnv([]string{"A=1", "B=2"}, nil, []string{"A=3", "C=", "A=4=5"}))
 }
 
 type failing struct{}

@@ -69,17 +69,36 @@ func (f *Fanout) deliver(data []byte) {
 	}
 }
 
-// A LockedWriter lets one goroutine at a time write to what two streams share.
-type LockedWriter struct {
-	mu sync.Mutex
-	W  io.Writer
+// AttachBoth attaches to the outputs of a process what is to have them. Where they are one, all of it goes to stdout.
+func AttachBoth(out, errOut *Fanout, stdout, stderr io.Writer) {
+	if out == errOut {
+		out.Attach(stdout)
+		return
+	}
+	stdout, stderr = Apart(stdout, stderr)
+	out.Attach(stdout)
+	errOut.Attach(stderr)
 }
 
-// Write writes to W.
-func (l *LockedWriter) Write(p []byte) (int, error) {
+// Apart returns writers for two outputs that come apart, in no order, of two that may be the same.
+func Apart(stdout, stderr io.Writer) (io.Writer, io.Writer) {
+	if SameWriter(stdout, stderr) {
+		shared := &lockedWriter{w: stdout}
+		return shared, shared
+	}
+	return stdout, stderr
+}
+
+// lockedWriter lets one goroutine at a time write to what two outputs share.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.W.Write(p)
+	return l.w.Write(p)
 }
 
 // SameWriter compares two writers, which may be of a type that cannot be compared.
