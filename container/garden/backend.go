@@ -108,12 +108,12 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (*box, error)
 	if err != nil {
 		return nil, err
 	}
-	done, err := b.fleet.Reserve(ctx, spec.Handle)
+	c := b.newBox(spec.Handle)
+	done, err := b.fleet.Reserve(ctx, c.handle, c)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	c := b.newBox(spec.Handle)
 	if err := c.make(ctx, request); err != nil {
 		b.fleet.Forget(c.handle, c)
 		return nil, err

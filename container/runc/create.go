@@ -56,7 +56,7 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (*box, error)
 	c := b.newBox(spec.Handle)
 	c.mounts, c.env, c.properties = mounts, slices.Clone(spec.Env), maps.Clone(spec.Properties)
 	c.limits = containerkit.CloneLimits(spec.Limits)
-	done, err := b.fleet.Reserve(ctx, c.handle)
+	done, err := b.fleet.Reserve(ctx, c.handle, c)
 	if err != nil {
 		return nil, err
 	}

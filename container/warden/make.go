@@ -43,12 +43,12 @@ func (b *Backend) create(ctx context.Context, spec container.Spec) (c *box, err 
 	if err != nil {
 		return nil, err
 	}
-	done, err := b.fleet.Reserve(ctx, spec.Handle)
+	c = b.newBox(spec.Handle, newRecord(spec, mounts))
+	done, err := b.fleet.Reserve(ctx, c.handle, c)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	c = b.newBox(spec.Handle, newRecord(spec, mounts))
 	spec.BindMounts = mounts
 	if err = b.makeState(ctx, c); err == nil {
 		if err = c.make(ctx, spec); err == nil {

@@ -2,8 +2,6 @@ package containerkit
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/deakit/deakit/container"
@@ -13,14 +11,20 @@ import (
 // Close waits for. The zero value has none.
 type Fleet[C any] struct {
 	mu     sync.Mutex
-	boxes  map[string]*C  // by handle; nil while it is being made
-	closed error          // nil until Refuse
-	work   sync.WaitGroup // begun under mu
+	boxes  map[string]berth[C] // by handle
+	closed error               // nil until Refuse
+	work   sync.WaitGroup      // begun under mu
 }
 
-// Reserve takes the handle of a container that is to be made. It fails with container.ErrExists, or as Refuse was told. When
+// A berth is the place of a container, from when it is begun to be made.
+type berth[C any] struct {
+	c    *C
+	made bool
+}
+
+// Reserve takes the handle of a container that is to be made, and is not known before. It fails with container.ErrExists, or as Refuse was told. When
 // it succeeds, the caller calls Publish, Add or Forget, and then done.
-func (f *Fleet[C]) Reserve(ctx context.Context, handle string) (done func(), err error) {
+func (f *Fleet[C]) Reserve(ctx context.Context, handle string, c *C) (done func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.refusal(ctx); err != nil {
@@ -29,7 +33,7 @@ func (f *Fleet[C]) Reserve(ctx context.Context, handle string) (done func(), err
 	if _, taken := f.boxes[handle]; taken {
 		return nil, container.ErrExists
 	}
-	f.set(handle, nil)
+	f.set(handle, c, false)
 	f.work.Add(1)
 	return f.work.Done, nil
 }
@@ -41,7 +45,7 @@ func (f *Fleet[C]) Publish(ctx context.Context, handle string, c *C) error {
 	if err := f.refusal(ctx); err != nil {
 		return err
 	}
-	f.set(handle, c)
+	f.set(handle, c, true)
 	return nil
 }
 
@@ -49,14 +53,14 @@ func (f *Fleet[C]) Publish(ctx context.Context, handle string, c *C) error {
 func (f *Fleet[C]) Add(handle string, c *C) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.set(handle, c)
+	f.set(handle, c, true)
 }
 
-// Forget gives the handle of a container back, unless another one has it by now.
+// Forget gives the handle of a container back, made or not, unless another one has it by now.
 func (f *Fleet[C]) Forget(handle string, c *C) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if now := f.boxes[handle]; now == nil || now == c {
+	if f.boxes[handle].c == c {
 		delete(f.boxes, handle)
 	}
 }
@@ -65,7 +69,10 @@ func (f *Fleet[C]) Forget(handle string, c *C) {
 func (f *Fleet[C]) Find(handle string) *C {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.boxes[handle]
+	if now := f.boxes[handle]; now.made {
+		return now.c
+	}
+	return nil
 }
 
 // FindOrAdd returns a container that exists and may not be known yet: then it is what load returns, during which all others
@@ -73,10 +80,10 @@ func (f *Fleet[C]) Find(handle string) *C {
 func (f *Fleet[C]) FindOrAdd(handle string, load func() (*C, error)) (*C, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	c, known := f.boxes[handle]
+	now, known := f.boxes[handle]
 	switch {
-	case c != nil:
-		return c, nil
+	case now.made:
+		return now.c, nil
 	case known:
 		return nil, container.ErrNotFound
 	}
@@ -84,7 +91,7 @@ func (f *Fleet[C]) FindOrAdd(handle string, load func() (*C, error)) (*C, error)
 	if err != nil {
 		return nil, err
 	}
-	f.set(handle, c)
+	f.set(handle, c, true)
 	return c, nil
 }
 
@@ -92,7 +99,13 @@ func (f *Fleet[C]) FindOrAdd(handle string, load func() (*C, error)) (*C, error)
 func (f *Fleet[C]) All() []*C {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.DeleteFunc(slices.Collect(maps.Values(f.boxes)), func(c *C) bool { return c == nil })
+	var all []*C
+	for _, now := range f.boxes {
+		if now.made {
+			all = append(all, now.c)
+		}
+	}
+	return all
 }
 
 // Go runs work in a goroutine of its own, or fails as Refuse was told.
@@ -123,9 +136,9 @@ func (f *Fleet[C]) refusal(ctx context.Context) error {
 	return f.closed
 }
 
-func (f *Fleet[C]) set(handle string, c *C) {
+func (f *Fleet[C]) set(handle string, c *C, made bool) {
 	if f.boxes == nil {
-		f.boxes = map[string]*C{}
+		f.boxes = map[string]berth[C]{}
 	}
-	f.boxes[handle] = c
+	f.boxes[handle] = berth[C]{c, made}
 }

@@ -21,15 +21,18 @@ func TestFleet(t *testing.T) {
 	assert.Nil(t, f.Find("a"))
 	assert.Empty(t, f.All())
 
-	done, err := f.Reserve(ctx, "a")
+	a := &box{"a"}
+	done, err := f.Reserve(ctx, "a", a)
 	require.NoError(t, err)
-	_, err = f.Reserve(ctx, "a")
+	_, err = f.Reserve(ctx, "a", &box{})
 	require.ErrorIs(t, err, container.ErrExists)
 	assert.Nil(t, f.Find("a"), "it is being made")
 	assert.Empty(t, f.All())
 	_, err = f.FindOrAdd("a", none)
 	require.ErrorIs(t, err, container.ErrNotFound)
-	a := &box{"a"}
+	f.Forget("a", &box{"one of before"})
+	_, err = f.Reserve(ctx, "a", &box{})
+	require.ErrorIs(t, err, container.ErrExists, "it is still being made")
 	require.NoError(t, f.Publish(ctx, "a", a))
 	done()
 	assert.Same(t, a, f.Find("a"))
@@ -43,7 +46,7 @@ func TestFleet(t *testing.T) {
 	f.Forget("a", a)
 	assert.Nil(t, f.Find("a"))
 
-	done, err = f.Reserve(ctx, "a")
+	done, err = f.Reserve(ctx, "a", a)
 	require.NoError(t, err, "it was given back")
 	f.Forget("a", a)
 	done()
@@ -63,9 +66,10 @@ func TestFleetRefuses(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
 	var f containerkit.Fleet[box]
-	_, err := f.Reserve(ended, "a")
+	_, err := f.Reserve(ended, "a", &box{})
 	require.ErrorIs(t, err, context.Canceled)
-	done, err := f.Reserve(t.Context(), "a")
+	a := &box{"a"}
+	done, err := f.Reserve(t.Context(), "a", a)
 	require.NoError(t, err)
 	require.ErrorIs(t, f.Publish(ended, "a", &box{}), context.Canceled)
 	goOn := make(chan struct{})
@@ -73,7 +77,7 @@ func TestFleetRefuses(t *testing.T) {
 
 	closed := errors.New("closed")
 	f.Refuse(closed)
-	_, err = f.Reserve(t.Context(), "b")
+	_, err = f.Reserve(t.Context(), "b", &box{})
 	require.ErrorIs(t, err, closed)
 	require.ErrorIs(t, f.Publish(t.Context(), "a", &box{}), closed)
 	require.ErrorIs(t, f.Go(func() { t.Error("it must not begin") }), closed)
@@ -85,7 +89,7 @@ func TestFleetRefuses(t *testing.T) {
 	require.ErrorIs(t, f.Wait(ended), context.Canceled)
 	close(goOn)
 	require.ErrorIs(t, f.Wait(ended), context.Canceled, "a is still being made")
-	f.Forget("a", nil)
+	f.Forget("a", a)
 	done()
 	require.NoError(t, f.Wait(t.Context()))
 }
