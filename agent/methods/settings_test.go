@@ -185,12 +185,17 @@ func TestUpdateSettingsWithABusThatCannotWork(t *testing.T) {
 		{"scheme", map[string]any{"urls": []string{"http://vcap:secret-word@10.0.0.7:80"}}},
 		{"want nats://", map[string]any{"urls": []string{"nats://vcap:secret-word@10.0.0.7:port"}}},
 		{"want nats://", map[string]any{"urls": []string{"nats://10.0.0.7:4222", ""}}},
+		{"want nats://", map[string]any{"urls": []string{"nonsense"}}},
+		{"want nats://", map[string]any{"urls": []string{"nats://10.0.0.7:4222,nonsense"}}},
+		{"want nats://", map[string]any{"urls": []string{"nonsense:4222"}}},
+		{"65535", map[string]any{"urls": []string{"nats://10.0.0.7:99999"}}},
 		{"want nats://", map[string]any{"urls": []string{"nats://"}}},
 		{"with a port", map[string]any{"urls": []string{"https://vcap:secret-word@10.0.0.7"}}},
 		{"either https://", map[string]any{"urls": []string{"nats://10.0.0.7:4222", "https://10.0.0.7:1"}}},
 		{"Parsing certificate and private key", map[string]any{"cert": cert(good.CA, good.Certificate, other.PrivateKey)}},
 		{"Parsing certificate and private key", map[string]any{"cert": cert(good.CA, "", "")}},
 		{"Parsing CA certificate", map[string]any{"urls": []string{"nats://10.0.0.7:4222"}, "cert": cert("no PEM", good.Certificate, good.PrivateKey)}},
+		{"Parsing CA certificate", map[string]any{"urls": []string{"https://10.0.0.7:1"}, "cert": cert("x", "", "")}},
 		{"Loading configured tls certificate", map[string]any{"urls": []string{"https://10.0.0.7:1"}, "cert": cert(good.CA, good.Certificate, "secret-word")}},
 	} {
 		_, err := n.Run(t.Context(), "update_settings", map[string]any{"trusted_certs": certificates(t), "mbus": c.mbus})

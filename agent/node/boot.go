@@ -40,6 +40,7 @@ type machine struct {
 	group     int // number of the group vcap, 0 where the agent cannot or need not give files away
 	loader    *settings.Loader
 	current   atomic.Pointer[settings.Settings] // as they were loaded last
+	update    settings.Update                   // what a director has changed before
 	effective settings.Effective
 	keys      *seal.Keys // nil: messages are not encrypted
 
@@ -133,7 +134,7 @@ func (m *machine) loadSettings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.effective = s.Effective(update)
+	m.update, m.effective = update, s.Effective(update)
 	if c := s.Env.Bosh.Credentials; c != nil {
 		m.keys = &seal.Keys{Crypt: c.CryptKey, Sign: c.SignKey}
 	}

@@ -18,12 +18,21 @@ import (
 
 // openBus takes the transport that the settings name: HTTPS for https://, else NATS.
 func (m *machine) openBus(context.Context) error {
+	err := m.takeBus()
+	if changed := m.update.Mbus; err != nil && (len(changed.URLs) > 0 || changed.Cert.CA != "") {
+		return fmt.Errorf("the message bus (mbus) that a director has set: %w: mend mbus in %s, or remove it there to have that of the settings",
+			err, m.loader.UpdateFile())
+	}
+	return err
+}
+
+func (m *machine) takeBus() error {
 	urls := m.effective.MbusURLs
 	if len(urls) == 0 || urls[0] == "" {
 		return errors.New("neither the settings nor the command line name a message bus (mbus)")
 	}
 	m.place.AgentID = m.current.Load().AgentID
-	if err := transport.CheckBus(urls[0]); err != nil {
+	if err := transport.CheckMbus(urls, nil); err != nil {
 		return err
 	}
 	if !m.effective.Listens() {

@@ -121,7 +121,7 @@ func (c *cli) Validate() error {
 	}
 	complain(!messaging.IsToken(c.AgentID), "agent id %.80q: it becomes part of a subject, and must not be empty or have '.', '*', '>' or blanks", c.AgentID)
 	if c.NATS != "" {
-		complain(transport.CheckBus(c.NATS) != nil, "-n: %w", transport.CheckBus(c.NATS))
+		complain(c.NATS != "" && transport.CheckBus(c.NATS) != nil, "-n: %w", transport.CheckBus(c.NATS))
 	}
 	return errors.Join(errs...)
 }
