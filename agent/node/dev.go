@@ -117,12 +117,15 @@ func (a Access) write(base string) error {
 	return atomicfile.UpdateFile(filepath.Join(base, devAccess), append(data, '\n'), 0o600)
 }
 
-// ReadAccess tells how the agent of a directory is reached.
+// ErrNoAgent: no development agent was ever started in a directory, or it has not begun yet.
+var ErrNoAgent = errors.New("no directory of a development agent")
+
+// ReadAccess tells how the agent of a directory is reached. It fails with ErrNoAgent when there was none.
 func ReadAccess(dir string) (Access, error) {
 	var access Access
 	data, err := os.ReadFile(filepath.Join(dir, devAccess))
 	if errors.Is(err, fs.ErrNotExist) {
-		return access, fmt.Errorf("%s is no directory of a development agent: start one there first", dir)
+		return access, fmt.Errorf("%s is %w: start one there first", dir, ErrNoAgent)
 	}
 	if err == nil {
 		err = json.Unmarshal(data, &access)

@@ -40,6 +40,7 @@ const description = `Talks to a BOSH agent, of any age, over HTTPS or NATS.
 
 Results go to standard output: text as it is, everything else as JSON. What a task is up to goes to standard error. The first
 interrupt cancels an errand or a drain and shows what it came to; of other tasks it ends the wait only, and tells their id.
+An agent in a directory (--dev) that is not up yet is waited for, 5 seconds.
 
 Exit codes:
   0  done; watch was interrupted
@@ -137,6 +138,7 @@ func exitCode(err error) int {
 func (c *cli) run(command any) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	c.await(ctx)
 	if command, ok := command.(listener); ok {
 		return command.listen(ctx, c)
 	}

@@ -30,6 +30,12 @@ func TestMain(m *testing.M) {
 func startAgent(t *testing.T, mbus string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
+	startAgentIn(t, dir, mbus)
+	return dir
+}
+
+func startAgentIn(t *testing.T, dir, mbus string) {
+	t.Helper()
 	if mbus == "" {
 		mbus = "https://127.0.0.1:" + strconv.Itoa(programtest.FreePort(t))
 	}
@@ -52,7 +58,6 @@ func startAgent(t *testing.T, mbus string) (dir string) {
 		ended <- err
 		require.NoError(t, err)
 	}
-	return dir
 }
 
 // ctl runs the program in this process.
@@ -116,6 +121,28 @@ func TestCommands(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(do("logs", "job")), &logs))
 	assert.NotEmpty(t, do("blob", "get", logs.BlobID))
 	assert.Equal(t, "ok\n", do("settings", write(t, `{"trusted_certs":"","disk_associations":[]}`)))
+}
+
+// Who starts an agent in the background and talks to it at once need not wait for it; who names another directory is told so.
+func TestAgentThatComesUp(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "agent")
+	early := programtest.Start(t, "--dev", dir, "ping")
+	early.Says("no agent in " + dir + " yet")
+	startAgentIn(t, dir, "")
+	assert.Equal(t, exitOK, early.End())
+	assert.Contains(t, early.Text(), "pong\n")
+
+	never := programtest.Start(t, "--dev", "/none", "ping")
+	assert.Equal(t, exitFailed, never.End())
+	assert.Contains(t, never.Text(), "/none is no directory of a development agent: start one there first")
+	assert.NoDirExists(t, "/none")
+
+	// One that has ended.
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bosh/dev.json"), []byte(`{"agent_id":"dev","mbus":"https://a:b@127.0.0.1:1"}`), 0o600))
+	gone := programtest.Start(t, "--dev", dir, "--insecure", "ping")
+	assert.Equal(t, exitUnreachable, gone.End())
+	assert.Contains(t, gone.Text(), "connection refused")
 }
 
 // A password on the command line is there for all users of the machine to read.

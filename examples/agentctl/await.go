@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/deakit/deakit/agent/node"
+)
+
+// An agent in a directory is started in the background and spoken to at once. So long it may take to come up; from the second time
+// on, people are told what is waited for.
+const (
+	devPatience = 5 * time.Second
+	devSilence  = time.Second
+)
+
+// await waits for an agent in a directory to listen. When it does not in time, whoever tries to reach it tells why.
+func (c *cli) await(ctx context.Context) {
+	if c.Dev == "" || c.Mbus != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, devPatience)
+	defer cancel()
+	const pause = 50 * time.Millisecond
+	tell, look := time.NewTimer(devSilence), time.NewTicker(pause)
+	defer tell.Stop()
+	defer look.Stop()
+	for !listens(ctx, string(c.Dev)) {
+		select {
+		case <-look.C:
+		case <-tell.C:
+			fmt.Fprintf(os.Stderr, "agentctl: no agent in %s yet; waiting for it for %s\n", c.Dev, devPatience)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// listens tells whether it makes no sense to wait for the agent of a directory: it is there, or something else is wrong.
+func listens(ctx context.Context, dir string) bool {
+	at, err := node.ReadAccess(dir)
+	if err != nil {
+		return !errors.Is(err, node.ErrNoAgent)
+	}
+	bus, err := url.Parse(at.Mbus)
+	if err != nil || bus.Port() == "" {
+		return true
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", bus.Host)
+	if err != nil {
+		return !errors.Is(err, syscall.ECONNREFUSED)
+	}
+	conn.Close()
+	return true
+}
