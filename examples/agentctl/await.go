@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/deakit/deakit/agent/client"
 	"github.com/deakit/deakit/agent/node"
 )
 
@@ -20,7 +21,8 @@ const (
 	devSilence  = time.Second
 )
 
-// await waits for an agent in a directory to listen. When it does not in time, whoever tries to reach it tells why.
+// await waits for an agent in a directory to listen, over NATS for its server. When it does not in time, whoever tries to reach it
+// tells why.
 func (c *cli) await(ctx context.Context) {
 	if c.Dev == "" || c.Mbus != "" {
 		return
@@ -58,4 +60,18 @@ func listens(ctx context.Context, dir string) bool {
 	}
 	conn.Close()
 	return true
+}
+
+// onBus waits for an agent in a directory to take requests over NATS. When it does not in time, whoever asks it tells why.
+func (c *cli) onBus(ctx context.Context, agent *client.Client) {
+	if c.Dev == "" || c.Mbus != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, devPatience)
+	defer cancel()
+	tell := time.AfterFunc(devSilence, func() {
+		fmt.Fprintf(os.Stderr, "agentctl: the agent in %s does not answer yet; waiting for it for %s\n", c.Dev, devPatience)
+	})
+	defer tell.Stop()
+	_ = agent.WaitUntilReady(ctx)
 }

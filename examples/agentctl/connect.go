@@ -76,6 +76,9 @@ func (c *cli) connect(ctx context.Context) (*connection, error) {
 	to.agent = client.New(client.Config{
 		Transport: way, ReplyTo: "agentctl", Protocol: c.Protocol, PollDelay: c.Poll, Tolerate: c.Tolerate, Progress: c.progress(),
 	})
+	if to.https == nil {
+		c.onBus(ctx, to.agent)
+	}
 	return to, nil
 }
 

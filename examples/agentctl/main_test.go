@@ -203,12 +203,13 @@ func TestExplain(t *testing.T) {
 func TestOverNATS(t *testing.T) {
 	nats := messagingtest.NewServer(t)
 	dir := startAgent(t, nats.URL())
-	require.Eventually(t, func() bool { // it may not have subscribed yet
-		return run([]string{"--dev", dir, "--timeout", "1s", "ping"}, &bytes.Buffer{}) == exitOK
-	}, programtest.Patience, 10*time.Millisecond)
+	assert.Equal(t, "pong\n", ctl(t, exitOK, "--dev", dir, "ping"), "it may not have subscribed yet")
 	assert.Equal(t, "pong\n", ctl(t, exitOK, "-m", nats.URL(), "--agent", "dev", "ping"))
 	assert.Equal(t, "[]\n", ctl(t, exitOK, "-m", nats.URL(), "--agent", "dev", "disks", "list"))
-	ctl(t, exitUnreachable, "-m", nats.URL(), "--agent", "other", "--timeout", "200ms", "ping")
+	ctl(t, exitUnreachable, "-m", nats.URL(), "--agent", "other", "ping")
+	nobody := programtest.Start(t, "-m", nats.URL(), "--agent", "nosuch", "ping")
+	assert.Equal(t, exitUnreachable, nobody.End())
+	assert.Contains(t, nobody.Text(), "nobody takes requests as nosuch")
 	ctl(t, exitFailed, "--dev", dir, "blob", "get", "x")
 
 	locked := messagingtest.NewServer(t, func(o *server.Options) { o.Username, o.Password = "director", "secret" })
