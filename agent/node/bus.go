@@ -95,7 +95,11 @@ func (m *machine) openHTTPS(at *url.URL) error {
 	if m.listener, err = net.Listen("tcp", net.JoinHostPort(at.Hostname(), port)); err != nil {
 		return fmt.Errorf("the address of mbus: %w", err)
 	}
-	m.place.Address = m.listener.Addr().String()
+	m.place.Address, m.place.Open = m.listener.Addr().String(), at.User == nil
+	if m.place.Open {
+		m.log.Warn("agent.open", "address", m.place.Address, "reason", "mbus has no user and password: whoever reaches it is let in",
+			"remedy", "mbus as in https://user:password@host:port")
+	}
 	m.bus, err = transport.NewHTTPS(transport.HTTPSConfig{
 		Listener: m.listener, TLS: config, User: at.User, Blobs: blobs, AgentID: m.place.AgentID, Keys: m.keys, Logger: m.log,
 	})

@@ -89,6 +89,7 @@ type Place struct {
 	AgentID string
 	Address string // of HTTPS: host and port; empty for NATS
 	Servers string // of NATS: host and port of each, with commas between
+	Open    bool   // over HTTPS: anybody is let in, for mbus has no user and password
 	Waiting bool   // over NATS: no server has answered yet, and the agent goes on trying
 }
 

@@ -39,7 +39,7 @@ func startAgentIn(t *testing.T, dir, mbus string) {
 	if mbus == "" {
 		mbus = "https://127.0.0.1:" + strconv.Itoa(programtest.FreePort(t))
 	}
-	cfg, err := node.Development(dir, "", mbus)
+	cfg, err := node.Development(dir, "dev", mbus)
 	require.NoError(t, err)
 	ready := make(chan node.Place, 1)
 	cfg.Ready = func(at node.Place) { ready <- at }
