@@ -91,6 +91,9 @@ func version() string {
 
 // run is all that comes after the command line.
 func (c *cli) run(stdout io.Writer) error {
+	if err := c.checkSettings(); err != nil {
+		return err
+	}
 	output, closeLog, err := c.logOutput()
 	if err != nil {
 		return err
@@ -144,13 +147,19 @@ func (c *cli) logOutput() (output io.Writer, end func(), err error) {
 
 // ready says where the agent is.
 func (c *cli) ready(stdout io.Writer, at node.Place) {
+	where := ""
+	if c.Dev == "" {
+		where = ", and works in " + string(c.BaseDir)
+	}
 	switch {
 	case at.Waiting:
-		fmt.Fprintf(stdout, "Agent %s takes requests over NATS once a server answers at %s.\n", at.AgentID, at.Servers)
+		fmt.Fprintf(stdout, "Agent %s takes requests over NATS once a server answers at %s%s.\n", at.AgentID, at.Servers, where)
 	case at.Address == "":
-		fmt.Fprintf(stdout, "Agent %s takes requests over NATS, %s.\n", at.AgentID, at.Servers)
+		fmt.Fprintf(stdout, "Agent %s takes requests over NATS, %s%s.\n", at.AgentID, at.Servers, where)
+	case at.Open:
+		fmt.Fprintf(stdout, "Agent %s takes requests at https://%s (anybody is let in)%s.\n", at.AgentID, at.Address, where)
 	default:
-		fmt.Fprintf(stdout, "Agent %s takes requests at https://%s.\n", at.AgentID, at.Address)
+		fmt.Fprintf(stdout, "Agent %s takes requests at https://%s%s.\n", at.AgentID, at.Address, where)
 	}
 	if c.Dev != "" {
 		fmt.Fprintf(stdout, "Talk to it:\n  agentctl --dev %s ping\n  agentctl --dev %s state --full\n", c.Dev, c.Dev)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -121,12 +122,17 @@ func TestStartThatFails(t *testing.T) {
 		args []string
 	}{
 		{"no such file", []string{"-C", "/none/agent.json"}},
+		{"no such file", []string{"-P", "dummy", "-C", "/none/agent.json"}},
 		{"dummy-cpi-agent-env.json", []string{"-c", "-I", "dummy"}},
 		{"with a port", []string{"-n", "https://vcap:secret-word@127.0.0.1"}},
 		{"executable file not found", []string{"-n", "nats://127.0.0.1:1", "-M", "monit", "--monit", "no-such-monit", "-t", strconv.Itoa(programtest.FreePort(t))}},
 	} {
-		p := programtest.Start(t, append(test.args, "-b", filepath.Join(t.TempDir(), "vcap"))...)
+		base := filepath.Join(t.TempDir(), "vcap")
+		p := programtest.Start(t, append(test.args, "-b", base)...)
 		assert.Equal(t, exitFailed, p.End())
+		if !slices.Contains(test.args, "-n") {
+			assert.NoDirExists(t, base, "nothing is made before there are settings: %q", test.args)
+		}
 		assert.Contains(t, p.Text(), test.says)
 		assert.NotContains(t, p.Text(), "secret-word")
 	}
@@ -149,6 +155,7 @@ func TestBareAgent(t *testing.T) {
 	mbus := "https://vcap:pw@127.0.0.1:" + strconv.Itoa(programtest.FreePort(t))
 	p := programtest.Start(t, "-n", mbus, "-b", base, "-a", "micro")
 	p.Says("Agent micro takes requests at https://127.0.0.1:")
+	p.Says(", and works in " + base + ".\n")
 	ca, err := os.ReadFile(filepath.Join(base, "bosh/agent.cert"))
 	require.NoError(t, err)
 	way, err := client.NewHTTPS(client.HTTPSConfig{URL: mbus, CA: string(ca), RequireCA: true})
