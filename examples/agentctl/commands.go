@@ -40,7 +40,7 @@ type cli struct {
 	Stop    plain    `cmd:"" help:"Stop them."`
 	Drain   drain    `cmd:"" help:"Let the jobs prepare for their end, by their drain scripts."`
 	Script  script   `cmd:"" help:"Run a script of all jobs that have it, such as pre-start."`
-	Errand  errand   `cmd:"" help:"Run an errand: bin/run of a job."`
+	Errand  errand   `cmd:"" help:"Run an errand: bin/run of a job. Agents keep 256 KiB of each of its outputs, the beginning and the end; a line between them says how much is left out."`
 	Compile compile  `cmd:"" help:"Compile the source of a package, which is a blob."`
 	Logs    logs     `cmd:"" help:"Put logs into a blob."`
 	SSH     struct {
