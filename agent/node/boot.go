@@ -89,6 +89,7 @@ func (m *machine) steps() []step {
 		steps = append(steps, step{s.Name, func(ctx context.Context) error { return s.Do(ctx, m.current.Load()) }})
 	}
 	return append(steps,
+		step{"tell clients how to reach the agent", m.tellClients},
 		step{"make directories", m.makeDirs},
 		step{"have in memory what does not outlive the machine", m.mountMemory},
 		step{"note time servers", m.noteTimeServers},

@@ -76,6 +76,8 @@ type Config struct {
 	Ready func(Place)
 
 	Logger *slog.Logger // nil discards
+
+	access *Access // of an agent in a directory, see Development
 }
 
 // A Step is a part of what a machine needs done when it comes up.

@@ -83,9 +83,8 @@ func development(base, agentID, mbus string) (Config, error) {
 		return Config{}, err
 	}
 	return Config{
-		Base: base, Root: filepath.Join(base, "root"), Source: fixed(document), Supervisor: Dev,
+		access: &access, Base: base, Root: filepath.Join(base, "root"), Source: fixed(document), Supervisor: Dev,
 		Disks: disks, Resolver: attaching{disks}, Unmounted: true,
-		Machine: []Step{{"tell clients how to reach the agent", func(context.Context, *settings.Settings) error { return access.write(base) }}},
 	}, nil
 }
 
@@ -120,6 +119,23 @@ func drawnID(before Access) string {
 		return before.AgentID
 	}
 	return devID + "-" + uuid.New()[:8]
+}
+
+// tellClients how to reach the agent of a directory, also where a director has set another bus.
+func (m *machine) tellClients(context.Context) error {
+	if m.cfg.access == nil {
+		return nil
+	}
+	access := *m.cfg.access
+	if len(m.update.Mbus.URLs) > 0 {
+		access.Mbus = strings.Join(m.effective.MbusURLs, ",")
+	}
+	if cert := m.certificates(); cert != nil && cert.Certificate != "" || !m.effective.Listens() {
+		access.CA = "" // it is not that of the agent's own
+	} else {
+		access.CA = filepath.Join(m.cfg.Base, ownCert)
+	}
+	return access.write(m.cfg.Base)
 }
 
 // write is for the agent that has the directory: another one that was started there by mistake must not lead clients away.

@@ -52,7 +52,7 @@ Signals:
   TERM, INT, QUIT  take no more requests, answer those that are here, and end; a second one ends at once. Jobs under monit go on
 
 Exit codes:
-  0  ended by a signal, or to be started again with new settings
+  0  ended by a signal, or to be started again with new settings, as an agent of --dev is at once, by itself
   1  the settings cannot be used, or something failed; standard error says what
   2  the command line makes no sense
   3  a director has shut the agent down: it is not to be started again`
@@ -117,7 +117,13 @@ func (c *cli) run(stdout io.Writer) error {
 		Others: map[os.Signal]func(){syscall.SIGHUP: func() {}}, // of a terminal that is closed: the agent goes on
 	})
 	defer stop()
-	return n.Run(ctx)
+	for {
+		err := n.Run(ctx)
+		if c.Dev == "" || !errors.Is(err, node.ErrRestart) || ctx.Err() != nil {
+			return err
+		}
+		log.Info("agent.again", "reason", "nobody else starts the agent of a directory")
+	}
 }
 
 // maxLog is the size in bytes from which on a start sets the log of an agent in a directory aside, in place of the one before.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -184,6 +185,20 @@ func TestNewSettings(t *testing.T) {
 	value, err := m.agent.Resume(task.Method, task.ID).Wait(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, `"ok"`, string(value))
+}
+
+// Nobody starts the agent of a directory again but itself.
+func TestNewSettingsInADirectory(t *testing.T) {
+	t.Parallel()
+	m := development(t)
+	stores := json.RawMessage(`[{"provider":"local","options":{"blobstore_path":"` + t.TempDir() + `"}}]`)
+	require.NoError(t, m.agent.UpdateSettings(t.Context(), client.UpdateSettings{Blobstores: stores}))
+	m.Says("agent.again")
+	require.NoError(t, m.agent.WaitUntilReady(t.Context()))
+	m.Signal(syscall.SIGTERM)
+	assert.Equal(t, exitOK, m.End())
+	last := strings.TrimSpace(m.Text())
+	assert.Contains(t, last[strings.LastIndexByte(last, '\n')+1:], "msg=agent.ended")
 }
 
 func TestBadRequests(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/deakit/deakit/agent/digest"
+	"github.com/deakit/deakit/agent/transport"
 )
 
 type cli struct {
@@ -59,7 +60,7 @@ type cli struct {
 		Get    taskGet    `cmd:"" help:"Ask what became of a task; --wait waits for its end."`
 		Cancel taskCancel `cmd:"" help:"End a task, if it is one that can be."`
 	} `cmd:"" help:"Tasks that were begun before."`
-	Settings settings `cmd:"" help:"Change settings: certificates, names of disks, bus, blob stores."`
+	Settings settings `cmd:"" help:"Change settings: certificates, names of disks, bus, blob stores. With another bus or blob store the agent ends, to be started again by what keeps it running; one in a directory starts itself."`
 	Upload   upload   `cmd:"" help:"Send a blob in a message (upload_blob)."`
 	Blob     struct {
 		Put blobPut `cmd:"" help:"Store a file at the agent under an id."`
@@ -271,7 +272,25 @@ type settings struct {
 
 func (s *settings) request() (request, error) {
 	change, err := readJSON(s.File)
-	return request{method: "update_settings", arguments: []any{change}}, err
+	return request{method: "update_settings", arguments: []any{change}, leaves: newSettings(change)}, err
+}
+
+// newSettings is what becomes of an agent that gets another bus or other blob stores.
+func newSettings(change json.RawMessage) string {
+	var parts struct {
+		Mbus struct {
+			URLs []string       `json:"urls"`
+			Cert map[string]any `json:"cert"`
+		} `json:"mbus"`
+		Blobstores []any `json:"blobstores"`
+	}
+	switch err := json.Unmarshal(change, &parts); {
+	case err != nil, len(parts.Mbus.URLs) == 0 && len(parts.Mbus.Cert) == 0 && parts.Blobstores == nil:
+		return ""
+	case len(parts.Mbus.URLs) > 0:
+		return "the agent starts again with the new settings, at " + transport.BusHosts(strings.Join(parts.Mbus.URLs, ","))
+	}
+	return "the agent starts again with the new settings"
 }
 
 type upload struct {

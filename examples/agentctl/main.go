@@ -57,6 +57,10 @@ type request struct {
 	method      string
 	arguments   []any
 	cancellable bool // and so it is, by an interrupt
+
+	// leaves is the result where the agent cannot be asked any more what became of the task: it was to end, and would have said before
+	// if it did not want to.
+	leaves string
 }
 
 // An asker is a command that is one request.
@@ -175,6 +179,9 @@ func (c *cli) ask(ctx context.Context, stop func(), to *connection, r request) (
 	}
 	value, err := task.Wait(ctx)
 	if ctx.Err() == nil || err == nil {
+		if err != nil && r.leaves != "" && !isRemote(err) {
+			return json.Marshal(r.leaves)
+		}
 		return value, reached(ctx, err)
 	}
 	stop()
@@ -196,11 +203,16 @@ var errConnect = errors.New("the agent could not be reached")
 // errLocal marks what went wrong here.
 var errLocal = errors.New("not sent")
 
+// isRemote tells whether the agent has answered.
+func isRemote(err error) bool {
+	var remote *client.RemoteError
+	return errors.As(err, &remote)
+}
+
 // reached tells failures of the way from those of the agent.
 func reached(ctx context.Context, err error) error {
-	var remote *client.RemoteError
 	switch {
-	case err == nil, errors.As(err, &remote), errors.Is(err, client.ErrAuthentication):
+	case err == nil, isRemote(err), errors.Is(err, client.ErrAuthentication):
 		return err
 	case errors.Is(context.Cause(ctx), context.Canceled):
 		return fmt.Errorf("%w: %w", errInterrupted, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -216,6 +217,34 @@ func TestOverNATS(t *testing.T) {
 	at := strings.TrimPrefix(locked.URL(), "nats://")
 	at = at[strings.LastIndex(at, "@")+1:]
 	ctl(t, exitDenied, "-m", "nats://director:wrong@"+at, "--agent", "x", "ping")
+}
+
+// An agent that moves cannot be asked any more where it was, as was meant. One in a directory is found where it is now.
+func TestNewBus(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg, err := node.Development(dir, "", "https://127.0.0.1:"+strconv.Itoa(programtest.FreePort(t)))
+	require.NoError(t, err)
+	n, err := node.New(cfg)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		if err := n.Run(ctx); !errors.Is(err, node.ErrRestart) {
+			ended <- err
+			return
+		}
+		ended <- n.Run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); assert.NoError(t, <-ended) })
+	moved := "127.0.0.1:" + strconv.Itoa(programtest.FreePort(t))
+	p := programtest.Start(t, "--dev", dir, "--poll", "10ms", "settings", write(t, `{"mbus":{"urls":["https://u:secret-word@`+moved+`"]}}`))
+	assert.Equal(t, exitOK, p.End())
+	assert.Contains(t, p.Text(), "the agent starts again with the new settings, at "+moved+"\n")
+	assert.Equal(t, 1, strings.Count(p.Text(), "asking again"))
+	assert.NotContains(t, p.Text(), "secret-word")
+	assert.Equal(t, "pong\n", ctl(t, exitOK, "--dev", dir, "ping"))
+	ctl(t, exitFailed, "--dev", dir, "settings", write(t, `{"mbus":{"urls":["nonsense"]}}`))
 }
 
 // The errand of a job that was put into the directory by hand: how it ends is the exit code, and an interrupt ends it.
