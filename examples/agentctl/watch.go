@@ -43,11 +43,14 @@ func (w *watch) listen(ctx context.Context, c *cli) error {
 	if expected := w.expected(id); expected != nil {
 		monitor.Manage(expected, time.Now())
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	level := new(slog.LevelVar)
+	level.Set(slog.LevelWarn)
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	conn, err := c.dialNATS(ctx, mbus, ca, log)
 	if err != nil {
 		return err
 	}
+	level.Set(slog.LevelInfo) // that the server is back is worth as much as that it is away
 	defer leave(conn)
 	ctx, end := context.WithCancel(ctx)
 	defer end()
