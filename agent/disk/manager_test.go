@@ -348,6 +348,7 @@ func TestHintsFile(t *testing.T) {
 	require.Error(t, manager.AddPersistent(t.Context(), "d", settings.Disk{}))
 	write(t, file, "{")
 	require.ErrorContains(t, manager.Mount(t.Context(), "d"), "persistent_disk_hints.json")
+	require.ErrorContains(t, manager.Mount(t.Context(), "d"), "mend the file, or remove it")
 	require.Error(t, manager.RemovePersistent("d"), "what cannot be read is not overwritten")
 	assert.Equal(t, "{", read(t, file))
 }
