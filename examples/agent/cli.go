@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ type cli struct {
 	Provider  string    `short:"p" default:"simple" placeholder:"NAME" help:"Blob store, where the settings have none: local, simple, dav, s3, nats, dummy, or X for the program bosh-blobstore-X (${default})."`
 	Blobstore string    `short:"s" placeholder:"URL" help:"Where it is: http://user:password@host:port, or a path. Without one, and without one in the settings, blobs have to be sent to the agent."`
 
-	Heartbeat int    `name:"heartbeat-interval" short:"h" default:"30" placeholder:"SECONDS" help:"Between heartbeats; 0 for none (${default})."`
+	Heartbeat int    `name:"heartbeat-interval" short:"h" default:"30" placeholder:"SECONDS" help:"Between heartbeats; 0 or less for none (${default})."`
 	SMTPPort  uint16 `name:"smtp-port" short:"t" default:"2825" placeholder:"PORT" help:"Where monit's mails are taken, on 127.0.0.1 (${default})."`
 	NoAlerts  bool   `name:"no-alerts" help:"Send no alerts."`
 	Syslog    string `placeholder:"HOST:PORT" help:"Hear the system log there, for alerts of logins by ssh; rsyslog of old images sends it to 127.0.0.1:33331."`
@@ -79,17 +80,26 @@ func (helpFlag) BeforeReset(ctx *kong.Context) error {
 	return nil
 }
 
+// negative is a number that would be taken for an option.
+var negative = regexp.MustCompile(`^-[0-9]+$`)
+
 // goFlags lets one dash and two be the same, and a value follow after '=', as with bosh-agent.
 func goFlags(args []string) []string {
 	var out []string
 	for _, arg := range args {
+		if last := len(out) - 1; last >= 0 && out[last] == "-h" && negative.MatchString(arg) {
+			out[last] = "--heartbeat-interval=" + arg
+			continue
+		}
 		name, value, given := strings.Cut(arg, "=")
 		switch bare := strings.TrimPrefix(strings.TrimPrefix(name, "-"), "-"); {
 		case name == "-no-alerts":
 			arg = "-" + arg
 		case strings.HasPrefix(name, "-") && len(bare) == 1 && bare != "-":
 			arg = "-" + bare
-			if given {
+			if given && arg == "-h" {
+				arg = "--heartbeat-interval=" + value
+			} else if given {
 				out = append(out, arg)
 				arg = value
 			}
@@ -220,8 +230,10 @@ func (c *cli) source(cfg *node.Config, log *slog.Logger) (err error) {
 			return fmt.Errorf("%s: %w", c.Config, err)
 		}
 		cfg.Linux = parsed.Platform.Linux
-		cfg.Source, err = settings.NewSource(parsed, tools)
-		return err
+		if cfg.Source, err = settings.NewSource(parsed, tools); err != nil {
+			return fmt.Errorf("%s: %w", c.Config, err)
+		}
+		return nil
 	case c.managed():
 		cfg.Linux.DevicePathResolutionType = resolution[c.Infrastructure]
 		cfg.Source, err = settings.Infrastructure(cmp.Or(c.Infrastructure, "vsphere"), cfg.Base, tools)

@@ -118,12 +118,15 @@ func TestCommandLinesThatMakeNoSense(t *testing.T) {
 // What cannot work is told, with status 1.
 func TestStartThatFails(t *testing.T) {
 	t.Parallel()
+	half := filepath.Join(t.TempDir(), "agent.json")
+	require.NoError(t, os.WriteFile(half, []byte(`{"Infrastructure":{"Settings":{"Sources":[{"Type":"Moon"}]}}}`), 0o600))
 	for _, test := range []struct {
 		says string
 		args []string
 	}{
 		{"no such file", []string{"-C", "/none/agent.json"}},
 		{"no such file", []string{"-P", "dummy", "-C", "/none/agent.json"}},
+		{half + ": ", []string{"-C", half}},
 		{"dummy-cpi-agent-env.json", []string{"-c", "-I", "dummy"}},
 		{"with a port", []string{"-n", "https://vcap:secret-word@127.0.0.1"}},
 		{"executable file not found", []string{"-n", "nats://127.0.0.1:1", "-M", "monit", "--monit", "no-such-monit", "-t", strconv.Itoa(programtest.FreePort(t))}},
