@@ -61,7 +61,7 @@ type cli struct {
 		Cancel taskCancel `cmd:"" help:"End a task, if it is one that can be."`
 	} `cmd:"" help:"Tasks that were begun before."`
 	Settings settings `cmd:"" help:"Change settings: certificates, names of disks, bus, blob stores. With another bus or blob store the agent ends, to be started again by what keeps it running; one in a directory starts itself."`
-	Upload   upload   `cmd:"" help:"Send a blob in a message (upload_blob)."`
+	Upload   upload   `cmd:"" help:"Send a blob in a message (upload_blob). It holds secrets: methods of the agent find it, and nobody can read it back."`
 	Blob     struct {
 		Put blobPut `cmd:"" help:"Store a file at the agent under an id."`
 		Get blobGet `cmd:"" help:"Fetch a blob that is at the agent."`

@@ -110,6 +110,9 @@ func TestCommands(t *testing.T) {
 
 	content := write(t, "content")
 	assert.Equal(t, "blob-1\n", do("upload", "blob-1", content))
+	secret := programtest.Start(t, "--dev", dir, "blob", "get", "blob-1")
+	assert.Equal(t, exitFailed, secret.End())
+	assert.Contains(t, secret.Text(), "what upload brought cannot be read back")
 	do("blob", "put", "blob-2", content)
 	assert.Equal(t, "content", do("blob", "get", "blob-2"))
 	copied := filepath.Join(t.TempDir(), "copy")
