@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/deakit/deakit/agent"
 	"github.com/deakit/deakit/agent/action"
+	"github.com/deakit/deakit/agent/blobstore"
 	"github.com/deakit/deakit/agent/disk"
+	"github.com/deakit/deakit/agent/methods"
 	"github.com/deakit/deakit/agent/settings"
 	"github.com/deakit/deakit/agent/sshuser"
 )
@@ -151,7 +155,7 @@ func (c Config) withDefaults() (Config, error) {
 	default:
 		errs = append(errs, fmt.Errorf("Supervisor must be %s, %s or %s, not %q", Monit, Dev, None, c.Supervisor))
 	}
-	if _, err := action.New(c.Methods...); err != nil { // a machine should not come up for nothing
+	if err := checkMethods(c.Methods); err != nil { // a machine should not come up for nothing
 		errs = append(errs, err)
 	}
 	if c.Resolver == nil {
@@ -164,4 +168,11 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("node: %w", err)
 	}
 	return c, nil
+}
+
+// checkMethods puts methods beside those that all nodes have, which are only named here: none can be called.
+func checkMethods(own []action.Method) error {
+	all := (&methods.Machine{Parts: methods.Parts{Disks: new(disk.Manager), Sensitive: new(blobstore.Local)}}).Methods()
+	_, err := agent.New(agent.Config{ID: "any", Methods: slices.Concat(all, own)})
+	return err
 }

@@ -145,6 +145,11 @@ func TestWhatCannotWork(t *testing.T) {
 	for _, said := range []string{"Source is missing", "absolute path", `not "pet"`, "method bark: Do is a string"} {
 		require.ErrorContains(t, err, said)
 	}
+	for _, name := range []string{"ping", "apply", "mount_disk", "upload_blob", "mine"} {
+		do := func(context.Context) (string, error) { return "", nil }
+		_, err := node.New(node.Config{Source: source("{}"), Methods: []action.Method{{Name: "mine", Do: do}, {Name: name, Do: do}}})
+		require.ErrorContains(t, err, "method "+name+" is there twice")
+	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
