@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -55,6 +56,16 @@ func TestNoHeartbeats(t *testing.T) {
 		c, err := parse(t, args...)
 		require.NoError(t, err, args)
 		assert.LessOrEqual(t, c.Heartbeat, 0)
+	}
+}
+
+// TestQuoted: what people are told to type works.
+func TestQuoted(t *testing.T) {
+	for word, want := range map[string]string{"/tmp/agent-1": "/tmp/agent-1", "my agent": "'my agent'", "it's": `'it'\''s'`, "$x": "'$x'"} {
+		assert.Equal(t, want, quoted(word))
+		out, err := exec.Command("sh", "-c", "printf %s "+quoted(word)).Output()
+		require.NoError(t, err)
+		assert.Equal(t, word, string(out))
 	}
 }
 

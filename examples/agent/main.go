@@ -9,8 +9,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
+	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 
@@ -67,7 +68,7 @@ func run(args []string, stdout io.Writer) int {
 		return code
 	}
 	if c.Version {
-		fmt.Fprintln(stdout, version())
+		fmt.Fprintln(stdout, commandline.Version())
 		return exitOK
 	}
 	err := c.run(stdout)
@@ -79,14 +80,6 @@ func run(args []string, stdout io.Writer) int {
 	}
 	fmt.Fprintln(os.Stderr, "agent:", err)
 	return exitFailed
-}
-
-// version is what the program was built from.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }
 
 // run is all that comes after the command line.
@@ -168,6 +161,17 @@ func (c *cli) ready(stdout io.Writer, at node.Place) {
 		fmt.Fprintf(stdout, "Agent %s takes requests at https://%s%s.\n", at.AgentID, at.Address, where)
 	}
 	if c.Dev != "" {
-		fmt.Fprintf(stdout, "Talk to it:\n  agentctl --dev %s ping\n  agentctl --dev %s state --full\n", c.Dev, c.Dev)
+		dir := quoted(string(c.Dev))
+		fmt.Fprintf(stdout, "Talk to it:\n  agentctl --dev %s ping\n  agentctl --dev %s state --full\n", dir, dir)
 	}
+}
+
+// quoted is a word as a shell takes it.
+func quoted(word string) string {
+	if !strings.ContainsFunc(word, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+,:@%", r)
+	}) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -24,7 +24,7 @@ const (
 // await waits for an agent in a directory to listen, over NATS for its server. When it does not in time, whoever tries to reach it
 // tells why.
 func (c *cli) await(ctx context.Context) {
-	if c.Dev == "" || c.Mbus != "" {
+	if c.Dev == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, devPatience)
@@ -64,7 +64,7 @@ func listens(ctx context.Context, dir string) bool {
 
 // onBus waits for an agent in a directory to take requests over NATS. When it does not in time, whoever asks it tells why.
 func (c *cli) onBus(ctx context.Context, agent *client.Client) {
-	if c.Dev == "" || c.Mbus != "" {
+	if c.Dev == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, devPatience)

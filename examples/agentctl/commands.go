@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/deakit/deakit/agent/digest"
 	"github.com/deakit/deakit/agent/transport"
 )
@@ -69,6 +71,8 @@ type cli struct {
 	Call  call  `cmd:"" help:"Call any method."`
 	Watch watch `cmd:"" help:"Print what agents tell the health monitor over NATS, as it comes: heartbeats, alerts, good-byes, and who falls silent. --agent listens to one only."`
 
+	Version kong.VersionFlag `short:"v" help:"Print the version and end."`
+
 	out io.Writer
 }
 
@@ -87,8 +91,14 @@ func (d *directory) UnmarshalText(text []byte) error {
 // plain is a method without arguments.
 type plain struct{ name string }
 
-// AfterApply implements a hook of kong. It names the methods of commands that share a type.
+// AfterApply implements a hook of kong. It checks what kong cannot know, and names the methods of commands that share a type.
 func (c *cli) AfterApply() error {
+	switch {
+	case c.Protocol < 0 || c.Protocol > 3:
+		return fmt.Errorf("--protocol %d: there are 0 to 3", c.Protocol)
+	case c.Dev != "" && c.Mbus != "":
+		return errors.New("--dev and -m both say where the agent is: use either")
+	}
 	c.Ping.name, c.Info.name, c.Start.name, c.Stop.name, c.Disks.List.name = "ping", "info", "start", "stop", "list_disk"
 	c.Apply.name, c.Prepare.name = "apply", "prepare"
 	c.Disks.Remove.name, c.Disks.Mount.name, c.Disks.Unmount.name = "remove_persistent_disk", "mount_disk", "unmount_disk"

@@ -38,7 +38,7 @@ func (c *cli) where() (mbus, agentID, caFile string, err error) {
 		if err != nil {
 			return "", "", "", err
 		}
-		mbus, agentID, caFile = cmp.Or(mbus, at.Mbus), cmp.Or(agentID, at.AgentID), cmp.Or(caFile, at.CA)
+		mbus, agentID, caFile = at.Mbus, cmp.Or(agentID, at.AgentID), cmp.Or(caFile, at.CA)
 	}
 	return cmp.Or(mbus, os.Getenv("AGENTCTL_MBUS"), "https://vcap:vcap@localhost:6969"), agentID, caFile, nil // the default of agent_client
 }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/deakit/deakit/agent/client"
 	"github.com/deakit/deakit/examples/internal/commandline"
 	"github.com/deakit/deakit/messaging"
@@ -84,7 +86,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
 func run(args []string, stdout io.Writer) int {
 	c := cli{out: stdout}
 	p := commandline.Program{Name: "agentctl", Description: description, Stdout: stdout}
-	command, code := p.Parse(&c, args)
+	command, code := p.Parse(&c, args, kong.Vars{"version": commandline.Version()})
 	if command == nil {
 		return code
 	}

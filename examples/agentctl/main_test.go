@@ -186,6 +186,10 @@ func TestExitCodes(t *testing.T) {
 	ctl(t, exitFailed, "--dev", dir, "blob", "get", "nobody")
 	ctl(t, exitUsage, "drain", "sideways")
 	ctl(t, exitUsage, "sing")
+	ctl(t, exitUsage, "--protocol", "4", "ping")
+	ctl(t, exitUsage, "--protocol=-1", "ping")
+	ctl(t, exitUsage, "--dev", dir, "-m", at.Mbus, "ping")
+	assert.NotEmpty(t, strings.TrimSpace(ctl(t, exitOK, "--version")))
 	assert.Contains(t, ctl(t, exitOK, "--help"), "Exit codes:")
 
 	// The form of agent_client, of which the certificate was nobody's concern.
