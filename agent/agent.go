@@ -114,7 +114,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return nil
 	})
 	err := transports.Wait()
-	a.log.Info("agent.ended")
+	a.log.Info("agent.answered") // all requests; its tasks may go on for a while
 	return err
 }
 

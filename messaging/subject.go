@@ -105,6 +105,17 @@ func PublishRaw(conn *nats.Conn, subject string, data []byte) error {
 	return send(conn, subject, "", data)
 }
 
+// RequestRaw is PublishRaw that names the subject of replies, where the server tells when nobody listens: see [NobodyListens].
+func RequestRaw(conn *nats.Conn, subject, reply string, data []byte) error {
+	return send(conn, subject, reply, data)
+}
+
+// NobodyListens tells whether a message is the server's word, in place of a reply, that nobody listens to what was asked.
+func NobodyListens(msg *nats.Msg) bool {
+	const noResponders = "503" // of the protocol of NATS
+	return len(msg.Data) == 0 && msg.Header.Get("Status") == noResponders
+}
+
 func send(conn *nats.Conn, subject, reply string, data []byte) error {
 	err := conn.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Data: data})
 	var link *net.OpError // the message was cut off, or not sent at all

@@ -75,9 +75,13 @@ func read(raw json.RawMessage, t reflect.Type) (_ reflect.Value, err error) {
 	return value.Elem(), check(value.Elem())
 }
 
-// refuse tells what is wrong with an argument. A type may say so with a value in its text, so secrets are not told at all.
+// refuse tells what is wrong with an argument. A type may say so with a value in its text, so of secret ones only the member is named,
+// and of which kind it must be.
 func (a *Action) refuse(i int, err error) error {
 	const text = "Extracting method arguments from payload: Unmarshalling action argument"
+	if wrong := (*json.UnmarshalTypeError)(nil); a.Secret && errors.As(err, &wrong) {
+		return &ArgumentError{text: fmt.Sprintf("%s: argument %d does not fit: %s", text, i+1, shape(wrong))}
+	}
 	if a.Secret {
 		return &ArgumentError{text: fmt.Sprintf("%s: argument %d does not fit", text, i+1)}
 	}

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -11,9 +12,11 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -210,13 +213,44 @@ func TestStrangeCertificate(t *testing.T) {
 
 func TestNobodyOnNATS(t *testing.T) {
 	srv := messagingtest.NewServer(t)
-	c, err := client.NewNATS(client.NATSConfig{Conn: srv.Connect(), AgentID: "nobody", Timeout: time.Millisecond})
+	c, err := client.NewNATS(client.NATSConfig{Conn: srv.Connect(), AgentID: "nobody"})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	assert.ErrorIs(t, client.New(client.Config{Transport: c}).Ping(t.Context()), client.ErrNoReply)
+	err = client.New(client.Config{Transport: c}).Ping(t.Context())
+	require.ErrorIs(t, err, client.ErrNobody)
+	assert.ErrorContains(t, err, "nobody takes requests as nobody")
+
+	// A task of one that restarts is asked for until somebody answers.
+	var failed atomic.Int32
+	agent := srv.Connect()
+	var back *nats.Subscription
+	waiting := client.New(client.Config{Transport: c, PollDelay: time.Millisecond, Tolerate: 1, Progress: func(p client.Progress) {
+		if !errors.Is(p.Err, client.ErrNobody) || failed.Add(1) != 5 {
+			return
+		}
+		var err error
+		back, err = agent.Subscribe("agent.nobody", func(msg *nats.Msg) {
+			var request messaging.AgentRequest
+			if assert.NoError(t, json.Unmarshal(msg.Data, &request)) {
+				assert.NoError(t, agent.Publish(request.ReplyTo, []byte(`{"value":"back"}`)))
+			}
+		})
+		assert.NoError(t, err)
+		assert.NoError(t, agent.Flush())
+	}})
+	value, err := waiting.Resume("apply", "1").Wait(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, `"back"`, string(value))
+	hopeless := client.New(client.Config{Transport: c, PollDelay: time.Millisecond, Tolerate: -1})
+	require.NoError(t, back.Unsubscribe())
+	require.NoError(t, agent.Flush())
+	_, err = hopeless.Resume("apply", "1").Wait(t.Context())
+	require.ErrorIs(t, err, client.ErrNobody)
 	srv.Stop()
 	require.Eventually(t, func() bool {
-		return errors.Is(client.New(client.Config{Transport: c}).Ping(t.Context()), messaging.ErrDisconnected)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		return errors.Is(client.New(client.Config{Transport: c}).Ping(ctx), messaging.ErrDisconnected)
 	}, 20*time.Second, time.Millisecond)
 	for _, cfg := range []client.NATSConfig{{AgentID: "A"}, {Conn: srv.Connect(), AgentID: "a.b"}, {Conn: srv.Connect(), AgentID: "A", DirectorID: "*"},
 		{Conn: srv.Connect(), AgentID: "A", Keys: &seal.Keys{}}} {

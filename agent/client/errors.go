@@ -20,6 +20,7 @@ var (
 	ErrUnknownTask    = errors.New("the agent does not know this task")        // a RemoteError of get_task or cancel_task
 	ErrRestarting     = errors.New("the agent is restarting: ask again later") // a RemoteError of an old agent that is about to end
 	ErrNoReply        = errors.New("no reply from the agent in time")          // over NATS; it may have done what was asked
+	ErrNobody         = errors.New("no agent of this id is on the bus")        // over NATS: its server says so at once; nothing was done
 )
 
 // A StatusError: an agent answered over HTTPS with a status that is no success.

@@ -76,8 +76,8 @@ func NewNATS(cfg NATSConfig) (*NATS, error) {
 // Close ends the subscription; requests that wait time out.
 func (n *NATS) Close() { _ = n.sub.Unsubscribe() } // fails only on a closed connection
 
-// Do implements Transport. It fails with ErrNoReply when the agent does not answer in time, or with
-// messaging.ErrDisconnected when there is no server.
+// Do implements Transport. It fails with ErrNobody when no agent takes requests by this id, with ErrNoReply when it does not answer in
+// time, or with messaging.ErrDisconnected when there is no server.
 func (n *NATS) Do(ctx context.Context, request messaging.AgentRequest) (messaging.AgentReply, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, n.cfg.Timeout, ErrNoReply)
 	defer cancel()
@@ -109,7 +109,7 @@ func (n *NATS) send(request messaging.AgentRequest) error {
 	if err != nil {
 		return err
 	}
-	return messaging.PublishRaw(n.cfg.Conn, "agent."+n.cfg.AgentID, data)
+	return messaging.RequestRaw(n.cfg.Conn, "agent."+n.cfg.AgentID, request.ReplyTo, data)
 }
 
 // hear takes replies, in the order in which they come. Only the first to a request counts.
@@ -120,6 +120,10 @@ func (n *NATS) hear(msg *nats.Msg) {
 	delete(n.waiting, id)
 	n.mu.Unlock()
 	if !ok {
+		return
+	}
+	if messaging.NobodyListens(msg) {
+		waiting <- answer{err: fmt.Errorf("nobody takes requests as %s: %w", n.cfg.AgentID, ErrNobody)}
 		return
 	}
 	reply, err := n.codec.decode(msg.Data)

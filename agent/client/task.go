@@ -53,11 +53,15 @@ func (t *Task) Get(ctx context.Context) (value json.RawMessage, done bool, err e
 	return reply.Value, true, nil
 }
 
+// absence is how long an agent may be off the bus before that counts among the failures: it restarts. It used to be noticed no
+// sooner, for want of a reply.
+const absence = 45 * time.Second
+
 // Wait asks at the configured delay until the task has ended, and returns its value. Questions that fail on their way are
-// tolerated as the Config says; an agent that restarts meanwhile is one of their reasons. When ctx ends Wait ends too, the
+// tolerated as the Config says; an agent that restarts meanwhile is one of their reasons, and may be off the bus for 45 s besides. When ctx ends Wait ends too, the
 // task does not: see Cancel. It fails with a *RemoteError when the task has failed.
 func (t *Task) Wait(ctx context.Context) (json.RawMessage, error) {
-	failures := 0
+	failures, heard := 0, time.Now()
 	for polls := 1; ; polls++ {
 		if t.ID != "" {
 			if err := pause(ctx, t.client.cfg.PollDelay); err != nil {
@@ -69,9 +73,10 @@ func (t *Task) Wait(ctx context.Context) (json.RawMessage, error) {
 		case err == nil && done:
 			return value, nil
 		case err == nil:
-			failures = 0
+			failures, heard = 0, time.Now()
 		case !transient(ctx, err):
 			return nil, err
+		case errors.Is(err, ErrNobody) && t.client.cfg.Tolerate > 0 && time.Since(heard) < absence:
 		default:
 			if failures++; failures > t.client.cfg.Tolerate {
 				return nil, fmt.Errorf("agent: %s: task %s could not be asked for %d times in a row: %w", t.Method, t.ID, failures, err)

@@ -63,7 +63,7 @@ func (h *hints) load() (map[string]hint, error) {
 		err = json.Unmarshal(data, &stored)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("hints about disks, %s: %w", h.path, err)
+		return nil, fmt.Errorf("hints about disks, %s: %w: mend the file, or remove it and have the director add the disks again", h.path, err)
 	}
 	if stored == nil { // null
 		stored = map[string]hint{}

@@ -45,6 +45,9 @@ func (Linux) Size(_ context.Context, device string) (int64, error) {
 
 // Partitions asks the kernel, after it was told to look if it knows of none.
 func (l Linux) Partitions(ctx context.Context, device string) ([]Partition, error) {
+	if err := needBlock(device); err != nil {
+		return nil, err
+	}
 	parts, err := kernelPartitions(device)
 	if err != nil || len(parts) > 0 {
 		return parts, err
@@ -117,7 +120,11 @@ func readNumber(name string) (int64, error) {
 
 // CreatePartition runs sfdisk, or parted for what is 2 TiB or more.
 func (l Linux) CreatePartition(ctx context.Context, device, partitioner string) error {
-	size, err := l.Size(ctx, device)
+	err := needBlock(device)
+	var size int64
+	if err == nil {
+		size, err = l.Size(ctx, device)
+	}
 	if err != nil {
 		return fmt.Errorf("partition %s: %w", device, err)
 	}
@@ -190,7 +197,11 @@ func probe(ctx context.Context, device, tag string) (string, error) {
 }
 
 // Format runs mkfs, or mkswap.
-func (Linux) Format(ctx context.Context, device, fileSystem string) (err error) {
+func (Linux) Format(ctx context.Context, device, fileSystem string) error {
+	if err := needBlock(device); err != nil {
+		return fmt.Errorf("format: %w", err)
+	}
+	var err error
 	switch fileSystem {
 	case "ext4", "xfs":
 		_, err = program.Run(ctx, "mkfs."+fileSystem, "-q", device)
@@ -207,6 +218,9 @@ func (Linux) Format(ctx context.Context, device, fileSystem string) (err error) 
 
 // Mount runs mount, which knows the options that are not the kernel's.
 func (Linux) Mount(ctx context.Context, device, dir, fileSystem string, options []string) error {
+	if err := refuseFile(device); err != nil {
+		return fmt.Errorf("mount on %s: %w", dir, err)
+	}
 	var args []string
 	if fileSystem != "" {
 		args = append(args, "-t", fileSystem)

@@ -53,6 +53,9 @@ func (Linux) Table(ctx context.Context, device string) ([]Partition, error) {
 func (Linux) CreateTable(ctx context.Context, device string, partitions []NewPartition) error {
 	script, err := sfdiskLines(partitions, true)
 	if err == nil {
+		err = needBlock(device)
+	}
+	if err == nil {
 		_, err = program.Feed(ctx, "label: gpt\n"+script, "sfdisk", "--quiet", "--wipe", "always", "--wipe-partitions", "always", device)
 	}
 	if err == nil { // see CreatePartition

@@ -224,11 +224,35 @@ func TestDeviceByAnotherName(t *testing.T) {
 	assert.Len(t, parts, 1)
 }
 
+// What is no disk is left as it is, and is made none: programs would make a loop device of a file, and leave it behind.
+func TestNoBlockDevice(t *testing.T) {
+	machine := loops(t)
+	image := filepath.Join(t.TempDir(), "image")
+	write(t, image, "precious")
+	require.NoError(t, os.Truncate(image, 1<<30))
+	machine.settings.Disks.Persistent = map[string]settings.Disk{"d": {CID: "d", Path: image}}
+	require.ErrorIs(t, machine.manager().Mount(t.Context(), "d"), disk.ErrNoBlockDevice)
+	linux, ctx := disk.Linux{}, t.Context()
+	for _, device := range []string{image, "/dev/null"} {
+		e := machine.ephemeral(`{}`)
+		e.settings.Disks.Ephemeral.Path = device
+		require.ErrorIs(t, e.Setup(ctx, e.settings), disk.ErrNoBlockDevice)
+		_, err := linux.Partitions(ctx, device)
+		require.ErrorIs(t, err, disk.ErrNoBlockDevice)
+		require.ErrorIs(t, linux.CreatePartition(ctx, device, ""), disk.ErrNoBlockDevice)
+		require.ErrorIs(t, linux.Format(ctx, device, "ext4"), disk.ErrNoBlockDevice)
+		require.ErrorIs(t, linux.CreateTable(ctx, device, []disk.NewPartition{{Name: "a"}}), disk.ErrNoBlockDevice)
+	}
+	require.ErrorIs(t, linux.Mount(ctx, image, t.TempDir(), "ext4", nil), disk.ErrNoBlockDevice)
+	assert.Empty(t, run(t, "losetup", "--associated", image))
+	content, err := os.ReadFile(image)
+	require.NoError(t, err)
+	assert.Equal(t, "precious", strings.TrimRight(string(content[:4096]), "\x00"))
+}
+
 func TestPrograms(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := disk.Linux{}.FileSystem(t.Context(), "/dev/null")
-	require.ErrorIs(t, err, exec.ErrNotFound)
-	_, err = disk.Linux{}.Partitions(t.Context(), "/dev/null")
 	require.ErrorIs(t, err, exec.ErrNotFound)
 	require.ErrorIs(t, disk.Linux{}.Copy(t.Context(), t.TempDir(), t.TempDir()), exec.ErrNotFound)
 }

@@ -1,12 +1,15 @@
 package disk_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,7 +222,7 @@ type faulty struct {
 
 func (f *faulty) Unmount(ctx context.Context, dir string) error {
 	if f.unmounts++; f.unmounts <= f.busy || dir == f.stuck {
-		return errors.New("target is busy")
+		return errors.New("unmount " + dir + ": target is busy")
 	}
 	return f.System.Unmount(ctx, dir)
 }
@@ -238,12 +241,17 @@ func TestUnmountWaits(t *testing.T) {
 	require.NoError(t, machine.manager().Mount(t.Context(), "d"))
 	system := &faulty{System: machine.system, busy: 1000}
 	synctest.Test(t, func(t *testing.T) {
-		manager := machine.manager(func(c *disk.Config) { c.System, c.UnmountTries, c.UnmountDelay = system, 0, 0 })
+		var log bytes.Buffer
+		manager := machine.manager(func(c *disk.Config) {
+			c.System, c.UnmountTries, c.UnmountDelay, c.Logger = system, 0, 0, slog.New(slog.NewTextHandler(&log, nil))
+		})
 		began := time.Now()
 		_, err := manager.Unmount(t.Context(), "d")
 		require.ErrorContains(t, err, "target is busy")
 		assert.Equal(t, 600, system.unmounts)
 		assert.Equal(t, 599*time.Second, time.Since(began))
+		assert.Equal(t, 1, strings.Count(log.String(), "level=WARN msg=disk.busy"), "once")
+		assert.Contains(t, log.String(), "waiting_up_to=9m59s")
 
 		system.unmounts, system.busy = 0, 3
 		began = time.Now()
@@ -340,6 +348,7 @@ func TestHintsFile(t *testing.T) {
 	require.Error(t, manager.AddPersistent(t.Context(), "d", settings.Disk{}))
 	write(t, file, "{")
 	require.ErrorContains(t, manager.Mount(t.Context(), "d"), "persistent_disk_hints.json")
+	require.ErrorContains(t, manager.Mount(t.Context(), "d"), "mend the file, or remove it")
 	require.Error(t, manager.RemovePersistent("d"), "what cannot be read is not overwritten")
 	assert.Equal(t, "{", read(t, file))
 }

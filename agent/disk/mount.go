@@ -210,7 +210,9 @@ func (m *Manager) persist(ctx context.Context, what func() error) error {
 		if err == nil || try >= m.cfg.UnmountTries {
 			return err
 		}
-		m.log.Debug("disk.busy", "try", try, "error", err)
+		if try == 1 { // whoever waits for a method wants to know why
+			m.log.Warn("disk.busy", "error", err, "waiting_up_to", time.Duration(m.cfg.UnmountTries-1)*m.cfg.UnmountDelay, "remedy", "end what uses the directory")
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w, after: %w", context.Cause(ctx), err)

@@ -56,7 +56,8 @@ func TestUpdateSettingsWithoutRestart(t *testing.T) {
 	n.fails("PEM", "update_settings", map[string]any{"trusted_certs": "-----BEGIN RSA PRIVATE KEY-----\nx\n-----END RSA PRIVATE KEY-----\n"})
 	assert.Len(t, n.trusted(), 2, "nothing has changed")
 	n.fails("could not be found", "update_settings", map[string]any{"disk_associations": []any{map[string]any{"name": "x", "cid": "gone"}}})
-	n.fails("argument 1 does not fit", "update_settings", map[string]any{"mbus": "nats://user:secret@host"})
+	n.fails("argument 1 does not fit: mbus must be an object, not a string", "update_settings", map[string]any{"mbus": "nats://user:secret@host"})
+	n.fails("argument 1 does not fit: mbus.urls must be an array, not a string", "update_settings", map[string]any{"mbus": map[string]any{"urls": "nats://h"}})
 	assert.Equal(t, `"ok"`, n.value("update_settings", map[string]any{"trusted_certs": "", "disk_associations": []any{}, "mbus": map[string]any{}, "blobstores": nil}))
 	assert.Empty(t, n.trusted())
 	assert.NoFileExists(t, n.path("instance/disks/db"))
@@ -185,12 +186,17 @@ func TestUpdateSettingsWithABusThatCannotWork(t *testing.T) {
 		{"scheme", map[string]any{"urls": []string{"http://vcap:secret-word@10.0.0.7:80"}}},
 		{"want nats://", map[string]any{"urls": []string{"nats://vcap:secret-word@10.0.0.7:port"}}},
 		{"want nats://", map[string]any{"urls": []string{"nats://10.0.0.7:4222", ""}}},
+		{"want nats://", map[string]any{"urls": []string{"nonsense"}}},
+		{"want nats://", map[string]any{"urls": []string{"nats://10.0.0.7:4222,nonsense"}}},
+		{"want nats://", map[string]any{"urls": []string{"nonsense:4222"}}},
+		{"65535", map[string]any{"urls": []string{"nats://10.0.0.7:99999"}}},
 		{"want nats://", map[string]any{"urls": []string{"nats://"}}},
 		{"with a port", map[string]any{"urls": []string{"https://vcap:secret-word@10.0.0.7"}}},
 		{"either https://", map[string]any{"urls": []string{"nats://10.0.0.7:4222", "https://10.0.0.7:1"}}},
 		{"Parsing certificate and private key", map[string]any{"cert": cert(good.CA, good.Certificate, other.PrivateKey)}},
 		{"Parsing certificate and private key", map[string]any{"cert": cert(good.CA, "", "")}},
 		{"Parsing CA certificate", map[string]any{"urls": []string{"nats://10.0.0.7:4222"}, "cert": cert("no PEM", good.Certificate, good.PrivateKey)}},
+		{"Parsing CA certificate", map[string]any{"urls": []string{"https://10.0.0.7:1"}, "cert": cert("x", "", "")}},
 		{"Loading configured tls certificate", map[string]any{"urls": []string{"https://10.0.0.7:1"}, "cert": cert(good.CA, good.Certificate, "secret-word")}},
 	} {
 		_, err := n.Run(t.Context(), "update_settings", map[string]any{"trusted_certs": certificates(t), "mbus": c.mbus})

@@ -40,6 +40,7 @@ type machine struct {
 	group     int // number of the group vcap, 0 where the agent cannot or need not give files away
 	loader    *settings.Loader
 	current   atomic.Pointer[settings.Settings] // as they were loaded last
+	update    settings.Update                   // what a director has changed before
 	effective settings.Effective
 	keys      *seal.Keys // nil: messages are not encrypted
 
@@ -88,6 +89,7 @@ func (m *machine) steps() []step {
 		steps = append(steps, step{s.Name, func(ctx context.Context) error { return s.Do(ctx, m.current.Load()) }})
 	}
 	return append(steps,
+		step{"tell clients how to reach the agent", m.tellClients},
 		step{"make directories", m.makeDirs},
 		step{"have in memory what does not outlive the machine", m.mountMemory},
 		step{"note time servers", m.noteTimeServers},
@@ -133,7 +135,7 @@ func (m *machine) loadSettings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.effective = s.Effective(update)
+	m.update, m.effective = update, s.Effective(update)
 	if c := s.Env.Bosh.Credentials; c != nil {
 		m.keys = &seal.Keys{Crypt: c.CryptKey, Sign: c.SignKey}
 	}

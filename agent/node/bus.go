@@ -18,12 +18,21 @@ import (
 
 // openBus takes the transport that the settings name: HTTPS for https://, else NATS.
 func (m *machine) openBus(context.Context) error {
+	err := m.takeBus()
+	if changed := m.update.Mbus; err != nil && (len(changed.URLs) > 0 || changed.Cert.CA != "") {
+		return fmt.Errorf("the message bus (mbus) that a director has set: %w: mend mbus in %s, or remove it there to have that of the settings",
+			err, m.loader.UpdateFile())
+	}
+	return err
+}
+
+func (m *machine) takeBus() error {
 	urls := m.effective.MbusURLs
 	if len(urls) == 0 || urls[0] == "" {
 		return errors.New("neither the settings nor the command line name a message bus (mbus)")
 	}
 	m.place.AgentID = m.current.Load().AgentID
-	if err := transport.CheckBus(urls[0]); err != nil {
+	if err := transport.CheckMbus(urls, nil); err != nil {
 		return err
 	}
 	if !m.effective.Listens() {
@@ -86,7 +95,11 @@ func (m *machine) openHTTPS(at *url.URL) error {
 	if m.listener, err = net.Listen("tcp", net.JoinHostPort(at.Hostname(), port)); err != nil {
 		return fmt.Errorf("the address of mbus: %w", err)
 	}
-	m.place.Address = m.listener.Addr().String()
+	m.place.Address, m.place.Open = m.listener.Addr().String(), at.User == nil
+	if m.place.Open {
+		m.log.Warn("agent.open", "address", m.place.Address, "reason", "mbus has no user and password: whoever reaches it is let in",
+			"remedy", "mbus as in https://user:password@host:port")
+	}
 	m.bus, err = transport.NewHTTPS(transport.HTTPSConfig{
 		Listener: m.listener, TLS: config, User: at.User, Blobs: blobs, AgentID: m.place.AgentID, Keys: m.keys, Logger: m.log,
 	})

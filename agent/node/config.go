@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/deakit/deakit/agent"
 	"github.com/deakit/deakit/agent/action"
+	"github.com/deakit/deakit/agent/blobstore"
 	"github.com/deakit/deakit/agent/disk"
+	"github.com/deakit/deakit/agent/methods"
 	"github.com/deakit/deakit/agent/settings"
 	"github.com/deakit/deakit/agent/sshuser"
 )
@@ -76,6 +80,8 @@ type Config struct {
 	Ready func(Place)
 
 	Logger *slog.Logger // nil discards
+
+	access *Access // of an agent in a directory, see Development
 }
 
 // A Step is a part of what a machine needs done when it comes up.
@@ -89,6 +95,7 @@ type Place struct {
 	AgentID string
 	Address string // of HTTPS: host and port; empty for NATS
 	Servers string // of NATS: host and port of each, with commas between
+	Open    bool   // over HTTPS: anybody is let in, for mbus has no user and password
 	Waiting bool   // over NATS: no server has answered yet, and the agent goes on trying
 }
 
@@ -148,7 +155,7 @@ func (c Config) withDefaults() (Config, error) {
 	default:
 		errs = append(errs, fmt.Errorf("Supervisor must be %s, %s or %s, not %q", Monit, Dev, None, c.Supervisor))
 	}
-	if _, err := action.New(c.Methods...); err != nil { // a machine should not come up for nothing
+	if err := checkMethods(c.Methods); err != nil { // a machine should not come up for nothing
 		errs = append(errs, err)
 	}
 	if c.Resolver == nil {
@@ -161,4 +168,11 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("node: %w", err)
 	}
 	return c, nil
+}
+
+// checkMethods puts methods beside those that all nodes have, which are only named here: none can be called.
+func checkMethods(own []action.Method) error {
+	all := (&methods.Machine{Parts: methods.Parts{Disks: new(disk.Manager), Sensitive: new(blobstore.Local)}}).Methods()
+	_, err := agent.New(agent.Config{ID: "any", Methods: slices.Concat(all, own)})
+	return err
 }

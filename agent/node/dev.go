@@ -17,6 +17,7 @@ import (
 	"github.com/deakit/deakit/agent/settings"
 	"github.com/deakit/deakit/agent/transport"
 	"github.com/deakit/deakit/internal/atomicfile"
+	"github.com/deakit/deakit/internal/uuid"
 )
 
 // An Access is how a client reaches the agent of a directory that [Development] made.
@@ -32,16 +33,20 @@ const devAccess = "bosh/dev.json"
 // Where a development agent takes requests unless it is told otherwise.
 const devMbus = "https://127.0.0.1:6868"
 
+// devID is the id of an agent that is alone.
+const devID = "dev"
+
 // Development gives the Config of an agent that is all in one directory and needs no root: processes run without monit, blobs
 // and disks are directories, and nothing outside is touched. mbus is where it takes requests, by default
 // https://127.0.0.1:6868; where an https:// URL has no user it gets vcap and a random password, which stays the same from
-// start to start. ReadAccess tells clients, once the agent has begun.
+// start to start. Without agentID the id is "dev", and over NATS, where others may be, one that is drawn and stays the same too.
+// ReadAccess tells clients, once the agent has begun.
 func Development(dir, agentID, mbus string) (Config, error) {
 	base, err := filepath.Abs(dir)
 	if err != nil {
 		return Config{}, fmt.Errorf("development agent: %w", err)
 	}
-	cfg, err := development(base, cmp.Or(agentID, "dev"), cmp.Or(mbus, devMbus))
+	cfg, err := development(base, agentID, cmp.Or(mbus, devMbus))
 	if err != nil {
 		return Config{}, fmt.Errorf("development agent: %w", err)
 	}
@@ -78,9 +83,8 @@ func development(base, agentID, mbus string) (Config, error) {
 		return Config{}, err
 	}
 	return Config{
-		Base: base, Root: filepath.Join(base, "root"), Source: fixed(document), Supervisor: Dev,
+		access: &access, Base: base, Root: filepath.Join(base, "root"), Source: fixed(document), Supervisor: Dev,
 		Disks: disks, Resolver: attaching{disks}, Unmounted: true,
-		Machine: []Step{{"tell clients how to reach the agent", func(context.Context, *settings.Settings) error { return access.write(base) }}},
 	}, nil
 }
 
@@ -93,19 +97,45 @@ func newAccess(base, agentID, mbus string) (Access, error) {
 	if err := transport.CheckBus(mbus); err != nil {
 		return Access{}, err
 	}
-	access := Access{AgentID: agentID, Mbus: mbus}
-	if at.Scheme == "https" {
-		if at.User == nil {
-			at.User = url.UserPassword("vcap", monit.NewPassword())
-			if before, err := ReadAccess(base); err == nil {
-				if u, err := url.Parse(before.Mbus); err == nil && u.User != nil {
-					at.User = u.User
-				}
-			}
-		}
-		access.Mbus, access.CA = at.String(), filepath.Join(base, ownCert)
+	before, err := ReadAccess(base)
+	if err != nil && !errors.Is(err, ErrNoAgent) {
+		return Access{}, fmt.Errorf("%w: remove it to have it made anew", err)
 	}
-	return access, nil
+	if at.Scheme != "https" {
+		return Access{AgentID: cmp.Or(agentID, drawnID(before)), Mbus: mbus}, nil
+	}
+	if at.User == nil {
+		at.User = url.UserPassword("vcap", monit.NewPassword())
+		if u, err := url.Parse(before.Mbus); err == nil && u.User != nil {
+			at.User = u.User
+		}
+	}
+	return Access{AgentID: cmp.Or(agentID, devID), Mbus: at.String(), CA: filepath.Join(base, ownCert)}, nil
+}
+
+// drawnID is one that no other agent on the bus has, which would do what this one is told.
+func drawnID(before Access) string {
+	if before.AgentID != "" && before.AgentID != devID {
+		return before.AgentID
+	}
+	return devID + "-" + uuid.New()[:8]
+}
+
+// tellClients how to reach the agent of a directory, also where a director has set another bus.
+func (m *machine) tellClients(context.Context) error {
+	if m.cfg.access == nil {
+		return nil
+	}
+	access := *m.cfg.access
+	if len(m.update.Mbus.URLs) > 0 {
+		access.Mbus = strings.Join(m.effective.MbusURLs, ",")
+	}
+	if cert := m.certificates(); cert != nil && cert.Certificate != "" || !m.effective.Listens() {
+		access.CA = "" // it is not that of the agent's own
+	} else {
+		access.CA = filepath.Join(m.cfg.Base, ownCert)
+	}
+	return access.write(m.cfg.Base)
 }
 
 // write is for the agent that has the directory: another one that was started there by mistake must not lead clients away.
@@ -117,12 +147,15 @@ func (a Access) write(base string) error {
 	return atomicfile.UpdateFile(filepath.Join(base, devAccess), append(data, '\n'), 0o600)
 }
 
-// ReadAccess tells how the agent of a directory is reached.
+// ErrNoAgent: no development agent was ever started in a directory, or it has not begun yet.
+var ErrNoAgent = errors.New("no directory of a development agent")
+
+// ReadAccess tells how the agent of a directory is reached. It fails with ErrNoAgent when there was none.
 func ReadAccess(dir string) (Access, error) {
 	var access Access
 	data, err := os.ReadFile(filepath.Join(dir, devAccess))
 	if errors.Is(err, fs.ErrNotExist) {
-		return access, fmt.Errorf("%s is no directory of a development agent: start one there first", dir)
+		return access, fmt.Errorf("%s is %w: start one there first", dir, ErrNoAgent)
 	}
 	if err == nil {
 		err = json.Unmarshal(data, &access)

@@ -30,7 +30,10 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	m := &machine{cfg: n.cfg, log: n.cfg.Logger, end: end}
-	defer func() { err = errors.Join(err, m.close()) }()
+	defer func() {
+		err = errors.Join(err, m.close())
+		m.log.Info("agent.ended")
+	}()
 	began := time.Now()
 	for _, s := range m.steps() {
 		if err := s.do(ctx); err != nil {

@@ -145,6 +145,11 @@ func TestWhatCannotWork(t *testing.T) {
 	for _, said := range []string{"Source is missing", "absolute path", `not "pet"`, "method bark: Do is a string"} {
 		require.ErrorContains(t, err, said)
 	}
+	for _, name := range []string{"ping", "apply", "mount_disk", "upload_blob", "mine"} {
+		do := func(context.Context) (string, error) { return "", nil }
+		_, err := node.New(node.Config{Source: source("{}"), Methods: []action.Method{{Name: "mine", Do: do}, {Name: name, Do: do}}})
+		require.ErrorContains(t, err, "method "+name+" is there twice")
+	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
@@ -175,18 +180,22 @@ func TestWhatCannotWork(t *testing.T) {
 
 // Who finds files that make no sense is told which, and what to do.
 func TestFilesThatMakeNoSense(t *testing.T) {
-	for name, says := range map[string]string{"update_settings.json": "remove it", "agent.key": "remove both"} {
+	for _, file := range []struct{ name, content, says string }{
+		{"update_settings.json", "{", "remove it"},
+		{"update_settings.json", `{"mbus":{"urls":["nonsense"]}}`, "mend mbus in"}, // of an agent that took any
+		{"agent.key", "{", "remove both"},
+	} {
 		dir := t.TempDir()
 		cfg, err := node.Development(dir, "", "https://127.0.0.1:0")
 		require.NoError(t, err)
 		_, stop := run(t, cfg)
 		require.NoError(t, stop())
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "bosh", name), []byte("{"), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "bosh", file.name), []byte(file.content), 0o600))
 		n, err := node.New(cfg)
 		require.NoError(t, err)
 		err = n.Run(t.Context())
-		require.ErrorContains(t, err, filepath.Join(dir, "bosh", name))
-		require.ErrorContains(t, err, says)
+		require.ErrorContains(t, err, filepath.Join(dir, "bosh", file.name))
+		require.ErrorContains(t, err, file.says)
 	}
 }
 

@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/deakit/deakit/agent/internal/process"
 	"github.com/deakit/deakit/agent/spec"
 )
 
-// An ErrandResult is the value of run_errand. A longer output than Config.MaxOutput has its middle cut out.
+// An ErrandResult is the value of run_errand. A longer output than Config.MaxOutput has its middle cut out, where a line says
+// "... 1234 bytes left out ...".
 type ErrandResult struct {
 	ExitCode int    `json:"exit_code"` // 128 + n if signal n ended it
 	Stdout   string `json:"stdout"`
@@ -64,22 +64,21 @@ func (r *Runner) errand(ctx context.Context, job string) (ErrandResult, error) {
 	if err != nil && (status == process.NotStarted || ctx.Err() == nil) {
 		return ErrandResult{}, fmt.Errorf("Running errand of job '%s': %w", job, err)
 	}
-	return ErrandResult{status, fit(stdout.String(), r.cfg.MaxOutput), fit(stderr.String(), r.cfg.MaxOutput)}, nil
+	return ErrandResult{status, fit(stdout, r.cfg.MaxOutput), fit(stderr, r.cfg.MaxOutput)}, nil
 }
 
-// fit shortens what has so many bytes at most, until its JSON text has too, give or take the mark of what is left out. That of
-// a byte may have six.
-func fit(text string, most int) string {
+// fit shortens an output until its JSON text has so many bytes at most, give or take the mark of what is left out. That of a byte may
+// have six.
+func fit(output *process.Bounded, most int) string {
 	const mark = 64
 	for size := most; size >= 2; size /= 2 {
-		kept := process.NewBounded(size)
-		_, _ = io.WriteString(kept, text) // never fails
-		data, err := json.Marshal(kept.String())
+		text := output.Shortened(size)
+		data, err := json.Marshal(text)
 		if err != nil { // of a string there is always a JSON text
 			panic(err)
 		}
 		if len(data) <= most+mark {
-			return kept.String()
+			return text
 		}
 	}
 	return ""

@@ -204,7 +204,7 @@ func TestErrandThatFloods(t *testing.T) {
 	m.script("a", "run", `echo begin; head -c 5000000 /dev/zero | tr '\0' x; echo end; head -c 5000000 /dev/zero >&2`)
 	result, err := m.RunErrand(t.Context(), new("a"))
 	require.NoError(t, err)
-	assert.Regexp(t, `(?s)^begin\nx+\n\.\.\.\[truncated\]\.\.\.\nx+end\n$`, result.Stdout)
+	assert.Regexp(t, `(?s)^begin\nx+\n\.\.\. \d+ bytes left out \.\.\.\nx+end\n$`, result.Stdout)
 	assert.Less(t, len(result.Stdout)+len(result.Stderr), 2100)
 }
 
@@ -220,9 +220,15 @@ func TestErrandWhoseOutputGrowsInJSON(t *testing.T) {
 	assert.Equal(t, 7, result.ExitCode)
 	assert.Regexp(t, `^begin\n\x00{1000}`, result.Stdout)
 	assert.Regexp(t, `\x00{1000}end\n$`, result.Stdout)
-	assert.Equal(t, 1, strings.Count(result.Stdout, "[truncated]"))
+	assert.Equal(t, 1, strings.Count(result.Stdout, "bytes left out"))
+	var left int
+	mark := result.Stdout[strings.Index(result.Stdout, "\n... "):]
+	_, err = fmt.Sscanf(mark, "\n... %d bytes left out ...\n", &left)
+	require.NoError(t, err)
+	kept := len(result.Stdout) - len(fmt.Sprintf("\n... %d bytes left out ...\n", left))
+	assert.Equal(t, len("begin\nend\n")+2000000, kept+left)
 	assert.Regexp(t, `^<&>\n`, result.Stderr)
-	assert.Contains(t, result.Stderr, "[truncated]", "though it was short enough before")
+	assert.Contains(t, result.Stderr, "bytes left out", "though it was short enough before")
 }
 
 // hanging gives a job a script that ignores TERM, as does a child of it; await waits until they run and returns both pids.

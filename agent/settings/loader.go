@@ -184,6 +184,13 @@ func (l *Loader) update() (Update, error) {
 	return u, nil
 }
 
+// UpdateFile is where what Update returns is kept.
+func (l *Loader) UpdateFile() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.path(updateName)
+}
+
 // Apply merges a change into what is kept, and tells whether the agent must start anew for it to count.
 func (l *Loader) Apply(next Update) (restart bool, err error) {
 	l.mu.Lock()

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/deakit/deakit/agent/alert"
-	"github.com/deakit/deakit/messaging"
 )
 
 // ErrNotRunning: Dev.Run was not called yet, or has ended.
@@ -50,6 +49,7 @@ type Dev struct {
 	started time.Time // part of the ids of events
 	events  int
 	run     *devRun // nil unless Run runs
+	broken  error   // why the installed monit files do not count; nil when they do
 }
 
 var _ JobSupervisor = (*Dev)(nil)
@@ -119,8 +119,14 @@ func (d *Dev) resume(r *devRun) error {
 	return nil
 }
 
-// AddJob implements JobSupervisor.
-func (d *Dev) AddJob(file JobFile) error { return d.files.Add(file) }
+// AddJob implements JobSupervisor. That a file cannot be understood is an error of Reload, and told here: it can be mended before a
+// start.
+func (d *Dev) AddJob(file JobFile) error {
+	if _, _, err := ParseMonit(file.Content); err != nil {
+		d.log.Warn("supervisor.monit.unreadable", "job", file.Label, "error", err, "hint", "the jobs cannot be started until its monit file is mended")
+	}
+	return d.files.Add(file)
+}
 
 // RemoveJobs implements JobSupervisor.
 func (d *Dev) RemoveJobs() error { return d.files.RemoveAll() }
@@ -138,6 +144,7 @@ func (d *Dev) Reload(ctx context.Context) error {
 // load makes the installed files count. d.mu is held.
 func (d *Dev) load(r *devRun) error {
 	definitions, err := d.definitions()
+	d.broken = err
 	if err != nil {
 		return fmt.Errorf("reload the supervisor: %w", err)
 	}
@@ -244,33 +251,4 @@ func (d *Dev) Unmonitor(ctx context.Context) error {
 		return fmt.Errorf("unmonitor: %w", err)
 	}
 	return nil
-}
-
-// Status implements JobSupervisor.
-func (d *Dev) Status(ctx context.Context) Status {
-	var processes []messaging.AgentProcess
-	if err := d.each(func(k *keeper) { processes = append(processes, k.status()) }); err != nil {
-		return Status{State: messaging.JobUnknown, Err: err}
-	}
-	stopped, err := d.files.Stopped()
-	if err != nil {
-		return Status{State: messaging.JobUnknown, Err: err}
-	}
-	slices.SortFunc(processes, func(a, b messaging.AgentProcess) int { return strings.Compare(a.Name, b.Name) })
-	return Status{State: Overall(stopped, processes), Processes: processes}
-}
-
-// report tells of an event.
-func (d *Dev) report(service, event, action, description string) {
-	d.log.Info("supervisor.event", "service", service, "event", event, "action", action, "description", description)
-	if d.cfg.Report == nil {
-		return
-	}
-	d.mu.Lock()
-	d.events++
-	id := fmt.Sprintf("%d.%d@supervisor", d.started.UnixNano(), d.events)
-	d.mu.Unlock()
-	d.cfg.Report(alert.Event{
-		ID: id, Service: service, Event: event, Action: action, Time: time.Now(), Description: description,
-	})
 }

@@ -1,8 +1,10 @@
 package supervisor_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -189,6 +191,28 @@ func TestDevEndsWhatItStarted(t *testing.T) {
 	assert.Equal(t, messaging.JobUnknown, m.Status(t.Context()).Processes[0].State)
 }
 
+// A job whose monit file makes no sense has no processes, and nobody is to think that all is well.
+func TestDevMonitFileThatMakesNoSense(t *testing.T) {
+	base := t.TempDir()
+	var log bytes.Buffer
+	dev, err := supervisor.NewDev(supervisor.DevConfig{Base: base, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	require.NoError(t, err)
+	bad := supervisor.JobFile{Label: "bad", Content: []byte("check process\n")}
+	require.NoError(t, dev.AddJob(bad))
+	assert.Contains(t, log.String(), "level=WARN msg=supervisor.monit.unreadable job=bad")
+
+	m := newMachine(t, base)
+	assert.Equal(t, messaging.JobFailing, m.Status(t.Context()).State, "as it was found")
+	require.NoError(t, m.RemoveJobs())
+	require.NoError(t, m.Reload(t.Context()))
+	assert.Equal(t, messaging.JobRunning, m.Status(t.Context()).State)
+	require.NoError(t, m.AddJob(bad))
+	require.Error(t, m.Reload(t.Context()))
+	assert.Equal(t, messaging.JobFailing, m.Status(t.Context()).State)
+	require.NoError(t, m.Stop(t.Context()))
+	assert.Equal(t, messaging.JobStopped, m.Status(t.Context()).State)
+}
+
 // A job that is replaced while it runs takes its stop program with it.
 func TestDevStopProgramIsGone(t *testing.T) {
 	m := newMachine(t, t.TempDir())
@@ -279,5 +303,5 @@ func TestDevRefuses(t *testing.T) {
 	m.job("a", "/bin/true", "")
 	require.NoError(t, m.AddJob(supervisor.JobFile{Label: "twice", Content: []byte("check process a pidfile /x start /x")}))
 	require.ErrorContains(t, m.Reload(t.Context()), "in another file, too")
-	assert.Equal(t, messaging.JobRunning, m.Status(t.Context()).State, "what was before counts")
+	assert.Empty(t, m.Status(t.Context()).Processes, "what was before counts")
 }

@@ -29,28 +29,21 @@ func (c Certificates) pair() (tls.Certificate, error) {
 	return tls.X509KeyPair([]byte(c.Certificate), []byte(c.PrivateKey))
 }
 
+// authorities reads the CA.
+func (c Certificates) authorities() (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(c.CA)) {
+		return nil, errors.New("Parsing CA certificate: mbus.cert.ca holds no certificate in PEM form")
+	}
+	return pool, nil
+}
+
 // ConnectConfig tells how an agent connects to the director's NATS.
 type ConnectConfig struct {
-	Servers []string      // URLs, or lists of URLs with commas between, as mbus may be; tried in random order; user info in them is used
+	Servers []string      // URLs, or lists of URLs with commas between, as mbus may be; tried in random order; user info in them is used; default that of this machine
 	TLS     *Certificates // nil: no TLS
 	Name    string        // shown by the server's monitoring: the agent's id
 	Logger  *slog.Logger  // nil discards
-}
-
-// CheckBus refuses a message bus (mbus) that is neither NATS, nats:// or tls:// or host:port, nor https://. It may be a list of
-// servers with commas between. What it is does not get into the error: it may hold a password.
-func CheckBus(mbus string) error {
-	for server := range strings.SplitSeq(mbus, ",") {
-		scheme, _, given := strings.Cut(strings.TrimSpace(server), "://")
-		switch strings.ToLower(scheme) {
-		case "nats", "tls", "https":
-		default:
-			if given {
-				return fmt.Errorf("message bus with the scheme %.20q: want nats://, tls:// or https://", scheme)
-			}
-		}
-	}
-	return nil
 }
 
 // BusHosts are host and port of the servers of a message bus, without user info, for people to read.
@@ -79,23 +72,22 @@ func Connect(cfg ConnectConfig) (*nats.Conn, error) {
 		}
 		return reconnectDelay(attempts)
 	}
+	var urls []*url.URL
 	var servers []string
-	for _, list := range cfg.Servers {
-		for server := range strings.SplitSeq(list, ",") {
-			servers = append(servers, strings.TrimSpace(server))
-		}
-	}
-	for _, server := range servers {
-		if err := CheckBus(server); err != nil {
+	var err error
+	if len(cfg.Servers) > 0 {
+		if urls, err = parseBus(cfg.Servers); err != nil {
 			return nil, err
 		}
-		if strings.HasPrefix(strings.ToLower(server), "https://") {
+	}
+	for _, at := range urls {
+		if at.Scheme == "https" {
 			return nil, errors.New("connect to NATS: the URL of a server is https://, want nats:// or tls://")
 		}
+		servers = append(servers, at.String())
 	}
 	conf := messaging.Config{Servers: servers, Name: cfg.Name, Logger: cfg.Logger, ReconnectDelay: delay}
 	if cfg.TLS != nil {
-		var err error
 		if conf.TLS, err = natsTLS(*cfg.TLS, cfg.Logger); err != nil {
 			return nil, err
 		}
@@ -115,9 +107,9 @@ func natsTLS(c Certificates, log *slog.Logger) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("Parsing certificate and private key: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM([]byte(c.CA)) {
-		return nil, errors.New("Parsing CA certificate: mbus.cert.ca holds no certificate in PEM form")
+	pool, err := c.authorities()
+	if err != nil {
+		return nil, err
 	}
 	verify := func(state tls.ConnectionState) error {
 		err := verifyName(state)

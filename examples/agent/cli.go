@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ import (
 )
 
 type cli struct {
-	Dev directory `placeholder:"DIR" help:"Run a whole agent in a directory: no root, no monit, nothing outside of it is touched. It takes requests at https://127.0.0.1:6868, or where -n says."`
+	Dev directory `placeholder:"DIR" help:"Run a whole agent in a directory: no root, no monit, nothing outside of it is touched. It takes requests at https://127.0.0.1:6868, or where -n says; over NATS by the id of -a, or else one that it draws and keeps."`
 
 	Configure      bool   `short:"c" help:"Load the settings from the infrastructure, and run monit."`
 	Infrastructure string `short:"I" placeholder:"NAME" help:"Where the settings are: aws, openstack, vsphere, vcloud or dummy (base/bosh/dummy-cpi-agent-env.json)."`
@@ -35,11 +36,11 @@ type cli struct {
 	BaseDir   directory `name:"base_dir" short:"b" default:"/var/vcap" placeholder:"DIR" help:"Base directory (${default})."`
 	RootDir   string    `name:"root_dir" short:"r" placeholder:"DIR" help:"Where files of the system are written: etc/logrotate.d/vcap, etc/hosts, trusted certificates. Default: / with -c or -C, else they are not."`
 	LogLevel  string    `name:"log_level" short:"l" default:"INFO" placeholder:"LEVEL" help:"DEBUG, INFO, WARN, ERROR or FATAL, in any case (${default}). The log goes to standard error."`
-	NATS      string    `name:"nats" short:"n" placeholder:"URL" help:"Message bus, where the settings have none: nats://user:password@host:4222, or https://user:password@host:port to listen there. Default nats://localhost:4222."`
+	NATS      string    `name:"nats" short:"n" placeholder:"URL" help:"Message bus, where the settings have none: nats://user:password@host:4222, or https://user:password@host:port to listen there; without user and password, anybody who reaches that is let in. Default nats://localhost:4222."`
 	Provider  string    `short:"p" default:"simple" placeholder:"NAME" help:"Blob store, where the settings have none: local, simple, dav, s3, nats, dummy, or X for the program bosh-blobstore-X (${default})."`
 	Blobstore string    `short:"s" placeholder:"URL" help:"Where it is: http://user:password@host:port, or a path. Without one, and without one in the settings, blobs have to be sent to the agent."`
 
-	Heartbeat int    `name:"heartbeat-interval" short:"h" default:"30" placeholder:"SECONDS" help:"Between heartbeats; 0 for none (${default})."`
+	Heartbeat int    `name:"heartbeat-interval" short:"h" default:"30" placeholder:"SECONDS" help:"Between heartbeats; 0 or less for none (${default})."`
 	SMTPPort  uint16 `name:"smtp-port" short:"t" default:"2825" placeholder:"PORT" help:"Where monit's mails are taken, on 127.0.0.1 (${default})."`
 	NoAlerts  bool   `name:"no-alerts" help:"Send no alerts."`
 	Syslog    string `placeholder:"HOST:PORT" help:"Hear the system log there, for alerts of logins by ssh; rsyslog of old images sends it to 127.0.0.1:33331."`
@@ -79,17 +80,26 @@ func (helpFlag) BeforeReset(ctx *kong.Context) error {
 	return nil
 }
 
+// negative is a number that would be taken for an option.
+var negative = regexp.MustCompile(`^-[0-9]+$`)
+
 // goFlags lets one dash and two be the same, and a value follow after '=', as with bosh-agent.
 func goFlags(args []string) []string {
 	var out []string
 	for _, arg := range args {
+		if last := len(out) - 1; last >= 0 && out[last] == "-h" && negative.MatchString(arg) {
+			out[last] = "--heartbeat-interval=" + arg
+			continue
+		}
 		name, value, given := strings.Cut(arg, "=")
 		switch bare := strings.TrimPrefix(strings.TrimPrefix(name, "-"), "-"); {
 		case name == "-no-alerts":
 			arg = "-" + arg
 		case strings.HasPrefix(name, "-") && len(bare) == 1 && bare != "-":
 			arg = "-" + bare
-			if given {
+			if given && arg == "-h" {
+				arg = "--heartbeat-interval=" + value
+			} else if given {
 				out = append(out, arg)
 				arg = value
 			}
@@ -121,7 +131,7 @@ func (c *cli) Validate() error {
 	}
 	complain(!messaging.IsToken(c.AgentID), "agent id %.80q: it becomes part of a subject, and must not be empty or have '.', '*', '>' or blanks", c.AgentID)
 	if c.NATS != "" {
-		complain(transport.CheckBus(c.NATS) != nil, "-n: %w", transport.CheckBus(c.NATS))
+		complain(c.NATS != "" && transport.CheckBus(c.NATS) != nil, "-n: %w", transport.CheckBus(c.NATS))
 	}
 	return errors.Join(errs...)
 }
@@ -158,6 +168,18 @@ func (c *cli) config(log *slog.Logger) (cfg node.Config, err error) {
 	return cfg, nil
 }
 
+// checkSettings fails where there is no place for the settings yet, before anything is made.
+func (c *cli) checkSettings() error {
+	if c.Infrastructure != "dummy" {
+		return nil
+	}
+	bosh := filepath.Join(string(c.BaseDir), "bosh")
+	if _, err := os.Stat(bosh); err != nil {
+		return fmt.Errorf("there are no settings, which -I dummy reads from %s: %w", filepath.Join(bosh, "dummy-cpi-agent-env.json"), err)
+	}
+	return nil
+}
+
 // givenID is the id that somebody gave, if any.
 func (c *cli) givenID() string {
 	if c.AgentID == "not_configured" {
@@ -177,6 +199,9 @@ func (c *cli) machine(log *slog.Logger) (node.Config, error) {
 		cfg.Supervisor = node.Monit
 		cfg.Root = cmp.Or(c.RootDir, "/")
 	}
+	if err := c.source(&cfg, log); err != nil { // before anything is made
+		return cfg, err
+	}
 	if c.Platform == "dummy" {
 		cfg.Root = c.RootDir
 		if cfg.Disks, err = disk.NewMemory(filepath.Join(cfg.Base, "bosh", "disks")); err != nil {
@@ -184,9 +209,6 @@ func (c *cli) machine(log *slog.Logger) (node.Config, error) {
 		}
 	}
 	if cfg.Default, err = c.defaults(); err != nil {
-		return cfg, err
-	}
-	if err := c.source(&cfg, log); err != nil {
 		return cfg, err
 	}
 	cfg.Logger, cfg.Tmpfs = log, slices.Contains(c.Setup, "tmpfs")
@@ -208,8 +230,10 @@ func (c *cli) source(cfg *node.Config, log *slog.Logger) (err error) {
 			return fmt.Errorf("%s: %w", c.Config, err)
 		}
 		cfg.Linux = parsed.Platform.Linux
-		cfg.Source, err = settings.NewSource(parsed, tools)
-		return err
+		if cfg.Source, err = settings.NewSource(parsed, tools); err != nil {
+			return fmt.Errorf("%s: %w", c.Config, err)
+		}
+		return nil
 	case c.managed():
 		cfg.Linux.DevicePathResolutionType = resolution[c.Infrastructure]
 		cfg.Source, err = settings.Infrastructure(cmp.Or(c.Infrastructure, "vsphere"), cfg.Base, tools)

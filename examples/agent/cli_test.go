@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -49,11 +50,31 @@ func TestNoServer(t *testing.T) {
 	assert.NotContains(t, string(log), "secret")
 }
 
+// TestNoHeartbeats: none are what a number below zero asks for, in any form.
+func TestNoHeartbeats(t *testing.T) {
+	for _, args := range [][]string{{"-h", "-5"}, {"-h=-5"}, {"--heartbeat-interval=-5"}, {"-h", "0"}, {"-h0"}} {
+		c, err := parse(t, args...)
+		require.NoError(t, err, args)
+		assert.LessOrEqual(t, c.Heartbeat, 0)
+	}
+}
+
+// TestQuoted: what people are told to type works.
+func TestQuoted(t *testing.T) {
+	for word, want := range map[string]string{"/tmp/agent-1": "/tmp/agent-1", "my agent": "'my agent'", "it's": `'it'\''s'`, "$x": "'$x'"} {
+		assert.Equal(t, want, quoted(word))
+		out, err := exec.Command("sh", "-c", "printf %s "+quoted(word)).Output()
+		require.NoError(t, err)
+		assert.Equal(t, word, string(out))
+	}
+}
+
 // TestDashes are those of either agent.
 func TestDashes(t *testing.T) {
 	for _, test := range [][2][]string{
 		{{"--C", "f", "-P=dummy", "-no-alerts"}, {"-C", "f", "-P", "dummy", "--no-alerts"}},
 		{{"-s=http://u:p@h?a=b"}, {"-s", "http://u:p@h?a=b"}},
+		{{"-h", "-5", "-h=-5", "-h", "15"}, {"--heartbeat-interval=-5", "--heartbeat-interval=-5", "-h", "15"}},
 		{{"--dev=x=y", "-", "--"}, {"--dev=x=y", "-", "--"}},
 	} {
 		assert.Equal(t, test[1], goFlags(test[0]))

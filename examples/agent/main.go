@@ -9,8 +9,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
+	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 
@@ -52,7 +53,7 @@ Signals:
   TERM, INT, QUIT  take no more requests, answer those that are here, and end; a second one ends at once. Jobs under monit go on
 
 Exit codes:
-  0  ended by a signal, or to be started again with new settings
+  0  ended by a signal, or to be started again with new settings, as an agent of --dev is at once, by itself
   1  the settings cannot be used, or something failed; standard error says what
   2  the command line makes no sense
   3  a director has shut the agent down: it is not to be started again`
@@ -67,7 +68,7 @@ func run(args []string, stdout io.Writer) int {
 		return code
 	}
 	if c.Version {
-		fmt.Fprintln(stdout, version())
+		fmt.Fprintln(stdout, commandline.Version())
 		return exitOK
 	}
 	err := c.run(stdout)
@@ -81,16 +82,11 @@ func run(args []string, stdout io.Writer) int {
 	return exitFailed
 }
 
-// version is what the program was built from.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
-}
-
 // run is all that comes after the command line.
 func (c *cli) run(stdout io.Writer) error {
+	if err := c.checkSettings(); err != nil {
+		return err
+	}
 	output, closeLog, err := c.logOutput()
 	if err != nil {
 		return err
@@ -114,7 +110,13 @@ func (c *cli) run(stdout io.Writer) error {
 		Others: map[os.Signal]func(){syscall.SIGHUP: func() {}}, // of a terminal that is closed: the agent goes on
 	})
 	defer stop()
-	return n.Run(ctx)
+	for {
+		err := n.Run(ctx)
+		if c.Dev == "" || !errors.Is(err, node.ErrRestart) || ctx.Err() != nil {
+			return err
+		}
+		log.Info("agent.again", "reason", "nobody else starts the agent of a directory")
+	}
 }
 
 // maxLog is the size in bytes from which on a start sets the log of an agent in a directory aside, in place of the one before.
@@ -144,15 +146,32 @@ func (c *cli) logOutput() (output io.Writer, end func(), err error) {
 
 // ready says where the agent is.
 func (c *cli) ready(stdout io.Writer, at node.Place) {
+	where := ""
+	if c.Dev == "" {
+		where = ", and works in " + string(c.BaseDir)
+	}
 	switch {
 	case at.Waiting:
-		fmt.Fprintf(stdout, "Agent %s takes requests over NATS once a server answers at %s.\n", at.AgentID, at.Servers)
+		fmt.Fprintf(stdout, "Agent %s takes requests over NATS once a server answers at %s%s.\n", at.AgentID, at.Servers, where)
 	case at.Address == "":
-		fmt.Fprintf(stdout, "Agent %s takes requests over NATS, %s.\n", at.AgentID, at.Servers)
+		fmt.Fprintf(stdout, "Agent %s takes requests over NATS, %s%s.\n", at.AgentID, at.Servers, where)
+	case at.Open:
+		fmt.Fprintf(stdout, "Agent %s takes requests at https://%s (anybody is let in)%s.\n", at.AgentID, at.Address, where)
 	default:
-		fmt.Fprintf(stdout, "Agent %s takes requests at https://%s.\n", at.AgentID, at.Address)
+		fmt.Fprintf(stdout, "Agent %s takes requests at https://%s%s.\n", at.AgentID, at.Address, where)
 	}
 	if c.Dev != "" {
-		fmt.Fprintf(stdout, "Talk to it:\n  agentctl --dev %s ping\n  agentctl --dev %s state --full\n", c.Dev, c.Dev)
+		dir := quoted(string(c.Dev))
+		fmt.Fprintf(stdout, "Talk to it:\n  agentctl --dev %s ping\n  agentctl --dev %s state --full\n", dir, dir)
 	}
+}
+
+// quoted is a word as a shell takes it.
+func quoted(word string) string {
+	if !strings.ContainsFunc(word, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+,:@%", r)
+	}) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -116,17 +118,25 @@ func TestCommandLinesThatMakeNoSense(t *testing.T) {
 // What cannot work is told, with status 1.
 func TestStartThatFails(t *testing.T) {
 	t.Parallel()
+	half := filepath.Join(t.TempDir(), "agent.json")
+	require.NoError(t, os.WriteFile(half, []byte(`{"Infrastructure":{"Settings":{"Sources":[{"Type":"Moon"}]}}}`), 0o600))
 	for _, test := range []struct {
 		says string
 		args []string
 	}{
 		{"no such file", []string{"-C", "/none/agent.json"}},
+		{"no such file", []string{"-P", "dummy", "-C", "/none/agent.json"}},
+		{half + ": ", []string{"-C", half}},
 		{"dummy-cpi-agent-env.json", []string{"-c", "-I", "dummy"}},
 		{"with a port", []string{"-n", "https://vcap:secret-word@127.0.0.1"}},
 		{"executable file not found", []string{"-n", "nats://127.0.0.1:1", "-M", "monit", "--monit", "no-such-monit", "-t", strconv.Itoa(programtest.FreePort(t))}},
 	} {
-		p := programtest.Start(t, append(test.args, "-b", filepath.Join(t.TempDir(), "vcap"))...)
+		base := filepath.Join(t.TempDir(), "vcap")
+		p := programtest.Start(t, append(test.args, "-b", base)...)
 		assert.Equal(t, exitFailed, p.End())
+		if !slices.Contains(test.args, "-n") {
+			assert.NoDirExists(t, base, "nothing is made before there are settings: %q", test.args)
+		}
 		assert.Contains(t, p.Text(), test.says)
 		assert.NotContains(t, p.Text(), "secret-word")
 	}
@@ -149,6 +159,7 @@ func TestBareAgent(t *testing.T) {
 	mbus := "https://vcap:pw@127.0.0.1:" + strconv.Itoa(programtest.FreePort(t))
 	p := programtest.Start(t, "-n", mbus, "-b", base, "-a", "micro")
 	p.Says("Agent micro takes requests at https://127.0.0.1:")
+	p.Says(", and works in " + base + ".\n")
 	ca, err := os.ReadFile(filepath.Join(base, "bosh/agent.cert"))
 	require.NoError(t, err)
 	way, err := client.NewHTTPS(client.HTTPSConfig{URL: mbus, CA: string(ca), RequireCA: true})
@@ -177,6 +188,20 @@ func TestNewSettings(t *testing.T) {
 	value, err := m.agent.Resume(task.Method, task.ID).Wait(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, `"ok"`, string(value))
+}
+
+// Nobody starts the agent of a directory again but itself.
+func TestNewSettingsInADirectory(t *testing.T) {
+	t.Parallel()
+	m := development(t)
+	stores := json.RawMessage(`[{"provider":"local","options":{"blobstore_path":"` + t.TempDir() + `"}}]`)
+	require.NoError(t, m.agent.UpdateSettings(t.Context(), client.UpdateSettings{Blobstores: stores}))
+	m.Says("agent.again")
+	require.NoError(t, m.agent.WaitUntilReady(t.Context()))
+	m.Signal(syscall.SIGTERM)
+	assert.Equal(t, exitOK, m.End())
+	last := strings.TrimSpace(m.Text())
+	assert.Contains(t, last[strings.LastIndexByte(last, '\n')+1:], "msg=agent.ended")
 }
 
 func TestBadRequests(t *testing.T) {

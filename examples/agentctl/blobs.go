@@ -108,7 +108,7 @@ func (to *connection) blob(ctx context.Context, id string) (io.ReadCloser, error
 	from, err := to.https.GetBlob(ctx, id)
 	var status *client.StatusError
 	if errors.As(err, &status) && status.Code == http.StatusNotFound {
-		return nil, fmt.Errorf("%w: %s is not at the agent; results of methods are in the blob store of its settings", errNoBlob, id)
+		return nil, fmt.Errorf("%w: %s is not at the agent; results of methods are in the blob store of its settings, and what upload brought cannot be read back", errNoBlob, id)
 	}
 	return from, reached(ctx, err)
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/deakit/deakit/agent/digest"
 )
 
@@ -40,7 +42,7 @@ type cli struct {
 	Stop    plain    `cmd:"" help:"Stop them."`
 	Drain   drain    `cmd:"" help:"Let the jobs prepare for their end, by their drain scripts."`
 	Script  script   `cmd:"" help:"Run a script of all jobs that have it, such as pre-start."`
-	Errand  errand   `cmd:"" help:"Run an errand: bin/run of a job."`
+	Errand  errand   `cmd:"" help:"Run an errand: bin/run of a job. Agents keep 256 KiB of each of its outputs, the beginning and the end; a line between them says how much is left out."`
 	Compile compile  `cmd:"" help:"Compile the source of a package, which is a blob."`
 	Logs    logs     `cmd:"" help:"Put logs into a blob."`
 	SSH     struct {
@@ -59,14 +61,16 @@ type cli struct {
 		Get    taskGet    `cmd:"" help:"Ask what became of a task; --wait waits for its end."`
 		Cancel taskCancel `cmd:"" help:"End a task, if it is one that can be."`
 	} `cmd:"" help:"Tasks that were begun before."`
-	Settings settings `cmd:"" help:"Change settings: certificates, names of disks, bus, blob stores."`
-	Upload   upload   `cmd:"" help:"Send a blob in a message (upload_blob)."`
+	Settings settings `cmd:"" help:"Change settings: certificates, names of disks, bus, blob stores. With another bus or blob store the agent ends, to be started again by what keeps it running; one in a directory starts itself."`
+	Upload   upload   `cmd:"" help:"Send a blob in a message (upload_blob). It holds secrets: methods of the agent find it, and nobody can read it back."`
 	Blob     struct {
 		Put blobPut `cmd:"" help:"Store a file at the agent under an id."`
 		Get blobGet `cmd:"" help:"Fetch a blob that is at the agent."`
 	} `cmd:"" help:"Blobs of an agent over HTTPS."`
 	Call  call  `cmd:"" help:"Call any method."`
 	Watch watch `cmd:"" help:"Print what agents tell the health monitor over NATS, as it comes: heartbeats, alerts, good-byes, and who falls silent. --agent listens to one only."`
+
+	Version kong.VersionFlag `short:"v" help:"Print the version and end."`
 
 	out io.Writer
 }
@@ -86,8 +90,14 @@ func (d *directory) UnmarshalText(text []byte) error {
 // plain is a method without arguments.
 type plain struct{ name string }
 
-// AfterApply implements a hook of kong. It names the methods of commands that share a type.
+// AfterApply implements a hook of kong. It checks what kong cannot know, and names the methods of commands that share a type.
 func (c *cli) AfterApply() error {
+	switch {
+	case c.Protocol < 0 || c.Protocol > 3:
+		return fmt.Errorf("--protocol %d: there are 0 to 3", c.Protocol)
+	case c.Dev != "" && c.Mbus != "":
+		return errors.New("--dev and -m both say where the agent is: use either")
+	}
 	c.Ping.name, c.Info.name, c.Start.name, c.Stop.name, c.Disks.List.name = "ping", "info", "start", "stop", "list_disk"
 	c.Apply.name, c.Prepare.name = "apply", "prepare"
 	c.Disks.Remove.name, c.Disks.Mount.name, c.Disks.Unmount.name = "remove_persistent_disk", "mount_disk", "unmount_disk"
@@ -263,15 +273,6 @@ type taskCancel struct {
 
 func (t *taskCancel) request() (request, error) {
 	return request{method: "cancel_task", arguments: []any{t.ID}}, nil
-}
-
-type settings struct {
-	File string `arg:"" help:"JSON with trusted_certs, disk_associations, mbus, blobstores; - is standard input."`
-}
-
-func (s *settings) request() (request, error) {
-	change, err := readJSON(s.File)
-	return request{method: "update_settings", arguments: []any{change}}, err
 }
 
 type upload struct {

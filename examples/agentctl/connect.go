@@ -38,7 +38,7 @@ func (c *cli) where() (mbus, agentID, caFile string, err error) {
 		if err != nil {
 			return "", "", "", err
 		}
-		mbus, agentID, caFile = cmp.Or(mbus, at.Mbus), cmp.Or(agentID, at.AgentID), cmp.Or(caFile, at.CA)
+		mbus, agentID, caFile = at.Mbus, cmp.Or(agentID, at.AgentID), cmp.Or(caFile, at.CA)
 	}
 	return cmp.Or(mbus, os.Getenv("AGENTCTL_MBUS"), "https://vcap:vcap@localhost:6969"), agentID, caFile, nil // the default of agent_client
 }
@@ -76,6 +76,9 @@ func (c *cli) connect(ctx context.Context) (*connection, error) {
 	to.agent = client.New(client.Config{
 		Transport: way, ReplyTo: "agentctl", Protocol: c.Protocol, PollDelay: c.Poll, Tolerate: c.Tolerate, Progress: c.progress(),
 	})
+	if to.https == nil {
+		c.onBus(ctx, to.agent)
+	}
 	return to, nil
 }
 
@@ -171,22 +174,39 @@ func (c *cli) keys() (*seal.Keys, error) {
 	return &seal.Keys{Crypt: file.Crypt, Sign: file.Sign}, nil
 }
 
-// progress tells on standard error that a task goes on: at first, and then every ten seconds.
+// progress tells on standard error that a task goes on: at first, and then every ten seconds. Of questions that fail in a row the first
+// one is told, and how many there were.
 func (c *cli) progress() func(client.Progress) {
 	if c.Quiet {
 		return nil
 	}
 	const pause = 10 * time.Second
 	var told time.Duration
+	failed := 0 // questions in a row
 	return func(p client.Progress) {
+		if p.Err == nil && failed > 0 {
+			fmt.Fprintf(os.Stderr, "agentctl: %s, task %s: asked %d times more\n", p.Method, p.TaskID, failed)
+			failed = 0
+		}
 		switch {
 		case p.Err != nil:
+			if failed++; failed > 1 {
+				return
+			}
 			fmt.Fprintf(os.Stderr, "agentctl: %s, task %s: %v; asking again\n", p.Method, p.TaskID, p.Err)
 		case p.Polls <= 1 || p.Elapsed-told >= pause:
 			told = p.Elapsed
-			fmt.Fprintf(os.Stderr, "%s, task %s: under way for %s\n", p.Method, p.TaskID, p.Elapsed.Round(time.Second))
+			fmt.Fprintf(os.Stderr, "%s, task %s: under way for %s\n", p.Method, p.TaskID, brief(p.Elapsed))
 		}
 	}
+}
+
+// brief is a time for people: in whole seconds, or milliseconds of less than one.
+func brief(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Second)
 }
 
 // maxFile bounds what is read of files that are sent as one message, in bytes.

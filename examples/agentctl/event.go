@@ -55,7 +55,16 @@ func describeBeat(beat messaging.AgentHeartbeat) string {
 	if beat.Job != nil {
 		add(true, "%s %s/%s", beat.Deployment, *beat.Job, count(beat.Index))
 	}
-	vitals := beat.Vitals
+	return strings.Join(append(parts, figures(beat.Vitals)...), ", ")
+}
+
+// figures are how a machine is.
+func figures(vitals messaging.AgentVitals) (parts []string) {
+	add := func(told bool, format string, values ...any) {
+		if told {
+			parts = append(parts, fmt.Sprintf(format, values...))
+		}
+	}
 	add(len(vitals.Load) > 0, "load %s", join(vitals.Load))
 	if cpu := vitals.CPU; cpu != nil {
 		add(true, "cpu %s%% user %s%% sys %s%% wait", cpu.User, cpu.System, cpu.Wait)
@@ -76,7 +85,7 @@ func describeBeat(beat messaging.AgentHeartbeat) string {
 			add(true, "%s disk %s%%", disk.name, disk.used.Percent)
 		}
 	}
-	return strings.Join(parts, ", ")
+	return parts
 }
 
 func join(texts []messaging.Text) string {

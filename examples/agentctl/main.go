@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/deakit/deakit/agent/client"
 	"github.com/deakit/deakit/examples/internal/commandline"
 	"github.com/deakit/deakit/messaging"
@@ -40,6 +42,7 @@ const description = `Talks to a BOSH agent, of any age, over HTTPS or NATS.
 
 Results go to standard output: text as it is, everything else as JSON. What a task is up to goes to standard error. The first
 interrupt cancels an errand or a drain and shows what it came to; of other tasks it ends the wait only, and tells their id.
+An agent in a directory (--dev) that is not up yet is waited for, 5 seconds.
 
 Exit codes:
   0  done; watch was interrupted
@@ -56,6 +59,10 @@ type request struct {
 	method      string
 	arguments   []any
 	cancellable bool // and so it is, by an interrupt
+
+	// leaves is the result where the agent cannot be asked any more what became of the task: it was to end, and would have said before
+	// if it did not want to.
+	leaves string
 }
 
 // An asker is a command that is one request.
@@ -79,7 +86,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
 func run(args []string, stdout io.Writer) int {
 	c := cli{out: stdout}
 	p := commandline.Program{Name: "agentctl", Description: description, Stdout: stdout}
-	command, code := p.Parse(&c, args)
+	command, code := p.Parse(&c, args, kong.Vars{"version": commandline.Version()})
 	if command == nil {
 		return code
 	}
@@ -137,6 +144,7 @@ func exitCode(err error) int {
 func (c *cli) run(command any) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	c.await(ctx)
 	if command, ok := command.(listener); ok {
 		return command.listen(ctx, c)
 	}
@@ -173,6 +181,9 @@ func (c *cli) ask(ctx context.Context, stop func(), to *connection, r request) (
 	}
 	value, err := task.Wait(ctx)
 	if ctx.Err() == nil || err == nil {
+		if err != nil && r.leaves != "" && !isRemote(err) {
+			return json.Marshal(r.leaves)
+		}
 		return value, reached(ctx, err)
 	}
 	stop()
@@ -194,11 +205,16 @@ var errConnect = errors.New("the agent could not be reached")
 // errLocal marks what went wrong here.
 var errLocal = errors.New("not sent")
 
+// isRemote tells whether the agent has answered.
+func isRemote(err error) bool {
+	var remote *client.RemoteError
+	return errors.As(err, &remote)
+}
+
 // reached tells failures of the way from those of the agent.
 func reached(ctx context.Context, err error) error {
-	var remote *client.RemoteError
 	switch {
-	case err == nil, errors.As(err, &remote), errors.Is(err, client.ErrAuthentication):
+	case err == nil, isRemote(err), errors.Is(err, client.ErrAuthentication):
 		return err
 	case errors.Is(context.Cause(ctx), context.Canceled):
 		return fmt.Errorf("%w: %w", errInterrupted, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -30,10 +31,16 @@ func TestMain(m *testing.M) {
 func startAgent(t *testing.T, mbus string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
+	startAgentIn(t, dir, mbus)
+	return dir
+}
+
+func startAgentIn(t *testing.T, dir, mbus string) {
+	t.Helper()
 	if mbus == "" {
 		mbus = "https://127.0.0.1:" + strconv.Itoa(programtest.FreePort(t))
 	}
-	cfg, err := node.Development(dir, "", mbus)
+	cfg, err := node.Development(dir, "dev", mbus)
 	require.NoError(t, err)
 	ready := make(chan node.Place, 1)
 	cfg.Ready = func(at node.Place) { ready <- at }
@@ -52,7 +59,6 @@ func startAgent(t *testing.T, mbus string) (dir string) {
 		ended <- err
 		require.NoError(t, err)
 	}
-	return dir
 }
 
 // ctl runs the program in this process.
@@ -104,6 +110,9 @@ func TestCommands(t *testing.T) {
 
 	content := write(t, "content")
 	assert.Equal(t, "blob-1\n", do("upload", "blob-1", content))
+	secret := programtest.Start(t, "--dev", dir, "blob", "get", "blob-1")
+	assert.Equal(t, exitFailed, secret.End())
+	assert.Contains(t, secret.Text(), "what upload brought cannot be read back")
 	do("blob", "put", "blob-2", content)
 	assert.Equal(t, "content", do("blob", "get", "blob-2"))
 	copied := filepath.Join(t.TempDir(), "copy")
@@ -116,6 +125,28 @@ func TestCommands(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(do("logs", "job")), &logs))
 	assert.NotEmpty(t, do("blob", "get", logs.BlobID))
 	assert.Equal(t, "ok\n", do("settings", write(t, `{"trusted_certs":"","disk_associations":[]}`)))
+}
+
+// Who starts an agent in the background and talks to it at once need not wait for it; who names another directory is told so.
+func TestAgentThatComesUp(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "agent")
+	early := programtest.Start(t, "--dev", dir, "ping")
+	early.Says("no agent in " + dir + " yet")
+	startAgentIn(t, dir, "")
+	assert.Equal(t, exitOK, early.End())
+	assert.Contains(t, early.Text(), "pong\n")
+
+	never := programtest.Start(t, "--dev", "/none", "ping")
+	assert.Equal(t, exitFailed, never.End())
+	assert.Contains(t, never.Text(), "/none is no directory of a development agent: start one there first")
+	assert.NoDirExists(t, "/none")
+
+	// One that has ended.
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bosh/dev.json"), []byte(`{"agent_id":"dev","mbus":"https://a:b@127.0.0.1:1"}`), 0o600))
+	gone := programtest.Start(t, "--dev", dir, "--insecure", "ping")
+	assert.Equal(t, exitUnreachable, gone.End())
+	assert.Contains(t, gone.Text(), "connection refused")
 }
 
 // A password on the command line is there for all users of the machine to read.
@@ -155,6 +186,10 @@ func TestExitCodes(t *testing.T) {
 	ctl(t, exitFailed, "--dev", dir, "blob", "get", "nobody")
 	ctl(t, exitUsage, "drain", "sideways")
 	ctl(t, exitUsage, "sing")
+	ctl(t, exitUsage, "--protocol", "4", "ping")
+	ctl(t, exitUsage, "--protocol=-1", "ping")
+	ctl(t, exitUsage, "--dev", dir, "-m", at.Mbus, "ping")
+	assert.NotEmpty(t, strings.TrimSpace(ctl(t, exitOK, "--version")))
 	assert.Contains(t, ctl(t, exitOK, "--help"), "Exit codes:")
 
 	// The form of agent_client, of which the certificate was nobody's concern.
@@ -176,18 +211,47 @@ func TestExplain(t *testing.T) {
 func TestOverNATS(t *testing.T) {
 	nats := messagingtest.NewServer(t)
 	dir := startAgent(t, nats.URL())
-	require.Eventually(t, func() bool { // it may not have subscribed yet
-		return run([]string{"--dev", dir, "--timeout", "1s", "ping"}, &bytes.Buffer{}) == exitOK
-	}, programtest.Patience, 10*time.Millisecond)
+	assert.Equal(t, "pong\n", ctl(t, exitOK, "--dev", dir, "ping"), "it may not have subscribed yet")
 	assert.Equal(t, "pong\n", ctl(t, exitOK, "-m", nats.URL(), "--agent", "dev", "ping"))
 	assert.Equal(t, "[]\n", ctl(t, exitOK, "-m", nats.URL(), "--agent", "dev", "disks", "list"))
-	ctl(t, exitUnreachable, "-m", nats.URL(), "--agent", "other", "--timeout", "200ms", "ping")
+	ctl(t, exitUnreachable, "-m", nats.URL(), "--agent", "other", "ping")
+	nobody := programtest.Start(t, "-m", nats.URL(), "--agent", "nosuch", "ping")
+	assert.Equal(t, exitUnreachable, nobody.End())
+	assert.Contains(t, nobody.Text(), "nobody takes requests as nosuch")
 	ctl(t, exitFailed, "--dev", dir, "blob", "get", "x")
 
 	locked := messagingtest.NewServer(t, func(o *server.Options) { o.Username, o.Password = "director", "secret" })
 	at := strings.TrimPrefix(locked.URL(), "nats://")
 	at = at[strings.LastIndex(at, "@")+1:]
 	ctl(t, exitDenied, "-m", "nats://director:wrong@"+at, "--agent", "x", "ping")
+}
+
+// An agent that moves cannot be asked any more where it was, as was meant. One in a directory is found where it is now.
+func TestNewBus(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg, err := node.Development(dir, "", "https://127.0.0.1:"+strconv.Itoa(programtest.FreePort(t)))
+	require.NoError(t, err)
+	n, err := node.New(cfg)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		if err := n.Run(ctx); !errors.Is(err, node.ErrRestart) {
+			ended <- err
+			return
+		}
+		ended <- n.Run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); assert.NoError(t, <-ended) })
+	moved := "127.0.0.1:" + strconv.Itoa(programtest.FreePort(t))
+	p := programtest.Start(t, "--dev", dir, "--poll", "10ms", "settings", write(t, `{"mbus":{"urls":["https://u:secret-word@`+moved+`"]}}`))
+	assert.Equal(t, exitOK, p.End())
+	assert.Contains(t, p.Text(), "the agent starts again with the new settings, at "+moved+"\n")
+	assert.Equal(t, 1, strings.Count(p.Text(), "asking again"))
+	assert.NotContains(t, p.Text(), "secret-word")
+	assert.Equal(t, "pong\n", ctl(t, exitOK, "--dev", dir, "ping"))
+	ctl(t, exitFailed, "--dev", dir, "settings", write(t, `{"mbus":{"urls":["nonsense"]}}`))
 }
 
 // The errand of a job that was put into the directory by hand: how it ends is the exit code, and an interrupt ends it.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/deakit/deakit/agent/client"
@@ -72,6 +73,8 @@ func (c *cli) showState(value json.RawMessage) error {
 	line("jobs", s.JobState)
 	if s.Deployment != "" {
 		line("deployment", s.Deployment)
+	}
+	if s.Name != "" {
 		line("instance", fmt.Sprintf("%s/%s", s.Name, s.ID))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Networks)) {
@@ -81,11 +84,7 @@ func (c *cli) showState(value json.RawMessage) error {
 		line("process "+p.Name, p.State)
 	}
 	if v := s.Vitals; v != nil {
-		figures, err := json.Marshal(v)
-		if err != nil {
-			return err
-		}
-		line("vitals", string(figures))
+		line("vitals", printable(strings.Join(figures(*v), ", ")))
 	}
 	return w.Flush()
 }

@@ -30,10 +30,10 @@ func (w *watch) listen(ctx context.Context, c *cli) error {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	if strings.HasPrefix(mbus, "https:") {
-		return fmt.Errorf("%w: agents tell the health monitor over NATS only; name its server, as in -m nats://10.0.0.6:4222", errUsage)
+		return fmt.Errorf("%w: agents tell the health monitor over NATS only, and this one is at %s; name its server, as in -m nats://10.0.0.6:4222", errUsage, "https://"+transport.BusHosts(mbus))
 	}
 	if id != "" && len(w.IDs) > 0 {
-		return fmt.Errorf("%w: --agent listens to %s only, so no others can be expected", errUsage, id)
+		return fmt.Errorf("%w: this listens to %s only, so no others can be expected; -m with the URL of the server, without --dev and --agent, listens to all", errUsage, id)
 	}
 	ca, err := c.authority(caFile)
 	if err != nil {
@@ -43,11 +43,14 @@ func (w *watch) listen(ctx context.Context, c *cli) error {
 	if expected := w.expected(id); expected != nil {
 		monitor.Manage(expected, time.Now())
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	level := new(slog.LevelVar)
+	level.Set(slog.LevelWarn)
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	conn, err := c.dialNATS(ctx, mbus, ca, log)
 	if err != nil {
 		return err
 	}
+	level.Set(slog.LevelInfo) // that the server is back is worth as much as that it is away
 	defer leave(conn)
 	ctx, end := context.WithCancel(ctx)
 	defer end()

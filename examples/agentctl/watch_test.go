@@ -90,6 +90,17 @@ func TestWatchAnAgentInADirectory(t *testing.T) {
 	assert.Equal(t, exitOK, p.End())
 }
 
+// Who watches is told that nothing can be heard, and when that is over.
+func TestWatchAServerThatGoesAway(t *testing.T) {
+	nats := messagingtest.NewServer(t)
+	p := programtest.Start(t, "-m", nats.URL(), "watch")
+	p.Says("listening")
+	nats.Stop()
+	p.Says("nats.disconnected")
+	nats.Start()
+	p.Says("nats.reconnected")
+}
+
 func TestWatchExitCodes(t *testing.T) {
 	ctl(t, exitUsage, "-m", "https://vcap:pw@127.0.0.1:1", "watch")
 	ctl(t, exitUsage, "-m", "http://127.0.0.1:1", "watch")

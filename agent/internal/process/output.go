@@ -1,12 +1,10 @@
 package process
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 )
-
-// cut stands for what a Bounded has left out.
-const cut = "\n...[truncated]...\n"
 
 // A Bounded keeps the beginning and the end of what is written to it, and takes any amount. It may be read while it is
 // written to.
@@ -16,7 +14,7 @@ type Bounded struct {
 	head    []byte
 	tail    []byte // a ring once it is full
 	at      int    // where the ring begins
-	dropped bool
+	written int64  // bytes in all
 }
 
 // NewBounded keeps max bytes, at least 2.
@@ -27,6 +25,7 @@ func (b *Bounded) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := len(p)
+	b.written += int64(n)
 	if room := b.max/2 - len(b.head); room > 0 {
 		take := min(room, len(p))
 		b.head, p = append(b.head, p[:take]...), p[take:]
@@ -39,7 +38,6 @@ func (b *Bounded) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return n, nil
 	}
-	b.dropped = true
 	if len(p) > size {
 		p = p[len(p)-size:]
 	}
@@ -50,20 +48,24 @@ func (b *Bounded) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// String is what was written, or its beginning and end around "...[truncated]...", as valid UTF-8.
-func (b *Bounded) String() string {
+// String is what was written as valid UTF-8, of what is too long the beginning and the end around "\n... 1234 bytes left out ...\n".
+func (b *Bounded) String() string { return b.Shortened(b.max) }
+
+// Shortened is String with so many bytes kept at most, where NewBounded has said more.
+func (b *Bounded) Shortened(most int) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	middle := ""
-	if b.dropped {
-		middle = cut
+	most = min(most, b.max)
+	text := string(b.head) + string(b.tail[b.at:]) + string(b.tail[:b.at])
+	if left := b.written - int64(most); left > 0 {
+		text = fmt.Sprintf("%s\n... %d bytes left out ...\n%s", text[:most/2], left, text[len(text)-(most-most/2):])
 	}
-	return strings.ToValidUTF8(string(b.head)+middle+string(b.tail[b.at:])+string(b.tail[:b.at]), "\ufffd")
+	return strings.ToValidUTF8(text, "\ufffd")
 }
 
 // Truncated tells whether something was left out.
 func (b *Bounded) Truncated() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.dropped
+	return b.written > int64(b.max)
 }

@@ -146,7 +146,7 @@ func TestFlood(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, status)
 	assert.True(t, out.Truncated())
-	assert.Len(t, out.String(), 1000+len("\n...[truncated]...\n"))
+	assert.Len(t, out.String(), 1000+len("\n... 19999012 bytes left out ...\n"))
 	assert.True(t, strings.HasPrefix(out.String(), "first\nx"))
 	assert.True(t, strings.HasSuffix(out.String(), "x\nlast\n"))
 }
@@ -163,7 +163,7 @@ func TestBounded(t *testing.T) {
 			}
 			want := text
 			if max < len(text) {
-				want = text[:max/2] + "\n...[truncated]...\n" + text[len(text)-(max-max/2):]
+				want = text[:max/2] + fmt.Sprintf("\n... %d bytes left out ...\n", len(text)-max) + text[len(text)-(max-max/2):]
 			}
 			assert.Equal(t, want, b.String(), "%d bytes in chunks of %d", max, chunk)
 		}

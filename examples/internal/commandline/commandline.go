@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 
 	"github.com/alecthomas/kong"
 )
@@ -51,6 +52,14 @@ func (p Program) Misused(err error) (code int) {
 	}
 	fmt.Fprintf(p.stderr(), "%s: %s\n", p.Name, text)
 	return 2
+}
+
+// Version is what the program was built from.
+func Version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }
 
 func (p Program) stderr() io.Writer { return cmp.Or[io.Writer](p.Stderr, os.Stderr) }
