@@ -58,8 +58,8 @@ func (t *Task) Get(ctx context.Context) (value json.RawMessage, done bool, err e
 const absence = 45 * time.Second
 
 // Wait asks at the configured delay until the task has ended, and returns its value. Questions that fail on their way are
-// tolerated as the Config says; an agent that restarts meanwhile is one of their reasons, and may be off the bus for 45 s besides. When ctx ends Wait ends too, the
-// task does not: see Cancel. It fails with a *RemoteError when the task has failed.
+// tolerated as the Config says; an agent that restarts meanwhile is one of their reasons, and may be off the bus for 45 s besides.
+// When ctx ends Wait ends too, the task does not: see Cancel. It fails with a *RemoteError when the task has failed.
 func (t *Task) Wait(ctx context.Context) (json.RawMessage, error) {
 	failures, heard := 0, time.Now()
 	for polls := 1; ; polls++ {

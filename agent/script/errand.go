@@ -19,8 +19,8 @@ type ErrandResult struct {
 	Stderr   string `json:"stderr"`
 }
 
-// RunErrand is run_errand: it runs bin/run of a job, by default that of job.template, or the first one where that is empty. An exit status is no error, also if the script
-// was ended because ctx was: whoever cancels an errand wants to know what it has done.
+// RunErrand is run_errand: it runs bin/run of a job, by default that of job.template, or the first one where that is empty. An exit
+// status is no error, also if the script was ended because ctx was: whoever cancels an errand wants to know what it has done.
 func (r *Runner) RunErrand(ctx context.Context, name *string) (ErrandResult, error) {
 	current, err := r.cfg.Specs.Load()
 	if err != nil {

@@ -22,8 +22,8 @@ type berth[C any] struct {
 	made bool
 }
 
-// Reserve takes the handle of a container that is to be made, and is not known before. It fails with container.ErrExists, or as Refuse was told. When
-// it succeeds, the caller calls Publish, Add or Forget, and then done.
+// Reserve takes the handle of a container that is to be made, and is not known before. It fails with container.ErrExists, or as
+// Refuse was told. When it succeeds, the caller calls Publish, Add or Forget, and then done.
 func (f *Fleet[C]) Reserve(ctx context.Context, handle string, c *C) (done func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -35,7 +35,8 @@ func New(handler http.Handler, log *slog.Logger) *http.Server {
 // Run serves l until ctx ends; requests then have five seconds to end. It closes l, and returns when all connections are
 // gone: nil after ctx has ended, or why it could not go on. A server with a TLSConfig speaks TLS. The server is used up.
 // Connections may have half of the descriptors that this process may open; what comes then is closed at once, so that a
-// crowd of clients does not end the other work of the process. It speaks HTTP/1 only: under HTTP/2 a handler may outlive its connection, and nobody could wait for it.
+// crowd of clients does not end the other work of the process. It speaks HTTP/1 only: under HTTP/2 a handler may outlive its
+// connection, and nobody could wait for it.
 func Run(ctx context.Context, server *http.Server, l net.Listener) error {
 	defer l.Close() // where the server has not come so far
 	server.Protocols = new(http.Protocols)
