@@ -91,7 +91,24 @@ func withProduction(settings []byte, service Service) (string, error) {
 	if err := yaml.Unmarshal(out.Bytes(), &doc); err != nil {
 		return "", wrong("config/database.yml cannot be written, as other environments refer to parts of production: %w", err)
 	}
+	if !hasProduction(&doc, len(value.Content)) { // the encoder breaks keys that are lists with comments
+		return "", wrong("config/database.yml cannot be written: name each environment by plain text")
+	}
 	return out.String(), nil
+}
+
+// hasProduction tells whether a document has a map with so many nodes under the key production.
+func hasProduction(doc *yaml.Node, nodes int) bool {
+	if len(doc.Content) == 0 {
+		return false
+	}
+	top := doc.Content[0]
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		if top.Content[i].Value == "production" && len(top.Content[i+1].Content) == nodes {
+			return top.Kind == yaml.MappingNode
+		}
+	}
+	return false
 }
 
 // databaseSettings are the settings of ActiveRecord for a service.

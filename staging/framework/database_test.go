@@ -95,7 +95,7 @@ func TestCredentialsStayText(t *testing.T) {
 }
 
 func TestRefusedDatabaseYML(t *testing.T) {
-	for _, in := range []string{"[1]", "a: [", "x", "production:\n  a: &x {b: 1}\ntest: *x\n"} {
+	for _, in := range []string{"[1]", "a: [", "x", "production:\n  a: &x {b: 1}\ntest: *x\n", "? []#0000"} {
 		_, err := withProduction([]byte(in), service("mysql", ""))
 		var wrong *AppError
 		require.ErrorAs(t, err, &wrong, in)
@@ -117,7 +117,7 @@ func TestAliasBombIsNotExpanded(t *testing.T) {
 }
 
 func FuzzDatabaseYML(f *testing.F) {
-	for _, in := range []string{"", "a: &x {b: 1}\nproduction: *x\n", "production: &p {<<: *p}", "? [a]\n: b\n", "- x", "production: ~\nproduction: 1"} {
+	for _, in := range []string{"", "a: &x {b: 1}\nproduction: *x\n", "production: &p {<<: *p}", "? [a]\n: b\n", "- x", "production: ~\nproduction: 1", "? []#0000"} {
 		f.Add([]byte(in))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
