@@ -160,8 +160,9 @@ func TestCopyOutOwner(t *testing.T) {
 	assert.Zero(t, uid, "what was there keeps its owner")
 }
 
+// The ports are ones that nobody draws: neither the pools of other tests nor the kernel.
 func TestNetIn(t *testing.T) {
-	b := processes(t, process.Options{Ports: process.PortRange{First: 62100, Last: 62101}})
+	b := processes(t, process.Options{Ports: process.PortRange{First: 21100, Last: 21101}})
 	p := start(t, warden.Config{Backend: b})
 	handle := p.create()
 	first := ask[*protocol.NetInResponse](p, &protocol.NetInRequest{Handle: handle})
@@ -169,16 +170,16 @@ func TestNetIn(t *testing.T) {
 	second := ask[*protocol.NetInResponse](p, &protocol.NetInRequest{Handle: handle})
 	assert.NotEqual(t, first.GetHostPort(), second.GetHostPort())
 	assert.Equal(t, "no port available", p.refused(&protocol.NetInRequest{Handle: handle}))
-	given := ask[*protocol.NetInResponse](p, &protocol.NetInRequest{Handle: handle, HostPort: proto.Uint32(62105)})
-	assert.EqualValues(t, 62105, given.GetHostPort())
-	assert.EqualValues(t, 62105, given.GetContainerPort())
-	kept := ask[*protocol.NetInResponse](p, &protocol.NetInRequest{Handle: handle, ContainerPort: proto.Uint32(62106)})
-	assert.EqualValues(t, 62106, kept.GetContainerPort())
-	assert.Contains(t, p.refused(&protocol.NetInRequest{Handle: handle, HostPort: proto.Uint32(62107), ContainerPort: proto.Uint32(8080)}), "not supported")
-	assert.Contains(t, p.refused(&protocol.NetInRequest{Handle: handle, HostPort: proto.Uint32(65536 + 62107)}), "invalid")
+	given := ask[*protocol.NetInResponse](p, &protocol.NetInRequest{Handle: handle, HostPort: proto.Uint32(21105)})
+	assert.EqualValues(t, 21105, given.GetHostPort())
+	assert.EqualValues(t, 21105, given.GetContainerPort())
+	kept := ask[*protocol.NetInResponse](p, &protocol.NetInRequest{Handle: handle, ContainerPort: proto.Uint32(21106)})
+	assert.EqualValues(t, 21106, kept.GetContainerPort())
+	assert.Contains(t, p.refused(&protocol.NetInRequest{Handle: handle, HostPort: proto.Uint32(21107), ContainerPort: proto.Uint32(8080)}), "not supported")
+	assert.Contains(t, p.refused(&protocol.NetInRequest{Handle: handle, HostPort: proto.Uint32(65536 + 21107)}), "invalid")
 	ask[*protocol.DestroyResponse](p, &protocol.DestroyRequest{Handle: handle})
 	other := p.create()
-	ask[*protocol.NetInResponse](p, &protocol.NetInRequest{Handle: other, HostPort: proto.Uint32(62105)})
+	ask[*protocol.NetInResponse](p, &protocol.NetInRequest{Handle: other, HostPort: proto.Uint32(21105)})
 }
 
 func TestNetOut(t *testing.T) {
