@@ -110,7 +110,8 @@ func TestKilledAndStartedAgain(t *testing.T) {
 	w.await("droplet.exited", nil)
 	require.Eventually(t, func() bool {
 		all := w.snapshot()
-		return len(all) == 4 && all[crashed]["state"] == "CRASHED" && all[starts]["warden_job_id"] != nil
+		// The container of the crash is away: one that is left then is for the DEA to find, which it does every minute.
+		return len(all) == 4 && all[crashed]["state"] == "CRASHED" && all[crashed]["warden_handle"] == nil && all[starts]["warden_job_id"] != nil
 	}, patience, 5*time.Millisecond)
 	before := w.snapshot()
 	kill()

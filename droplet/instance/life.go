@@ -168,8 +168,12 @@ func (l *life) end(ctx context.Context, startErr error) {
 }
 
 // outcome says with which status and description the instance ended, if it crashed. A process that has ended explains
-// more than the step that failed because of it.
+// more than the step that failed because of it; but not where the DEA ended before that, which may have taken the rest of the
+// script that starts the app with it.
 func (l *life) outcome(startErr error) (status int, description string) {
+	if errors.Is(startErr, errInterrupted) {
+		return -1, startDescription(startErr)
+	}
 	select {
 	case <-l.exited:
 	default:

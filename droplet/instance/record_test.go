@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/deakit/deakit/container"
 	"github.com/deakit/deakit/container/resources"
 	"github.com/deakit/deakit/droplet/instance"
 	"github.com/deakit/deakit/internal/testapp"
@@ -93,6 +94,31 @@ func TestResumeWithoutContainer(t *testing.T) {
 			i.Release()
 		})
 	}
+}
+
+// The shell that is to start an app reads to its end when the DEA that tells it how is killed. That is no end of the app.
+func TestResumeOfAStartThatWasCut(t *testing.T) {
+	n := newNode(t, testapp.Droplet{})
+	c, err := n.backend.Create(t.Context(), container.Spec{Properties: map[string]string{instance.OwnerProperty: n.cfg.Owner}})
+	require.NoError(t, err)
+	shell, err := c.Run(t.Context(), container.ProcessSpec{Path: "/bin/bash"}, container.IO{})
+	require.NoError(t, err)
+	status, err := shell.Wait(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, status)
+	r := parseRecord(t, recordOf("STARTING"))
+	handle, id := c.Handle(), shell.ID()
+	r.WardenHandle, r.WardenJobID = &handle, &id
+	i, err := instance.Resume(t.Context(), r, n.cfg, n.parts())
+	require.NoError(t, err)
+	defer i.Release()
+	i.Run(t.Context())
+	assert.Equal(t, messaging.Crashed, i.Status().State)
+	assert.Equal(t, -1, i.Status().ExitStatus)
+	assert.Equal(t, "failed to start", i.Status().ExitDescription)
+	left, err := n.backend.List(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, left)
 }
 
 func TestResumeOfACrashKeepsItsFilesAndAge(t *testing.T) {
